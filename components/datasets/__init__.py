@@ -1,0 +1,19 @@
+"""Adapters: one layout of images and labels a file; each reads a folder into the common table.
+
+An adapter's `Config` has `kind`, `path` (the data set's folder) and `read`.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+
+class Adapter(Protocol):
+    """What ingest needs of a data set."""
+
+    kind: str
+    path: Path
+
+    def read(self) -> pd.DataFrame:
+        """One row an image in the columns of `components.records.Raw`; errors name the file and the mend."""

@@ -1,0 +1,1 @@
+"""One figure a file: each has a `draw(...)` that takes data and returns a matplotlib Figure."""

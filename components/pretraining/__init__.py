@@ -1,0 +1,38 @@
+"""How an encoder gets its weights: one way a file; all end in the same artifact.
+
+A method's `Config` has `kind` and `fit`; torch is imported inside `fit` only, so that settings can be read
+without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from components.backbones import Backbone
+    from components.encoder import Encoder
+    from components.log import Log
+    from components.pixels import Pixels
+    from components.training import Session
+
+
+class Method(Protocol):
+    """What the stage pretrain needs of a way to get weights."""
+
+    kind: str
+
+    def fit(
+        self,
+        encoder: Encoder,
+        backbone: Backbone,
+        train: Pixels,
+        val: Pixels,
+        session: Session,
+        log: Log,
+    ) -> Mapping[str, float]:
+        """Change the encoder's weights in place; return the numbers that say how it went.
+
+        `train` holds train and unlabelled images, `val` validation images; test images never come here.
+        """

@@ -1,0 +1,268 @@
+"""Every setting there is, with its meaning and unit: one class a section of params.yaml.
+
+A stage takes the sections that its arguments name, whole. The sections stand here rather than in the stages'
+files so that checking params.yaml imports no torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from ruamel.yaml import YAML
+
+from components.augment import Augment
+from components.backbones import Backbone
+from components.config import Frozen, OneOf, explain
+from components.datasets import Adapter
+from components.errors import SettingsError
+from components.pretraining import Method
+
+PARAMS = Path("params.yaml")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+def _inside(path: Path) -> Path:
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("must be a relative path inside the repository")
+    return path
+
+
+Inside = Annotated[Path, AfterValidator(_inside)]
+
+
+class Study(Frozen):
+    """What is compared with what, and how often."""
+
+    name: str = Field(min_length=1, description="stands in reports and in MLflow")
+    arms: tuple[Word, ...] = Field(min_length=1, description="names under pretrain.arms")
+    protocols: tuple[Literal["frozen", "full"], ...] = Field(
+        min_length=1, description="frozen: only the head learns; full: the encoder learns too"
+    )
+    seeds: tuple[int, ...] = Field(min_length=1, description="one fine-tuning run each: head, batches, augmentation")
+    reference: Word = Field(description="the arm that the others are compared with")
+
+    @field_validator("arms", "protocols", "seeds")
+    @classmethod
+    def _no_repeats(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("names something twice")
+        return values
+
+    @model_validator(mode="after")
+    def _reference_is_an_arm(self) -> Self:
+        if self.reference not in self.arms:
+            raise ValueError(f"study.reference {self.reference!r} is none of study.arms {list(self.arms)}")
+        return self
+
+
+class Paths(Frozen):
+    """Where everything stands, relative to the repository; dvc.yaml reads the same values."""
+
+    synthetic: Inside
+    records: Inside
+    facts: Inside
+    accepted: Inside
+    quarantine: Inside
+    split: Inside
+    pixels: Inside
+    encoders: Inside
+    classifiers: Inside
+    predictions: Inside
+    metrics: Inside
+    curves: Inside
+    reports: Inside
+    docs: Inside
+    checkpoints: Inside
+
+
+class Compute(Frozen):
+    """What the work runs on. Not part of a stage's freshness: another machine does not make results stale."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(description="auto: a GPU where there is one")
+    threads: PositiveInt = Field(description="threads a stage; the flow runs cores // threads stages at once")
+    precision: Literal["auto", "32-true", "bf16-mixed"] = Field(description="auto: the backbone's own on a CPU, bf16 on a GPU")
+    compile: bool = Field(description="torch.compile on a GPU")
+
+
+class Labels(Frozen):
+    """From the data set's diagnoses to the classes that are learned."""
+
+    scheme: str = Field(description="one of schemes")
+    schemes: dict[str, dict[str, tuple[str, ...]]] = Field(description="scheme -> class -> diagnoses; order is class order")
+
+    @model_validator(mode="after")
+    def _is_a_map(self) -> Self:
+        if self.scheme not in self.schemes:
+            raise ValueError(f"labels.scheme {self.scheme!r} is none of {sorted(self.schemes)}")
+        for name, classes in self.schemes.items():
+            words = [word for diagnoses in classes.values() for word in diagnoses]
+            twice = sorted({word for word in words if words.count(word) > 1})
+            if twice:
+                raise ValueError(f"labels.schemes.{name} maps {twice[0]!r} to two classes")
+            if len(classes) < 2:
+                raise ValueError(f"labels.schemes.{name} has {len(classes)} classes, expected at least 2")
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The target classes in order; a class's index is its place here."""
+        return tuple(self.schemes[self.scheme])
+
+    @property
+    def mapping(self) -> dict[str, str]:
+        """Diagnosis -> target class."""
+        return {word: name for name, words in self.schemes[self.scheme].items() for word in words}
+
+
+class Synthesize(Frozen):
+    """The embedded data set: dermoscopy-like drawings with known confounders."""
+
+    lesions: int = Field(ge=0, description="labelled lesions; 0 draws nothing, for data sets of one's own")
+    unlabelled: int = Field(ge=0, description="images without a diagnosis")
+    image_size: int = Field(ge=32, le=2048, description="pixels, the shorter side")
+    images_per_lesion: Annotated[float, Field(ge=1, le=6)] = Field(description="mean; at most 6")
+    confounding: Share = Field(description="0: hair, ruler, vignette, gel are equally frequent in all classes; 1: only in some")
+    difficulty: Share = Field(description="0: classes are plainly different; 1: indistinguishable")
+    seed: int
+
+
+class Validate(Frozen):
+    """The acceptance of a data set."""
+
+    max_quarantined_share: Share = Field(description="of all rows; above it the run stops")
+    min_side: PositiveInt = Field(description="pixels; a shorter image is quarantined")
+    min_groups_per_class: PositiveInt = Field(description="lesions or patients; fewer stop the run")
+    max_missing_share: Share = Field(description="of rows, for age, sex and site each")
+    workers: PositiveInt = Field(description="processes that decode images")
+
+
+class Split(Frozen):
+    """Who learns from what: no group crosses."""
+
+    group_by: tuple[Literal["patient_id", "lesion_id"], ...] = Field(min_length=1, description="rows that share any of these stay together")
+    train: Annotated[float, Field(gt=0, lt=1)]
+    val: Annotated[float, Field(gt=0, lt=1)]
+    test: Annotated[float, Field(gt=0, lt=1)]
+    seed: int
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        if abs(self.train + self.val + self.test - 1) > 1e-9:
+            raise ValueError(f"split.train + split.val + split.test is {self.train + self.val + self.test:g}, expected 1")
+        return self
+
+
+class Pack(Frozen):
+    """Images decoded and resized once."""
+
+    image_size: PositiveInt = Field(ge=16, le=1024, description="pixels, square")
+    fit: Literal["crop", "pad"] = Field(description="crop: centre square; pad: whole image on black")
+
+
+class Pretrain(Frozen):
+    """The arms: how each encoder gets its weights."""
+
+    seed: int
+    arms: dict[Word, Annotated[Method, OneOf("pretraining")]]
+
+
+class Schedule(Frozen):
+    """How long and how fast one protocol learns."""
+
+    epochs: PositiveInt
+    learning_rate: PositiveFloat = Field(description="peak, of AdamW")
+
+
+class Head(Frozen):
+    """The classifier on top, identical for every arm: Linear, GELU, dropout, Linear."""
+
+    hidden: PositiveInt = Field(description="units of the hidden layer")
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Finetune(Frozen):
+    """The identical classification conditions."""
+
+    frozen: Schedule
+    full: Schedule
+    batch_size: PositiveInt
+    weight_decay: float = Field(ge=0)
+    head: Head
+    imbalance: Literal["none", "weights", "sampling", "focal"] = Field(
+        description="weights: inverse frequency in the loss; sampling: classes equally often; focal: Lin et al. 2017"
+    )
+    focal_gamma: float = Field(ge=0, description="of the focal loss alone")
+    monitor: Literal["loss", "accuracy", "balanced_accuracy"] = Field(description="on val; chooses the best epoch")
+    patience: PositiveInt = Field(description="epochs without a better value before it stops")
+
+
+class Evaluate(Frozen):
+    """What is measured on the test images."""
+
+    calibration_bins: PositiveInt
+
+
+class Compare(Frozen):
+    """How sure the verdict must be."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    resamples: PositiveInt = Field(description="bootstrap resamples of test lesions")
+    min_seeds: int = Field(ge=2, description="fewer decide nothing")
+    margin: Annotated[float, Field(ge=0, le=0.5)] = Field(description="balanced accuracy; differences inside it do not matter in practice")
+    seed: int
+
+
+class Settings(Frozen):
+    """The active experiment: params.yaml as a whole."""
+
+    study: Study
+    paths: Paths
+    compute: Compute
+    dataset: Annotated[Adapter, OneOf("datasets")]
+    labels: Labels
+    synthesize: Synthesize
+    validate_: Validate = Field(alias="validate")
+    split: Split
+    pack: Pack
+    augment: Augment
+    backbone: Annotated[Backbone, OneOf("backbones")]
+    pretrain: Pretrain
+    finetune: Finetune
+    evaluate: Evaluate
+    compare: Compare
+
+    @model_validator(mode="after")
+    def _arms_are_defined(self) -> Self:
+        for arm in self.study.arms:
+            if arm not in self.pretrain.arms:
+                raise ValueError(f"study.arms names {arm!r}, pretrain.arms has {sorted(self.pretrain.arms)}")
+        return self
+
+
+def read_yaml(path: Path) -> object:
+    """A YAML file's content; a broken file is named with line and column."""
+    try:
+        return YAML(typ="safe").load(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); run from the repository's root") from error
+    except Exception as error:  # ruamel's scanner errors share no public base
+        raise SettingsError(f"{path}: is not YAML: {error}") from error
+
+
+def parse_settings(data: object, origin: str) -> Settings:
+    """Settings from parsed YAML; `origin` is the file that errors name."""
+    from pydantic import ValidationError
+
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        raise explain(error, data, origin) from None
+
+
+def load_settings(path: Path = PARAMS) -> Settings:
+    """The active experiment, checked whole."""
+    return parse_settings(read_yaml(path), str(path))
