@@ -1,0 +1,25 @@
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+SHARED = REPO.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The checkout that the tests belong to."""
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def ham10000() -> Path:
+    """The folder of real HAM10000 images and metadata, or a skip that says why."""
+    folder = SHARED / "ham10000"
+    if not (folder / "HAM10000_metadata.csv").is_file():
+        pytest.skip("real data: ../shared/data/ham10000 is not here")
+    return folder
