@@ -1,0 +1,38 @@
+"""The embedded SYNTHETIC data set: metadata.csv and images/, as drawn by the stage synthesize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import Field
+
+from components.config import Frozen
+from components.errors import DataError
+from components.records import conform
+
+COLUMNS = (
+    "image_id", "path", "diagnosis", "lesion_id", "patient_id", "age", "sex", "site", "skin_type",
+)  # fmt: skip
+
+
+class Config(Frozen):
+    """Drawings of components/phantom.py; good for tests and the demo, and for no medical statement."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    path: Path = Field(description="the folder that synthesize writes: paths.synthetic")
+
+    def read(self) -> pd.DataFrame:
+        """One row an image; raises DataError where the drawings are missing."""
+        file = self.path / "metadata.csv"
+        if not file.is_file():
+            raise DataError(
+                f"dataset.path = {self.path}: {file} is missing; set dataset.path to paths.synthetic and "
+                "synthesize.lesions above 0 (params.yaml), then run `dvc repro synthesize`"
+            )
+        table = pd.read_csv(file, dtype="str", keep_default_na=False, na_values=[""])
+        missing = [name for name in COLUMNS if name not in table]
+        if missing:
+            raise DataError(f"{file}: lacks the columns {missing}; draw it again: `dvc repro -f synthesize`")
+        return conform(table[list(COLUMNS)].assign(source="SYNTHETIC"), str(file))
