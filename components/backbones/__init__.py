@@ -1,7 +1,7 @@
 """Architectures: one a file; each builds an `Encoder` and states what suits it on a CPU.
 
-A backbone's `Config` has `kind`, `cpu` and `build`; torch is imported inside `build` only, so that settings
-can be read without it.
+A backbone's `Config` has `kind`, `cpu`, `expects`, `build` and `download`; torch is imported inside these
+methods only, so that settings can be read without it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from components.encoder import Encoder
 
 
@@ -21,6 +23,14 @@ class CpuProfile:
     channels_last: bool
 
 
+@dataclass(frozen=True)
+class Normalisation:
+    """What is taken from images in [0, 1] and what they are then divided by: red, green, blue."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
 class Backbone(Protocol):
     """What pretraining and fine-tuning need of an architecture."""
 
@@ -30,5 +40,12 @@ class Backbone(Protocol):
     def cpu(self) -> CpuProfile:
         """What suits this backbone on a CPU."""
 
+    @property
+    def expects(self) -> Normalisation:
+        """What its published ImageNet weights were trained on; the encoder itself always uses ImageNet's."""
+
     def build(self) -> Encoder:
         """The architecture with freshly drawn random weights."""
+
+    def download(self) -> nn.Module:
+        """The encoder's trunk with its published ImageNet weights, over the network."""

@@ -1,0 +1,28 @@
+"""No pretraining: the weights stay as they were drawn. The floor that every other arm must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from components.config import Frozen
+
+if TYPE_CHECKING:
+    from components.backbones import Backbone
+    from components.encoder import Encoder
+    from components.log import Log
+    from components.pixels import Pixels
+    from components.training import Session
+
+
+class Config(Frozen):
+    """Nothing to set: the seed is the stage's."""
+
+    kind: Literal["random"] = "random"
+
+    def fit(
+        self, encoder: Encoder, backbone: Backbone, train: Pixels, val: Pixels, session: Session, log: Log
+    ) -> Mapping[str, float]:
+        """Leave the encoder alone and say so."""
+        log.tags({"weights/source": f"random, seed {session.seed}"})
+        return {}
