@@ -84,7 +84,9 @@ class Compute(Frozen):
 
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: a GPU where there is one")
     threads: PositiveInt = Field(description="threads a stage; the flow runs cores // threads stages at once")
-    precision: Literal["auto", "32-true", "bf16-mixed"] = Field(description="auto: the backbone's own on a CPU, bf16 on a GPU")
+    precision: Literal["auto", "32-true", "bf16-mixed"] = Field(
+        description="auto: the backbone's own on a CPU, bf16 on a GPU"
+    )
     compile: bool = Field(description="torch.compile on a GPU")
 
 
@@ -92,7 +94,9 @@ class Labels(Frozen):
     """From the data set's diagnoses to the classes that are learned."""
 
     scheme: str = Field(description="one of schemes")
-    schemes: dict[str, dict[str, tuple[str, ...]]] = Field(description="scheme -> class -> diagnoses; order is class order")
+    schemes: dict[str, dict[str, tuple[str, ...]]] = Field(
+        description="scheme -> class -> diagnoses; order is class order"
+    )
 
     @model_validator(mode="after")
     def _is_a_map(self) -> Self:
@@ -125,7 +129,9 @@ class Synthesize(Frozen):
     unlabelled: int = Field(ge=0, description="images without a diagnosis")
     image_size: int = Field(ge=32, le=2048, description="pixels, the shorter side")
     images_per_lesion: Annotated[float, Field(ge=1, le=6)] = Field(description="mean; at most 6")
-    confounding: Share = Field(description="0: hair, ruler, vignette, gel are equally frequent in all classes; 1: only in some")
+    confounding: Share = Field(
+        description="0: hair, ruler, vignette, gel are equally frequent in all classes; 1: only in some"
+    )
     difficulty: Share = Field(description="0: classes are plainly different; 1: indistinguishable")
     seed: int
 
@@ -143,7 +149,9 @@ class Validate(Frozen):
 class Split(Frozen):
     """Who learns from what: no group crosses."""
 
-    group_by: tuple[Literal["patient_id", "lesion_id"], ...] = Field(min_length=1, description="rows that share any of these stay together")
+    group_by: tuple[Literal["patient_id", "lesion_id"], ...] = Field(
+        min_length=1, description="rows that share any of these stay together"
+    )
     train: Annotated[float, Field(gt=0, lt=1)]
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
@@ -152,7 +160,9 @@ class Split(Frozen):
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
         if abs(self.train + self.val + self.test - 1) > 1e-9:
-            raise ValueError(f"split.train + split.val + split.test is {self.train + self.val + self.test:g}, expected 1")
+            raise ValueError(
+                f"split.train + split.val + split.test is {self.train + self.val + self.test:g}, expected 1"
+            )
         return self
 
 
@@ -212,7 +222,9 @@ class Compare(Frozen):
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     resamples: PositiveInt = Field(description="bootstrap resamples of test lesions")
     min_seeds: int = Field(ge=2, description="fewer decide nothing")
-    margin: Annotated[float, Field(ge=0, le=0.5)] = Field(description="balanced accuracy; differences inside it do not matter in practice")
+    margin: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        description="balanced accuracy; differences inside it do not matter in practice"
+    )
     seed: int
 
 

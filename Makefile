@@ -1,0 +1,48 @@
+# Thin: each target sets up .venv first where it must. `make demo` and `make test` are all that a fresh machine needs.
+SHELL := bash
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test check bench ui lock setup clean
+.DEFAULT_GOAL := demo
+
+demo: setup           ## the whole study on embedded synthetic images, in minutes, without a server
+	$(BIN)/dermflow demo
+
+test: setup           ## every test but those that need a GPU or ../shared, which skip and say so
+	$(BIN)/python -m pytest
+
+check: setup          ## format, lint, types, imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup          ## what is claimed as speed, as ratios, into benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+ui: setup             ## MLflow's comparison of runs at 127.0.0.1
+	$(BIN)/dermflow ui
+
+setup: $(READY)
+
+# uv itself is pinned and hashed in the lock; pip installs it alone, uv does the rest.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+	  || { echo "Dermflow needs Python 3.11 to 3.13, found $$($(PYTHON) --version): make PYTHON=python3.11 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes --no-deps -r .venv/uv.txt
+	VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+lock:                 ## renew requirements.lock from pyproject.toml
+	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --extra dev pyproject.toml --output-file requirements.lock
+
+clean:                ## what runs have made; data sets under data/raw of your own stay
+	rm -rf data/pixels data/encoders data/classifiers data/predictions data/checkpoints data/docs mlruns/mlflow.db mlruns/artifacts
