@@ -30,14 +30,13 @@ def _entries() -> Iterator[dict[str, str]]:
 def lineage_tags(settings: Settings) -> dict[str, str]:
     """Git commit, whether the tree was changed since, and DVC's hashes of data, split and the whole lock."""
     hashes = recorded_hashes()
-    tags = {
+    return {
         "git.commit": _git("rev-parse", "HEAD") or "none",
         "git.dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower(),
         "dvc.lock.md5": file_md5(LOCK) if LOCK.exists() else "none",
         "dvc.data": hashes.get(str(settings.dataset.path), "none"),
         "dvc.split": hashes.get(str(settings.paths.split), "none"),
     }
-    return tags
 
 
 def file_md5(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""MLflow remembers: one experiment a study, a parent run a pipeline run, a child a stage run, the truth about how it ended."""
+"""MLflow remembers: one experiment a study, a parent run a pipeline run, a child a stage run, and how each ended."""
 
 from __future__ import annotations
 

@@ -1,0 +1,162 @@
+"""`dermflow`: the console command. Everything it does can be had with plain dvc, prefect and mlflow commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from components.errors import DermflowError, RunError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__)
+
+
+def _told(command: Callable[..., Any]) -> Callable[..., Any]:
+    """An error made for the person is told in its own words, without a traceback."""
+
+    @wraps(command)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        try:
+            return command(*arguments, **named)
+        except DermflowError as error:
+            typer.echo(f"dermflow: {error}", err=True)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+@app.command()
+@_told
+def demo() -> None:
+    """Run the whole study on embedded synthetic images; minutes, no server, no download."""
+    from flows.settings import load_settings
+
+    settings = load_settings()
+    if settings.dataset.kind != "synthetic":
+        raise RunError(
+            f"params.yaml holds the study {settings.study.name!r} on {settings.dataset.kind} data: "
+            "`dermflow use demo` first, or `dermflow run` for that study"
+        )
+    _run()
+
+
+@app.command()
+@_told
+def run() -> None:
+    """Bring every stage up to date: what is unchanged is skipped (plain: `dvc repro`, `python -m flows.pipeline`)."""
+    _run()
+
+
+def _run() -> None:
+    from flows.pipeline import main
+
+    status = main()
+    if status == 0:
+        report()
+    raise typer.Exit(status)
+
+
+@app.command()
+@_told
+def schedule(
+    cron: Annotated[str, typer.Option(help="when, such as '0 3 * * *': every night at three")],
+    port: Annotated[int, typer.Option(help="of the Prefect server on 127.0.0.1; one that answers is used")] = 4200,
+) -> None:
+    """Serve the pipeline on a schedule: Prefect's server and runner on this host, until Ctrl-C."""
+    from flows.schedule import serve
+
+    serve(cron, port)
+
+
+@app.command()
+@_told
+def use(
+    preset: Annotated[str, typer.Argument(help="a file in presets/")],
+    changes: Annotated[list[str] | None, typer.Argument(help="key=value, such as dataset.path=data/raw/mine")] = None,
+) -> None:
+    """Make a preset, with changes, the active experiment in params.yaml; shows the difference."""
+    from flows import presets
+
+    typer.echo(presets.use(preset, changes or []) or "params.yaml says that already")
+
+
+@app.command()
+@_told
+def status() -> None:
+    """What is fresh and what a run would do (plain: `dvc status`)."""
+    from flows.graph import is_changed, read_graph
+
+    stale: set[str] = set()
+    for node in read_graph():
+        waits = stale.intersection(node.upstream)
+        changed = bool(waits) or is_changed(node.address)
+        if changed:
+            stale.add(node.address)
+        typer.echo(
+            f"{'stale' if changed else 'fresh'}  {node.address}{f'  (after {sorted(waits)[0]})' if waits else ''}"
+        )
+    typer.echo("nothing to do" if not stale else f"`dermflow run` would bring {len(stale)} stages up to date")
+
+
+@app.command()
+@_told
+def ui(port: Annotated[int, typer.Option(help="on 127.0.0.1")] = 5000) -> None:
+    """Compare runs in MLflow at 127.0.0.1 (plain: `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db`)."""
+    from flows.tracking import open_client, tracking_uri
+
+    open_client()
+    typer.echo(f"MLflow at http://127.0.0.1:{port}, Ctrl-C ends it")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
+    command += [
+        "--default-artifact-root",
+        "mlruns/artifacts",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    try:
+        raise typer.Exit(subprocess.run(command, check=False).returncode)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+@app.command()
+@_told
+def report() -> None:
+    """The answer of the last run: verdict, table, and where to read on (plain: reports/index.html)."""
+    from flows.settings import load_settings
+
+    folder = load_settings().paths.reports
+    answer = folder / "answer.txt"
+    if not answer.exists():
+        raise RunError(f"{answer} is not there: no comparison has been made yet; `dermflow run` makes it")
+    typer.echo(answer.read_text().rstrip())
+    typer.echo(f"The page: {folder / 'index.html'}; the runs: make ui")
+
+
+@app.command()
+@_told
+def doctor() -> None:
+    """Check this machine: what works, what is missing, what to do about it."""
+    from flows.doctor import examine
+
+    findings = examine(Path.cwd())
+    for finding in findings:
+        typer.echo(f"{'ok  ' if finding.good else 'MEND'}  {finding.what}: {finding.seen}")
+        if not finding.good:
+            typer.echo(f"      {finding.mend}")
+    raise typer.Exit(0 if all(finding.good for finding in findings) else 1)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    app()
