@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from pydantic_core import to_jsonable_python
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from components.errors import CheckpointError
+from components.files import whole
 
 if TYPE_CHECKING:
     from components.backbones import Backbone
@@ -63,6 +64,33 @@ class Encoder(nn.Module):
         return self.map(images).mean(dim=(2, 3))  # (B, D)
 
 
+def to_tensor(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
+    """(B, S, S, 3) uint8 to (B, 3, S, S) uint8 without copying; in memory it is channels_last already."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def embed(encoder: Encoder, batches: Iterable[Tensor]) -> Tensor:
+    """Pooled features (N, D) of uint8 batches (B, 3, S, S), in evaluation mode, on the encoder's device."""
+    learns, device = encoder.training, encoder.mean.device
+    encoder.eval()
+    features = [encoder(batch.to(device).float() / 255).float().cpu() for batch in batches]
+    encoder.train(learns)
+    return torch.cat(features)
+
+
+def effective_rank(features: Tensor) -> float:
+    """How many directions features (N, D) really fill, in [1, min(N, D)]; near 1 they have collapsed.
+
+    exp of the entropy of the normalised singular values of the centred features (Roy & Vetterli 2007).
+    """
+    centred = features.double() - features.double().mean(dim=0)
+    gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    values = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
+    shares = values / values.sum().clamp(min=torch.finfo(torch.float64).tiny)
+    return float(torch.special.entr(shares).sum().exp())
+
+
 def save_encoder(path: Path, encoder: Encoder, backbone: Backbone, provenance: Mapping[str, object]) -> None:
     """The encoder with its backbone's settings and `provenance` (arm, settings), whole or not at all."""
     header = {"kind": "encoder", "version": VERSION, "backbone": to_jsonable_python(backbone), **provenance}
@@ -92,14 +120,9 @@ def save_tensors(path: Path, state: Mapping[str, Tensor], header: Mapping[str, o
 
     The same tensors and header give the same bytes, whatever the memory layout or device was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole(path) as unfinished:
         save_file(plain, unfinished, metadata={KEY: json.dumps(header, sort_keys=True)})
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -113,9 +136,7 @@ def read_header(path: Path) -> dict[str, Any]:
     with _opened(path) as file:
         words = (file.metadata() or {}).get(KEY)
     if words is None:
-        raise CheckpointError(
-            f"{path}: has no {KEY!r} header, so it was not written by Dermflow; rerun its stage"
-        )
+        raise CheckpointError(f"{path}: has no {KEY!r} header, so it was not written by Dermflow; rerun its stage")
     header: dict[str, Any] = json.loads(words)
     return header
 
@@ -142,6 +163,4 @@ def _opened(path: Path) -> Any:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: is not there; run the stage that makes it (dvc repro)") from None
     except SafetensorError as error:
-        raise CheckpointError(
-            f"{path}: is not a whole safetensors file ({error}); rerun its stage"
-        ) from error
+        raise CheckpointError(f"{path}: is not a whole safetensors file ({error}); rerun its stage") from error

@@ -1,7 +1,7 @@
 """ConvNeXt-Tiny (Liu et al. 2022), the paper's encoder: 27.8 million parameters, 768 features.
 
-torchvision keeps the last LayerNorm in its classifier, after pooling. Here it closes the trunk, on the map, so
-that its ImageNet weights come along and every arm hands normalised features to the head. The tensors keep
+torchvision keeps the last LayerNorm in its classifier, after pooling. Here it closes the trunk, on the map,
+so that its ImageNet weights come along and every arm hands normalised features to the head. The tensors keep
 torchvision's names: a file of its weights loads as it is.
 """
 

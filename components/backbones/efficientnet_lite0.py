@@ -45,7 +45,5 @@ class Config(Frozen):
 def _trunk(pretrained: bool) -> nn.Module:
     import timm
 
-    net: nn.Module = timm.create_model(
-        "tf_efficientnet_lite0", pretrained=pretrained, num_classes=0, global_pool=""
-    )
+    net: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=pretrained, num_classes=0, global_pool="")
     return net

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -38,7 +38,7 @@ class Config(Frozen):
     @property
     def expects(self) -> Normalisation:
         """What timm's weights for this net were trained on."""
-        cfg = _create(self.name).pretrained_cfg
+        cfg: Any = _create(self.name).pretrained_cfg
         return Normalisation(tuple(cfg["mean"]), tuple(cfg["std"]))
 
     def build(self) -> Encoder:
@@ -46,8 +46,7 @@ class Config(Frozen):
         from components.encoder import Encoder
 
         trunk = _create(self.name)
-        _check_map(trunk, self.name)
-        return Encoder(trunk, feature_dim=trunk.num_features)
+        return Encoder(trunk, feature_dim=_check_map(trunk, self.name))
 
     def download(self) -> nn.Module:
         """The trunk with timm's ImageNet weights, fetched once and then kept by its hub."""
@@ -60,9 +59,7 @@ def _create(name: str, pretrained: bool = False) -> nn.Module:
 
     if not timm.is_model(name.partition(".")[0]):
         near = _near(name, timm.list_models())
-        raise SettingsError(
-            f"backbone.name = {name!r}: timm knows no such net; near it: {near} (params.yaml)"
-        )
+        raise SettingsError(f"backbone.name = {name!r}: timm knows no such net; near it: {near} (params.yaml)")
     net: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="")
     return net
 
@@ -73,8 +70,8 @@ def _near(name: str, known: list[str]) -> list[str]:
     return get_close_matches(name, known, n=5, cutoff=0.5)
 
 
-def _check_map(trunk: nn.Module, name: str) -> None:
-    """Refuse nets whose last output is not a (B, D, h, w) map, such as transformers with tokens."""
+def _check_map(trunk: nn.Module, name: str) -> int:
+    """D of a net whose last output is a (B, D, h, w) map; others, such as transformers, are refused."""
     import torch
 
     trunk.eval()
@@ -86,8 +83,10 @@ def _check_map(trunk: nn.Module, name: str) -> None:
                 f"backbone.name = {name!r}: takes no {PROBE} px image: {error} (params.yaml)"
             ) from error
     trunk.train()
-    if len(shape) != 4 or shape[1] != trunk.num_features:
+    features: Any = trunk.num_features
+    if len(shape) != 4 or shape[1] != features:
         raise SettingsError(
-            f"backbone.name = {name!r}: gives {shape}, expected a map (1, {trunk.num_features}, h, w); "
+            f"backbone.name = {name!r}: gives {shape}, expected a map (1, {features}, h, w); "
             "name a convolutional net (params.yaml)"
         )
+    return int(features)

@@ -6,8 +6,8 @@ without it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from components.backbones import Backbone
@@ -30,8 +30,11 @@ class Method(Protocol):
         val: Pixels,
         session: Session,
         log: Log,
-    ) -> Mapping[str, float]:
-        """Change the encoder's weights in place; return the numbers that say how it went.
+    ) -> Sequence[Mapping[str, float]]:
+        """Change the encoder's weights in place; return the numbers of each epoch, none where nothing learns.
 
         `train` holds train and unlabelled images, `val` validation images; test images never come here.
         """
+
+    def model_dump(self, *, mode: Literal["json"]) -> dict[str, Any]:
+        """The settings as plain values."""

