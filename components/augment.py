@@ -1,13 +1,25 @@
-"""The augmentation policy, written once: plain settings in, an albumentations pipeline out."""
+"""The augmentation policy, written once: plain settings in, an albumentations pipeline out.
+
+What happens to an image is a function of the seed, the epoch and the image's position in the epoch's order,
+and of nothing else: not of the arm, the batch's size, the worker or what came before.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import hashlib
+import os
+import random
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from pydantic import Field
 
 from components.config import Frozen
 
+if TYPE_CHECKING:
+    from albumentations import BasicTransform
+
+Images = np.ndarray[Any, np.dtype[np.uint8]]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -21,3 +33,75 @@ class Augment(Frozen):
     contrast: Share = Field(description="+- share")
     hue: int = Field(ge=0, le=90, description="degrees, +-")
     saturation: int = Field(ge=0, le=255, description="of 255, +-")
+
+
+class Augmentation:
+    """A policy with its seed, ready for batches."""
+
+    def __init__(self, transforms: list[BasicTransform], policy: Augment, seed: int) -> None:
+        self.transforms = transforms
+        self.policy = policy
+        self.seed = seed
+
+    def __call__(self, images: Images, epoch: int, first: int) -> Images:
+        """New images (B, S, S, 3) uint8; `first` is the position of images[0] in the epoch's order."""
+        results = [self._one(image, epoch, first + place) for place, image in enumerate(images)]
+        return np.stack(results)  # (B, S, S, 3)
+
+    def _one(self, image: Images, epoch: int, position: int) -> Images:
+        """One image (S, S, 3), through all transforms with one stream of random numbers.
+
+        Each transform has its own generators in albumentations, and a common seed would give all of them the
+        same draws: a brighter image would always be a larger one. So they share one stream.
+        """
+        if not self.transforms:
+            return image
+        numbers = np.random.default_rng((self.seed, epoch, position))
+        choices = random.Random(int(numbers.integers(2**63)))
+        for transform in self.transforms:
+            transform.set_random_state(numbers, choices)
+            image = transform(image=image)["image"]
+        return image
+
+    def sha256(self) -> str:
+        """Hash of the policy and of what it makes of a fixed image: equal for arms that are treated alike."""
+        probe = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+        digest = hashlib.sha256(self.policy.model_dump_json().encode())
+        for epoch in range(2):
+            digest.update(self(probe, epoch, 0).tobytes())
+        return digest.hexdigest()
+
+
+def build(policy: Augment, seed: int) -> Augmentation:
+    """The policy's transforms in order: geometry first, then colour; what is set to zero is left out."""
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # importing it would ask the network for a newer release
+    return Augmentation([*_geometry(policy), *_colour(policy)], policy, seed)
+
+
+def _geometry(policy: Augment) -> list[BasicTransform]:
+    import albumentations
+    import cv2
+
+    transforms: list[BasicTransform] = [albumentations.D4(p=1.0)] if policy.flips_and_turns else []
+    if policy.scale or policy.shift:
+        move = albumentations.Affine(
+            scale=(1 - policy.scale, 1 + policy.scale),
+            translate_percent=(-policy.shift, policy.shift),
+            keep_ratio=True,
+            border_mode=cv2.BORDER_REFLECT_101,  # black corners would tell nets about the zoom
+            p=1.0,
+        )
+        transforms.append(move)
+    return transforms
+
+
+def _colour(policy: Augment) -> list[BasicTransform]:
+    import albumentations
+
+    transforms: list[BasicTransform] = []
+    if policy.brightness or policy.contrast:
+        transforms.append(albumentations.RandomBrightnessContrast(policy.brightness, policy.contrast, p=1.0))
+    if policy.hue or policy.saturation:
+        turn = policy.hue / 2  # OpenCV counts hue in steps of two degrees
+        transforms.append(albumentations.HueSaturationValue((-turn, turn), policy.saturation, 0, p=1.0))
+    return transforms

@@ -1,0 +1,17 @@
+"""Of the images of all other classes, the share that is not taken for this one: its true negative rate."""
+
+from typing import Any
+
+import numpy as np
+
+from components.metrics import Labels, Probabilities
+
+
+def specificity(labels: Labels, probabilities: Probabilities) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(K,) in [0, 1]; NaN for a class that all images belong to, of which nothing can be said."""
+    classes = probabilities.shape[1]
+    predicted = probabilities.argmax(axis=1)  # (N,)
+    others = len(labels) - np.bincount(labels, minlength=classes)  # (K,) images of other classes
+    alarms = np.bincount(predicted[predicted != labels], minlength=classes)  # (K,) false ones
+    shares = np.full(classes, np.nan)
+    return np.divide(others - alarms, others, out=shares, where=others > 0)
