@@ -27,7 +27,8 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from components.errors import DermflowError, RunError
 from flows.graph import Node, is_changed, locked_stages, order_lock, read_graph

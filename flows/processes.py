@@ -53,9 +53,10 @@ class Processes:
         last: deque[str] = deque(maxlen=12)
         try:
             assert process.stdout is not None
-            for line in process.stdout:
-                hear(line.rstrip())
-                last.append(line)
+            with process.stdout:
+                for line in process.stdout:
+                    hear(line.rstrip())
+                    last.append(line)
             code = process.wait()
         finally:
             late.cancel()
@@ -63,6 +64,8 @@ class Processes:
                 self._running.pop(stage, None)
         if time.monotonic() - began >= deadline_s:
             raise RunError(f"{stage}: stopped at its deadline of {deadline_s:g} s (deadline_s in flows/policy.toml)")
+        if self.stopping:
+            raise RunError(f"{stage}: stopped with the run")
         if code != 0:
             raise RunError(f"{stage} failed with exit status {code}:\n{''.join(last)}")
 
