@@ -1,0 +1,78 @@
+"""Checkouts to run whole pipelines in: real DVC, Prefect and MLflow, tiny images, a tiny net."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+TINY = (
+    "study.arms=[imagenet,random]", "study.protocols=[frozen]", "study.seeds=[0]",
+    "synthesize.lesions=90", "synthesize.unlabelled=6", "synthesize.image_size=48", "pack.image_size=32",
+    "finetune.frozen={epochs: 2, learning_rate: 0.003}", "finetune.batch_size=16", "compare.resamples=50",
+    "validate.workers=1",
+)  # fmt: skip
+
+
+def environment(home: Path) -> dict[str, str]:
+    """This interpreter's tools first, Prefect's own database, a quiet host."""
+    here = str(Path(sys.executable).parent)
+    return {
+        **os.environ, "PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "PREFECT_HOME": str(home / "prefect"),
+        "PYTHONPATH": "", "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": "", "PREFECT_API_URL": "",
+    }  # fmt: skip
+
+
+class Checkout:
+    """A fresh checkout of the working tree under git and DVC."""
+
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.folder, self.environment = folder, environment(home)
+
+    def run(self, *words: str, check: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, *words], cwd=self.folder, env=self.environment, capture_output=True, text=True,
+            check=False, timeout=timeout,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{words}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+        return done
+
+    def repro(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("-m", "dvc", "repro", *words, check=check)
+
+    def flow(self, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("-m", "flows.pipeline", check=check)
+
+    def use(self, *changes: str) -> None:
+        self.run("-m", "flows.cli", "use", "demo", *TINY, *changes)
+
+    def lock(self) -> str:
+        return (self.folder / "dvc.lock").read_text()
+
+
+@pytest.fixture(scope="session")
+def new_checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Checkout]:
+    """Makes a checkout: the files that git would clone, settings tiny."""
+
+    def make() -> Checkout:
+        folder = tmp_path_factory.mktemp("checkout")
+        for name in ("flows", "components", "presets"):
+            shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
+            shutil.copy(REPO / name, folder / name)
+        for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, env=environment(folder))
+        shutil.copy(REPO / ".dvc" / "config", folder / ".dvc" / "config")
+        checkout = Checkout(folder, tmp_path_factory.getbasetemp())
+        checkout.use()
+        for command in (["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start"]):
+            subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+        return checkout
+
+    return make

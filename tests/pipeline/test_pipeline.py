@@ -1,0 +1,186 @@
+"""The whole pipeline in fresh checkouts: dvc repro and the flow agree, skip, fail and stop as they should."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+from mlflow.entities import Run
+
+from tests.pipeline.conftest import Checkout
+
+pytestmark = pytest.mark.slow
+
+
+def runs_of(checkout: Checkout) -> list[Run]:
+    client = mlflow.MlflowClient(f"sqlite:///{checkout.folder}/mlruns/mlflow.db")
+    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+
+
+def numbers_of(checkout: Checkout) -> dict[str, object]:
+    files = sorted((checkout.folder / "metrics").rglob("*.json"))
+    assert len(files) > 8
+    return {path.relative_to(checkout.folder).as_posix(): json.loads(path.read_text()) for path in files}
+
+
+def survivors(checkout: Checkout) -> list[list[str]]:
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        if process.info["cwd"] == str(checkout.folder):
+            found.append(process.info["cmdline"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def by_flow(new_checkout: Callable[[], Checkout]) -> Checkout:
+    checkout = new_checkout()
+    checkout.flow()
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def by_repro(new_checkout: Callable[[], Checkout]) -> Checkout:
+    checkout = new_checkout()
+    checkout.repro()
+    return checkout
+
+
+def test_repro_and_flow_give_the_same_lock_and_metrics(by_flow: Checkout, by_repro: Checkout) -> None:
+    assert numbers_of(by_flow) == numbers_of(by_repro)
+    assert by_flow.lock() == by_repro.lock()
+
+
+def test_the_page_and_the_answer_are_there(by_flow: Checkout) -> None:
+    page = (by_flow.folder / "reports" / "index.html").read_text()
+    assert "SYNTHETIC" in page
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+    answer = by_flow.run("-m", "flows.cli", "report").stdout
+    assert "not decided: too few seeds" in answer
+
+
+def test_mlflow_holds_a_parent_and_a_child_a_stage(by_flow: Checkout) -> None:
+    runs = runs_of(by_flow)
+    parents = [run for run in runs if run.data.tags["stage"] == "pipeline"]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
+    stages = by_flow.lock().count("cmd: ")
+    assert len(parents) == 1
+    assert len(children) == stages
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    tuned = next(run for run in children if run.info.run_name == "finetune@imagenet-frozen-0")
+    assert {"gap/loss", "gap/accuracy", "best/val/balanced_accuracy"} <= set(tuned.data.metrics)
+    assert {"git.commit", "dvc.lock.md5", "dvc.split", "prefect.flow_run", "weights.sha256"} <= set(tuned.data.tags)
+    assert tuned.inputs.dataset_inputs[0].dataset.digest == tuned.data.tags["dvc.data"][:36]
+    assert tuned.data.params["finetune.batch_size"] == "16"
+
+
+def test_a_second_flow_skips_everything_and_names_the_makers(by_flow: Checkout) -> None:
+    before = by_flow.lock()
+    done = by_flow.flow()
+    said = done.stdout + done.stderr
+    stages = before.count("cmd: ")
+    assert f"{stages} stages up to date, {stages} of them unchanged" in said
+    makers = {run.info.run_id for run in runs_of(by_flow)}
+    named = set(re.findall(r"made by MLflow run (\w+)", said))
+    assert named
+    assert named <= makers
+    assert by_flow.lock() == before
+
+
+def test_new_settings_run_only_what_they_touch(by_repro: Checkout) -> None:
+    by_repro.use("evaluate.calibration_bins=10")
+    done = by_repro.flow()
+    assert re.search(r"\d+ stages up to date", done.stdout)
+    running = set(re.findall(r"Running stage '([\w@-]+)'", done.stdout + done.stderr))
+    assert running == {"evaluate", "compare"}
+
+
+def test_dvc_commands_say_something(by_repro: Checkout) -> None:
+    assert "finetune@random-frozen-0" in by_repro.run("-m", "dvc", "dag").stdout
+    assert "balanced_accuracy" in by_repro.run("-m", "dvc", "metrics", "show", "metrics/evaluate.json").stdout
+    assert "evaluate.calibration_bins" in by_repro.run("-m", "dvc", "params", "diff").stdout
+    assert ".html" in by_repro.run("-m", "dvc", "plots", "show").stdout
+
+
+def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(new_checkout: Callable[[], Checkout]) -> None:
+    checkout = new_checkout()
+    weights = checkout.folder / "weights.pth"
+    weights.write_bytes(b"not these")
+    wrong = "pretrain.arms.imagenet={kind: imagenet, source: file, file: weights.pth, sha256: " + "0" * 64 + "}"
+    checkout.use(wrong)
+    failed = checkout.flow(check=False)
+    assert failed.returncode == 1
+    assert "weights.pth" in failed.stdout + failed.stderr
+    assert re.search(r"1 of \d+ stages failed \(pretrain@imagenet\)", failed.stderr)
+    status = {run.info.run_name: run.info.status for run in runs_of(checkout)}
+    assert status["pretrain@imagenet"] == "FAILED"
+    assert status["finetune@random-frozen-0"] == "FINISHED"
+    assert status["pipeline demo"] == "FAILED"
+    checkout.use()
+    done = checkout.flow()
+    running = set(re.findall(r"Running stage '([\w@-]+)'", done.stdout + done.stderr))
+    assert running == {"pretrain@imagenet", "finetune@imagenet-frozen-0", "evaluate", "compare"}
+
+
+def test_ctrl_c_leaves_no_process_and_tells_the_truth(new_checkout: Callable[[], Checkout]) -> None:
+    checkout = new_checkout()
+    flow = subprocess.Popen(
+        [sys.executable, "-m", "flows.pipeline"], cwd=checkout.folder, env=checkout.environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    until = time.monotonic() + 240
+    while not any("flows.pretrain" in words for words in survivors(checkout)):
+        assert time.monotonic() < until, "pretrain never started"
+        assert flow.poll() is None
+        time.sleep(0.2)
+    second = checkout.flow(check=False)
+    assert "is going on in this checkout" in second.stdout + second.stderr
+    flow.send_signal(signal.SIGINT)
+    assert flow.wait(timeout=60) == 130
+    assert survivors(checkout) == []
+    status = {run.info.run_name: run.info.status for run in runs_of(checkout)}
+    assert status["pipeline demo"] == "KILLED"
+    assert "RUNNING" not in status.values()
+    assert "KILLED" in [value for name, value in status.items() if name.startswith("pretrain")]
+    checkout.flow()
+    assert (checkout.folder / "reports" / "index.html").exists()
+
+
+def test_the_scheduler_itself_starts_a_run(by_flow: Checkout, tmp_path: Path) -> None:
+    """A broken set of dependencies lets a server start, a schedule be made, and no run ever begin."""
+    before = len(runs_of(by_flow))
+    log = tmp_path / "schedule.log"
+    port = 42_00 + 17
+    with log.open("w") as out:
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "schedule", "--cron", "* * * * *", "--port", str(port)],
+            cwd=by_flow.folder, env=by_flow.environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            until = time.monotonic() + 300
+            while not [r for r in runs_of(by_flow)[: -before or None] if r.info.status == "FINISHED"]:
+                assert time.monotonic() < until, f"no scheduled run came: {log.read_text()[-3000:]}"
+                assert serving.poll() is None, log.read_text()[-3000:]
+                time.sleep(1)
+        finally:
+            serving.send_signal(signal.SIGINT)
+            serving.wait(timeout=60)
+    newest = max(runs_of(by_flow), key=lambda run: run.info.start_time)
+    assert newest.data.metrics["stages/skipped"] == newest.data.metrics["stages/all"]
+    assert survivors(by_flow) == []
+
+
+def test_two_runs_with_one_seed_are_equal_to_the_last_bit(by_flow: Checkout, new_checkout: Callable[[], Checkout]) -> None:
+    again = new_checkout()
+    shutil.rmtree(again.folder / ".dvc" / "cache", ignore_errors=True)
+    again.flow()
+    assert again.lock() == by_flow.lock()
