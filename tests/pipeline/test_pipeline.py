@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -177,10 +176,3 @@ def test_the_scheduler_itself_starts_a_run(by_flow: Checkout, tmp_path: Path) ->
     newest = max(runs_of(by_flow), key=lambda run: run.info.start_time)
     assert newest.data.metrics["stages/skipped"] == newest.data.metrics["stages/all"]
     assert survivors(by_flow) == []
-
-
-def test_two_runs_with_one_seed_are_equal_to_the_last_bit(by_flow: Checkout, new_checkout: Callable[[], Checkout]) -> None:
-    again = new_checkout()
-    shutil.rmtree(again.folder / ".dvc" / "cache", ignore_errors=True)
-    again.flow()
-    assert again.lock() == by_flow.lock()
