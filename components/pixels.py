@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Literal
 
 import cv2
@@ -15,6 +13,7 @@ import pandas as pd
 
 from components import scan
 from components.errors import DataError
+from components.files import whole
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -71,17 +70,10 @@ def write_pixels(folder: Path, images: Iterable[Array], index: pd.DataFrame, siz
 
     `images` yields N arrays (S, S, 3) uint8 RGB in the order of `index`; one is in memory at a time.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with whole(folder) as part:
+        part.mkdir()
         _write_images(part / "images.npy", images, len(index), size)
         index.to_csv(part / "index.csv", columns=list(COLUMNS), index=False, lineterminator="\n")
-        part.chmod(0o755)  # mkdtemp's 0700 would keep others from reading
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_images(path: Path, images: Iterable[Array], count: int, size: int) -> None:
@@ -92,9 +84,7 @@ def _write_images(path: Path, images: Iterable[Array], count: int, size: int) ->
         np.lib.format.write_array_header_1_0(file, header)
         for written, image in enumerate(images, start=1):
             if image.shape != (size, size, 3) or image.dtype != np.uint8:
-                raise ValueError(
-                    f"image {written} is {image.dtype} {image.shape}, expected uint8 {(size, size, 3)}"
-                )
+                raise ValueError(f"image {written} is {image.dtype} {image.shape}, expected uint8 {(size, size, 3)}")
             file.write(np.ascontiguousarray(image).data)
     if written != count:
         raise ValueError(f"{written} images for {count} rows of the index")
@@ -103,9 +93,7 @@ def _write_images(path: Path, images: Iterable[Array], count: int, size: int) ->
 def read_pixels(*folders: Path) -> Pixels:
     """The images of the folders one after another; shapes, type and counts are checked, pixels not read."""
     parts = tuple(_read_images(folder / "images.npy") for folder in folders)
-    indexes = [
-        _read_index(folder / "index.csv", len(part)) for folder, part in zip(folders, parts, strict=True)
-    ]
+    indexes = [_read_index(folder / "index.csv", len(part)) for folder, part in zip(folders, parts, strict=True)]
     sizes = [part.shape[1] for part in parts]
     if len(set(sizes)) != 1:
         raise DataError(
@@ -120,14 +108,9 @@ def _read_images(path: Path) -> Array:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path.parent}: {path.name} cannot be read ({error}): {MEND}") from error
-    if (
-        images.dtype != np.uint8
-        or images.ndim != 4
-        or images.shape[1:] != (images.shape[1], images.shape[1], 3)
-    ):
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (images.shape[1], images.shape[1], 3):
         raise DataError(
-            f"{path.parent}: {path.name} is {images.dtype} {images.shape}, "
-            f"expected uint8 (N, S, S, 3): {MEND}"
+            f"{path.parent}: {path.name} is {images.dtype} {images.shape}, expected uint8 (N, S, S, 3): {MEND}"
         )
     return images  # type: ignore[no-any-return]
 
@@ -151,9 +134,7 @@ def decode(path: Path) -> Array:
     try:
         return scan.decode(path.read_bytes())[1]
     except (OSError, scan.UndecodableError) as error:
-        raise DataError(
-            f"{path}: cannot be decoded ({error}); it changed since `validate`: run `dvc repro`"
-        ) from error
+        raise DataError(f"{path}: cannot be decoded ({error}); it changed since `validate`: run `dvc repro`") from error
 
 
 def square(image: Array, size: int, fit: Literal["crop", "pad"]) -> Array:

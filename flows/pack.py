@@ -1,0 +1,67 @@
+"""Decode and resize every image once; training then reads plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from components.datasets import Adapter
+from components.errors import DataError
+from components.log import Log
+from components.pixels import Array, decode, square, write_pixels
+from components.records import read_records
+from flows.settings import Compute, Labels, Paths
+from flows.settings import Pack as PackSettings
+from flows.stage import stage
+
+SPLITS = ("train", "unlabelled", "val", "test")  # withheld images are packed nowhere
+AHEAD = 256  # images decoded before they are written: bounds memory
+
+
+@stage
+def pack(
+    dataset: Adapter, labels: Labels, pack: PackSettings, paths: Paths, compute: Compute, log: Log
+) -> dict[str, Any]:
+    """Write one folder a split, images in the order of their ids; returns images a class of each."""
+    table = _join(paths)
+    square_up = partial(_load, dataset.path, pack.image_size, pack.fit)
+    metrics: dict[str, Any] = {"image_size": pack.image_size}
+    for name in SPLITS:
+        rows = table[table["split"] == name]
+        images = _load_all(square_up, rows["path"].tolist(), compute.threads)
+        shown = log.track(images, len(rows), f"{name} images packed")
+        write_pixels(paths.pixels / name, shown, rows, pack.image_size)
+        counts = {label: int((rows["label"] == label).sum()) for label in labels.classes}
+        metrics[name] = {"images": len(rows), **(counts if name != "unlabelled" else {})}
+    return metrics
+
+
+def _join(paths: Paths) -> pd.DataFrame:
+    """The split with each image's path and lesion, sorted by image_id."""
+    if not paths.split.is_file():
+        raise DataError(f"{paths.split}: no such table; run `dvc repro split`")
+    split = pd.read_csv(paths.split, dtype="str", keep_default_na=False, na_values=[""])
+    accepted = read_records(paths.accepted)[["image_id", "path", "lesion_id"]]
+    if set(split["image_id"]) != set(accepted["image_id"]):
+        raise DataError(f"{paths.split} and {paths.accepted} name different images; run `dvc repro -f split`")
+    return split.merge(accepted, on="image_id").sort_values("image_id", kind="stable", ignore_index=True)
+
+
+def _load(folder: Path, size: int, fit: Literal["crop", "pad"], path: str) -> Array:
+    return square(decode(folder / path), size, fit)  # (S, S, 3)
+
+
+def _load_all(load: partial[Array], names: list[str], threads: int) -> Iterator[Array]:
+    """Images in the order of `names`; decoders let go of the interpreter's lock, so threads suffice."""
+    with ThreadPoolExecutor(threads) as executor:
+        for start in range(0, len(names), AHEAD):
+            yield from executor.map(load, names[start : start + AHEAD])
+
+
+if __name__ == "__main__":
+    pack.main()

@@ -1,0 +1,45 @@
+"""Divide the accepted images into train, val and test, and prove that nobody stands on two sides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from components.files import whole
+from components.log import Log
+from components.records import read_records
+from components.splits import prove_no_leak, split_table
+from flows.settings import Labels, Paths
+from flows.settings import Split as SplitSettings
+from flows.stage import stage
+
+
+@stage
+def split(split: SplitSettings, labels: Labels, paths: Paths, log: Log) -> dict[str, Any]:
+    """Write image_id, label, group, split; raises DataError or LeakError rather than a split that misleads."""
+    accepted = read_records(paths.accepted)
+    fractions = {"train": split.train, "val": split.val, "test": split.test}
+    table = split_table(accepted, labels.classes, split.group_by, fractions, split.seed)
+    prove_no_leak(table, accepted, split.group_by)
+    with whole(paths.split) as part:
+        table.to_csv(part, index=False, lineterminator="\n")
+    log.line(f"{len(table)} images in {table['group'].nunique()} groups; no patient, lesion or file crosses")
+    return _count(table, labels.classes)
+
+
+def _count(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Images, groups and images a class of each split."""
+    names = ("train", "val", "test", "unlabelled", "withheld")
+    rows = {name: table[table["split"] == name] for name in names}
+    return {
+        "images": {name: len(part) for name, part in rows.items()},
+        "groups": {name: part["group"].nunique() for name, part in rows.items()},
+        "classes": {
+            name: {label: int((rows[name]["label"] == label).sum()) for label in classes} for name in names[:3]
+        },
+    }
+
+
+if __name__ == "__main__":
+    split.main()
