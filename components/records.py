@@ -15,6 +15,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from components.errors import DataError
+from components.files import whole
 
 SEXES = ("male", "female", "unknown")
 NUMBERS: Mapping[str, Literal["float64", "Int64"]] = {"age": "float64", "skin_type": "Int64"}
@@ -159,10 +160,8 @@ def _structure(cases: pd.DataFrame) -> str:
         "column_ordered": "is misplaced",
     }
     problems = [
-        f"{case.failure_case} {words[case.check]}"
-        if case.check in words
-        else f"{case.column} is {case.failure_case}, expected {case.check}"
-        for case in cases.itertuples()
+        f"{found} {words[check]}" if check in words else f"{column} is {found}, expected {check}"
+        for column, check, found in zip(cases["column"], cases["check"], cases["failure_case"], strict=True)
     ]
     return "the table's columns break the contract of components/records.py: " + "; ".join(problems)
 
@@ -207,11 +206,9 @@ def _is_image(name: str) -> bool:
 
 def write_records(table: pd.DataFrame, path: Path) -> None:
     """Write a table as parquet, sorted by image_id (then path): equal tables give equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
     ordered = table.sort_values(["image_id", "path"], kind="stable", ignore_index=True)
-    ordered.to_parquet(temporary, engine="pyarrow", index=False)
-    temporary.replace(path)
+    with whole(path) as scratch:
+        ordered.to_parquet(scratch, engine="pyarrow", index=False)
 
 
 def read_records(path: Path) -> pd.DataFrame:

@@ -1,0 +1,58 @@
+"""Read a data set's folder, whatever its layout, into the one table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from components.datasets import Adapter
+from components.errors import DataError
+from components.log import Log
+from components.records import apply_labels, write_records
+from flows.settings import Labels, Paths
+from flows.stage import stage
+
+
+@stage
+def ingest(dataset: Adapter, labels: Labels, paths: Paths, log: Log) -> dict[str, Any]:
+    """Write paths.records; raises DataError for a missing folder, and for one in which nothing has a label."""
+    if not dataset.path.is_dir():
+        raise DataError(
+            f"dataset.path = {dataset.path}: no such folder; put the data set there, or name another folder "
+            "in params.yaml (docs/your-data.md)"
+        )
+    table = apply_labels(dataset.read(), labels.mapping)
+    if not table["label"].notna().any():
+        raise DataError(_nothing_to_learn(table, dataset, labels))
+    write_records(table, paths.records)
+    outside = table["diagnosis"].notna() & table["label"].isna()
+    if outside.any():
+        words = sorted(table.loc[outside, "diagnosis"].unique())
+        log.line(f"{outside.sum()} images stay without a label: labels.scheme {labels.scheme} lacks {words}")
+    return _count(table, labels.classes)
+
+
+def _nothing_to_learn(table: pd.DataFrame, dataset: Adapter, labels: Labels) -> str:
+    found = sorted(table["diagnosis"].dropna().unique())
+    return (
+        f"dataset.path = {dataset.path}: none of {len(table)} images has a diagnosis of labels.scheme "
+        f"{labels.scheme}; found {found}, expected some of {sorted(labels.mapping)} (labels.schemes, params.yaml)"
+    )
+
+
+def _count(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What the table holds; `outside`: images whose diagnosis is in no class."""
+    return {
+        "images": len(table),
+        "labelled": int(table["label"].notna().sum()),
+        "unlabelled": int(table["diagnosis"].isna().sum()),
+        "outside": int((table["diagnosis"].notna() & table["label"].isna()).sum()),
+        "lesions": int(table["lesion_id"].nunique()),
+        "patients": int(table["patient_id"].nunique()),
+        "classes": {name: int((table["label"] == name).sum()) for name in classes},
+    }
+
+
+if __name__ == "__main__":
+    ingest.main()
