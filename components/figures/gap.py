@@ -1,0 +1,28 @@
+"""The overfitting gap epoch by epoch: zero is a model that does as well on val as on train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from components.figures import INK, WIDTH, plain_axes
+
+MEANING = {"loss": "val loss - train loss", "accuracy": "train accuracy - val accuracy"}
+
+
+def draw(curves: Mapping[str, Sequence[pd.DataFrame]], quantity: str, colours: Mapping[str, str]) -> Figure:
+    """`curves` are an arm's curve tables, one a seed; `quantity` is `loss` or `accuracy`."""
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(0, color=INK, linewidth=0.8)
+    for arm, tables in curves.items():
+        epochs = pd.concat(tables).groupby("epoch")[f"gap/{quantity}"].agg(["mean", "min", "max"])
+        axes.plot(epochs.index, epochs["mean"], color=colours[arm], linewidth=1.8, marker="o", markersize=2.5)
+        axes.fill_between(epochs.index, epochs["min"], epochs["max"], color=colours[arm], alpha=0.15, linewidth=0)
+    axes.set(xlabel="epoch", ylabel=MEANING[quantity])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plain_axes(axes)
+    return figure
