@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Images = np.ndarray[Any, np.dtype[np.uint8]]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
+STREAM = 2  # apart from other random numbers of the same seed and epoch
+
 
 class Augment(Frozen):
     """What may happen to a train image; drawn alike for every arm."""
@@ -56,7 +58,7 @@ class Augmentation:
         """
         if not self.transforms:
             return image
-        numbers = np.random.default_rng((self.seed, epoch, position))
+        numbers = np.random.default_rng((self.seed, epoch, position, STREAM))
         choices = random.Random(int(numbers.integers(2**63)))
         for transform in self.transforms:
             transform.set_random_state(numbers, choices)

@@ -34,6 +34,7 @@ Row = dict[str, float]
 STATE = "last.ckpt"
 SETTINGS = "dermflow_settings"
 LOOK_EVERY = 50  # steps, on a GPU
+MEND = "the usual mend is a lower learning_rate (params.yaml)"
 WARM_UP = 0.1  # share of all steps over which the learning rate rises
 
 
@@ -116,7 +117,7 @@ def _describe(session: Session, asked: str, threads: int) -> str:
 
 
 def generator(*key: int) -> np.random.Generator:
-    """Random numbers that depend on `key` alone, such as (seed, epoch); every key gives its own stream."""
+    """Random numbers that depend on `key` alone, such as (seed, epoch); keys of one length give streams of their own."""
     return np.random.default_rng(np.random.SeedSequence(key))
 
 
@@ -192,15 +193,14 @@ def fit(
     state made under others raises CheckpointError. A loss that is not finite raises TrainingError.
     """
     if epochs < 1 or steps_per_epoch < 1:
-        raise TrainingError(
-            f"{what}: {epochs} epochs of {steps_per_epoch} batches leave nothing to learn from"
-        )
+        raise TrainingError(f"{what}: {epochs} epochs of {steps_per_epoch} batches leave nothing to learn from")
     conditions = _flat({"seed": session.seed, "epochs": epochs, **settings})
     state = _find_state(session.checkpoint, conditions, what)
     session.place(module)
     if session.compile:
         for child in module.children():
             child.compile()  # in place: names in the state dict stay
+    module.train()
     run = _Run(
         batches,
         steps_per_epoch,
@@ -241,6 +241,7 @@ def _train(module: pl.LightningModule, run: _Run, gradient_clip: float | None, s
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # Lightning 2.6 under torch 2.15
+        warnings.filterwarnings("ignore", "Found .* in eval mode")  # a frozen encoder is meant to be
         trainer.fit(module, _Batches(run), ckpt_path=state, weights_only=True)
 
 
@@ -326,15 +327,15 @@ class _Run(pl.Callback):
             if not math.isfinite(terms["loss"]):
                 raise TrainingError(
                     f"{self.what}: the loss is not finite in epoch {len(self.history) + 1}, step {step + 1}: "
-                    f"{', '.join(f'{name} = {value:.6g}' for name, value in terms.items())}; "
-                    f"the usual mend is a lower learning_rate (params.yaml)"
+                    f"{', '.join(f'{name} = {value:.6g}' for name, value in terms.items())}; {MEND}"
                 )
         self.checked = len(self.terms)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure, remember, keep the best, write the resume state."""
         self._check_terms()
-        row = self._fit_row() | self._measure(trainer, pl_module)
+        row = self._fit_row() | self._measure(trainer, pl_module) | {"learning_rate": float(np.mean(self.rates))}
+        self._check_row(row)
         self.history.append(row)
         self.journal.metrics(row, step=len(self.history) - 1)
         if self._is_best(row):
@@ -344,10 +345,9 @@ class _Run(pl.Callback):
         trainer.should_stop = self.finished
 
     def _fit_row(self) -> Row:
-        """Means over the epoch's steps of each term, and of the learning rate."""
+        """Means over the epoch's steps of each term."""
         columns = {name: torch.stack([terms[name].float() for terms in self.terms]) for name in self.terms[0]}
-        means = {f"fit/{name}": float(column.mean()) for name, column in columns.items()}
-        return means | {"learning_rate": float(np.mean(self.rates))}
+        return {f"fit/{name}": float(column.mean()) for name, column in columns.items()}
 
     def _measure(self, trainer: pl.Trainer, module: pl.LightningModule) -> Row:
         module.eval()
@@ -355,6 +355,15 @@ class _Run(pl.Callback):
             row = self.end_of_epoch(len(self.history))
         module.train()
         return row
+
+    def _check_row(self, row: Row) -> None:
+        """A measured loss that is not finite ends the training as one in a step does."""
+        wrong = {name: value for name, value in row.items() if name.endswith("/loss") and not math.isfinite(value)}
+        if wrong:
+            raise TrainingError(
+                f"{self.what}: not finite after epoch {len(self.history) + 1}: "
+                f"{', '.join(f'{name} = {value}' for name, value in wrong.items())}; {MEND}"
+            )
 
     def _is_best(self, row: Row) -> bool:
         """Whether the row, the history's last, is better than the best before it; ties keep the earlier."""
@@ -402,9 +411,7 @@ def _read(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         _ = content[SETTINGS], content["callbacks"]
     except Exception as error:  # torch raises many kinds for a broken file
-        raise CheckpointError(
-            f"{path}: is no resume state ({error}); delete {path.parent} to start anew"
-        ) from error
+        raise CheckpointError(f"{path}: is no resume state ({error}); delete {path.parent} to start anew") from error
     return content
 
 

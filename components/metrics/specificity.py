@@ -13,5 +13,6 @@ def specificity(labels: Labels, probabilities: Probabilities) -> np.ndarray[Any,
     predicted = probabilities.argmax(axis=1)  # (N,)
     others = len(labels) - np.bincount(labels, minlength=classes)  # (K,) images of other classes
     alarms = np.bincount(predicted[predicted != labels], minlength=classes)  # (K,) false ones
-    shares = np.full(classes, np.nan)
-    return np.divide(others - alarms, others, out=shares, where=others > 0)
+    shares: np.ndarray[Any, np.dtype[np.float64]] = np.full(classes, np.nan)
+    np.divide(others - alarms, others, out=shares, where=others > 0)
+    return shares

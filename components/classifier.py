@@ -1,0 +1,210 @@
+"""A backbone with the identical head, its losses, and what is measured of it.
+
+B batch, N images, D features, K classes, S the image's side in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pydantic_core import to_jsonable_python
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.backbones import Backbone
+from components.encoder import VERSION, Encoder, check_header, embed, read_tensors, save_tensors
+from components.errors import CheckpointError
+from components.metrics.accuracy import accuracy
+from components.metrics.balanced_accuracy import balanced_accuracy
+
+Imbalance = Literal["none", "weights", "sampling", "focal"]
+Objective = Callable[[Tensor, Tensor], Tensor]
+"""(B, K) logits and (B,) classes to one loss."""
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+MEND = "rerun the stage finetune"
+
+
+class Head(nn.Sequential):
+    """Two layers on the features: Linear, GELU, dropout, Linear; (B, D) to logits (B, K)."""
+
+    def __init__(self, feature_dim: int, hidden: int, dropout: float, classes: int) -> None:
+        super().__init__(nn.Linear(feature_dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, classes))
+
+
+class Classifier(nn.Module):
+    """An encoder and the head on its features."""
+
+    def __init__(self, encoder: Encoder, head: Head) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) images in [0, 1] to logits (B, K)."""
+        logits: Tensor = self.head(self.encoder(images))
+        return logits
+
+
+def build_head(feature_dim: int, hidden: int, dropout: float, classes: int, seed: int) -> Head:
+    """The head with first weights that depend on `seed` and its shape alone, so all arms get the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Head(feature_dim, hidden, dropout, classes)
+
+
+def build_objective(imbalance: Imbalance, labels: Ints, classes: int, focal_gamma: float) -> Objective:
+    """The loss that is trained on; `labels` (N,) are the train images' and give the classes' frequencies."""
+    if imbalance == "weights":
+        return partial(weighted_cross_entropy, weights=class_weights(labels, classes))
+    if imbalance == "focal":
+        return partial(focal_loss, gamma=focal_gamma)
+    return functional.cross_entropy  # for "sampling" the batches are balanced instead
+
+
+def class_weights(labels: Ints, classes: int) -> Tensor:
+    """(K,) inversely proportional to the classes' frequencies; their mean over the images is 1.
+
+    A class without images weighs 0.
+    """
+    counts = np.bincount(labels, minlength=classes)
+    shares = np.full(classes, len(labels) / np.count_nonzero(counts))
+    weights = np.divide(shares, counts, out=np.zeros(classes), where=counts > 0)
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Mean over the batch of weight times cross-entropy.
+
+    torch's own `weight=` divides by the batch's summed weights, which makes an image's pull depend on its
+    neighbours in the batch.
+    """
+    losses = functional.cross_entropy(logits, labels, reduction="none")  # (B,)
+    return (weights.to(logits.device)[labels] * losses).mean()
+
+
+def focal_loss(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
+    """-(1 - p)^gamma log p of the true class, mean over the batch (Lin et al. 2017, eq. 4, without alpha)."""
+    logs = -functional.cross_entropy(logits, labels, reduction="none")  # (B,) log p
+    doubt = (-torch.expm1(logs)).clamp(min=torch.finfo(logs.dtype).tiny)  # 1 - p; at 0 its root has no slope
+    return -(doubt**gamma * logs).mean()
+
+
+def balanced_batches(labels: Ints, batch_size: int, numbers: np.random.Generator) -> list[Ints]:
+    """An epoch's row numbers in batches (B,): as many as there are images, classes equally often.
+
+    Images are drawn with replacement; classes without images are left out. Counts of classes differ by at
+    most one over the epoch. A rest of one image is left out: BatchNorm cannot learn from one.
+    """
+    present = np.unique(labels)
+    turns = numbers.permutation(np.resize(present, len(labels)))  # (N,) the class at each position
+    rows = np.empty(len(labels), dtype=np.int64)
+    for k in present:
+        here = np.flatnonzero(turns == k)
+        rows[here] = numbers.choice(np.flatnonzero(labels == k), size=len(here))
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
+
+
+class Learner(pl.LightningModule):
+    """The classifier as it is trained; frozen, its encoder learns nothing, BatchNorm's statistics included."""
+
+    def __init__(
+        self, classifier: Classifier, protocol: Literal["frozen", "full"], objective: Objective, optimise: Any
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.frozen = protocol == "frozen"
+        self.objective = objective
+        self.optimise = optimise
+        classifier.encoder.requires_grad_(not self.frozen)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for all that learns."""
+        super().train(mode)
+        if self.frozen:
+            self.classifier.encoder.eval()
+        return self
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> dict[str, Tensor]:
+        """The objective on uint8 images (B, 3, S, S) and classes (B,)."""
+        images, labels = batch
+        with torch.set_grad_enabled(not self.frozen):
+            features = self.classifier.encoder(images.float() / 255)  # (B, D)
+        logits = self.classifier.head(features)  # (B, K)
+        return {"loss": self.objective(logits.float(), labels)}
+
+    def configure_optimizers(self) -> Any:
+        """What `optimise` says."""
+        return self.optimise(self)
+
+
+@torch.no_grad()
+def measure(head: Head, features: Tensor, labels: Ints) -> dict[str, float]:
+    """Mean cross-entropy (unweighted, in nats), accuracy and balanced accuracy of features (N, D), in float32."""
+    logits = _logits(head, features)  # (N, K)
+    loss = functional.cross_entropy(logits.double(), torch.from_numpy(labels))
+    scores = logits.numpy()
+    return {
+        "loss": float(loss),
+        "accuracy": accuracy(labels, scores),
+        "balanced_accuracy": balanced_accuracy(labels, scores),
+    }
+
+
+def describe_gap(train: Mapping[str, float], val: Mapping[str, float]) -> dict[str, float]:
+    """One row of the curve: both splits' measures, and how far they are apart, positive when overfitting."""
+    row = {f"train/{name}": value for name, value in train.items()}
+    row |= {f"val/{name}": value for name, value in val.items()}
+    gap_loss, gap_accuracy = val["loss"] - train["loss"], train["accuracy"] - val["accuracy"]
+    return row | {"gap/loss": gap_loss, "gap/accuracy": gap_accuracy}
+
+
+@torch.no_grad()
+def predict(classifier: Classifier, batches: Iterable[Tensor]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(N, K) class probabilities of uint8 batches (B, 3, S, S), in evaluation mode."""
+    logits = _logits(classifier.head, embed(classifier.encoder, batches))
+    probabilities: np.ndarray[Any, np.dtype[np.float64]] = logits.double().softmax(dim=1).numpy()
+    return probabilities
+
+
+def _logits(head: Head, features: Tensor) -> Tensor:
+    """(N, D) to logits (N, K) on the CPU, in evaluation mode and float32 whatever surrounds it."""
+    learns, device = head.training, next(head.parameters()).device
+    head.eval()
+    with torch.autocast(device.type, enabled=False):
+        logits: Tensor = head(features.to(device)).cpu()
+    head.train(learns)
+    return logits
+
+
+def save_classifier(
+    path: Path, state: Mapping[str, Tensor], backbone: Backbone, provenance: Mapping[str, object]
+) -> None:
+    """Write a classifier's state dict with its backbone's settings and `provenance`, whole or not at all.
+
+    `provenance` holds `classes` (their names in order) and `head` (hidden, dropout), which reading needs.
+    """
+    header = {"kind": "classifier", "version": VERSION, "backbone": to_jsonable_python(backbone)}
+    save_tensors(path, state, header | dict(provenance))
+
+
+def load_classifier(path: Path, backbone: Backbone, classes: Sequence[str]) -> Classifier:
+    """The classifier of a file made with the same backbone and classes, in evaluation mode."""
+    header = check_header(path, kind="classifier", backbone=backbone, mend=MEND)
+    if list(header["classes"]) != list(classes):
+        raise CheckpointError(
+            f"{path}: was made for classes {header['classes']}, but labels.scheme (params.yaml) now has "
+            f"{list(classes)}; {MEND}"
+        )
+    encoder = backbone.build()
+    head = Head(encoder.feature_dim, header["head"]["hidden"], header["head"]["dropout"], len(classes))
+    classifier = Classifier(encoder, head)
+    classifier.load_state_dict(read_tensors(path))
+    return classifier.eval()
