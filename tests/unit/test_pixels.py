@@ -1,0 +1,185 @@
+"""The packed pixels: what is read is what was written, and what is broken says so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from components.errors import DataError
+from components.pixels import decode, read_pixels, square, write_pixels
+
+RNG = np.random.default_rng(0)
+
+
+def index_of(*names: str, label: str | None = "mel") -> pd.DataFrame:
+    return pd.DataFrame({"image_id": names, "label": label, "lesion_id": "l", "group": names[:1] * len(names)})
+
+
+def make(folder: Path, *names: str, size: int = 8, label: str | None = "mel") -> np.ndarray:
+    images = RNG.integers(0, 256, (len(names), size, size, 3), dtype=np.uint8)
+    write_pixels(folder, iter(images), index_of(*names, label=label), size)
+    return images
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    images = make(tmp_path / "train", "a", "b", "c")
+    pixels = read_pixels(tmp_path / "train")
+    assert (len(pixels), pixels.size) == (3, 8)
+    np.testing.assert_array_equal(pixels.take(np.array([2, 0, 2])), images[[2, 0, 2]])
+    assert pixels.index["image_id"].tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(np.load(tmp_path / "train" / "images.npy"), images)
+
+
+def test_several_folders_read_as_one(tmp_path: Path) -> None:
+    parts = [make(tmp_path / "one", "a", "b"), make(tmp_path / "none"), make(tmp_path / "two", "c", "d")]
+    pixels = read_pixels(*(tmp_path / name for name in ("one", "none", "two")))
+    together = np.concatenate(parts)
+    rows = np.array([3, 0, 2, 1, 3])
+    np.testing.assert_array_equal(pixels.take(rows), together[rows])
+    some = pixels.rows(np.array([False, True, True, True]))
+    np.testing.assert_array_equal(some.rows(np.array([2, 0])).take(np.array([0, 1])), together[[3, 1]])
+    assert some.index["image_id"].tolist() == ["b", "c", "d"]
+
+
+def test_an_empty_split_is_no_error(tmp_path: Path) -> None:
+    make(tmp_path / "none", size=16)
+    pixels = read_pixels(tmp_path / "none")
+    assert (len(pixels), pixels.size, pixels.take(np.array([], int)).shape) == (0, 16, (0, 16, 16, 3))
+    assert pixels.labels(["mel"]).shape == (0,)
+
+
+def test_labels_are_places_in_the_classes(tmp_path: Path) -> None:
+    make(tmp_path / "a", "a", "b", label="nv")
+    make(tmp_path / "b", "c", label="mel")
+    labels = read_pixels(tmp_path / "a", tmp_path / "b").labels(["bcc", "mel", "nv"])
+    assert (labels.tolist(), labels.dtype) == ([2, 2, 1], np.int64)
+
+
+@pytest.mark.parametrize("label, seen", [(None, "nan"), ("scar", "'scar'")])
+def test_a_label_outside_the_classes_is_named(tmp_path: Path, label: str | None, seen: str) -> None:
+    make(tmp_path / "a", "img_7", label=label)
+    with pytest.raises(DataError, match=rf"image img_7 has label {seen}, expected one of \['mel'\]: labels"):
+        read_pixels(tmp_path / "a").labels(["mel"])
+
+
+def test_words_that_look_missing_stay_words(tmp_path: Path) -> None:
+    make(tmp_path / "a", "NA", "null", label="None")
+    assert read_pixels(tmp_path / "a").index[["image_id", "label"]].to_numpy().tolist() == [
+        ["NA", "None"],
+        ["null", "None"],
+    ]
+
+
+def test_equal_images_give_equal_bytes_and_replace_what_was_there(tmp_path: Path) -> None:
+    make(tmp_path / "a", "old", "older")
+    images = RNG.integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
+    for name in ("a", "b"):
+        write_pixels(tmp_path / name, images, index_of("x"), 8)
+    for file in ("images.npy", "index.csv"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_failure_half_way_leaves_the_old_folder(tmp_path: Path) -> None:
+    before = make(tmp_path / "a", "x", "y")
+
+    def broken() -> Iterator[np.ndarray]:
+        yield before[0]
+        raise DataError("the second image is gone")
+
+    with pytest.raises(DataError, match="second image"):
+        write_pixels(tmp_path / "a", broken(), index_of("x", "y"), 8)
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a").take(np.arange(2)), before)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_images_must_match_their_index(tmp_path: Path) -> None:
+    image = np.zeros((8, 8, 3), dtype=np.uint8)
+    with pytest.raises(ValueError, match="1 images for 2 rows"):
+        write_pixels(tmp_path / "a", [image], index_of("x", "y"), 8)
+    with pytest.raises(ValueError, match="image 1 is uint8"):
+        write_pixels(tmp_path / "a", [image[:4]], index_of("x"), 8)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=rf"{re.escape(str(tmp_path))}/file/a: cannot be written"):
+        make(tmp_path / "file" / "a", "x")
+
+
+def test_broken_folders_name_themselves_and_the_mend(tmp_path: Path) -> None:
+    def match(text: str) -> str:
+        return rf"{re.escape(str(tmp_path / 'a'))}: {text}.*dvc repro -f pack"
+
+    with pytest.raises(DataError, match=match("images.npy cannot be read")):
+        read_pixels(tmp_path / "a")
+    make(tmp_path / "a", "x", "y")
+    index = tmp_path / "a" / "index.csv"
+    lines = index.read_text().splitlines(keepends=True)
+    index.write_text("".join(lines[:2]))
+    with pytest.raises(DataError, match=match("index.csv has 1 rows for 2 images")):
+        read_pixels(tmp_path / "a")
+    index.write_text("image_id\nx\ny\n")
+    with pytest.raises(DataError, match=match(r"index.csv has columns \['image_id'\]")):
+        read_pixels(tmp_path / "a")
+    file = tmp_path / "a" / "images.npy"
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(DataError, match=match("images.npy cannot be read")):
+        read_pixels(tmp_path / "a")
+    np.save(file, np.zeros((2, 8, 8, 3), dtype=np.float32))
+    with pytest.raises(DataError, match=match("images.npy is float32")):
+        read_pixels(tmp_path / "a")
+
+
+def test_folders_of_different_size_do_not_mix(tmp_path: Path) -> None:
+    make(tmp_path / "a", "x", size=8)
+    make(tmp_path / "b", "y", size=16)
+    with pytest.raises(DataError, match=r"images of \[8, 16\] pixels, expected one size"):
+        read_pixels(tmp_path / "a", tmp_path / "b")
+
+
+def test_crop_takes_the_centre_square_and_averages_areas() -> None:
+    image = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    centre = image[:, 10:50].astype(float)
+    blocks = centre.reshape(10, 4, 10, 4, 3).mean(axis=(1, 3))  # the mean of each 4 x 4 block
+    np.testing.assert_allclose(square(image, 10, "crop"), blocks, atol=0.51)
+    np.testing.assert_array_equal(square(image, 40, "crop"), image[:, 10:50])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_pad_keeps_the_whole_image_on_black(turned: bool) -> None:
+    image = np.full((30, 60, 3), 200, dtype=np.uint8)
+    image[:, :30] = 100
+    padded = square(image.swapaxes(0, 1) if turned else image, 20, "pad")
+    padded = padded.swapaxes(0, 1) if turned else padded
+    assert (padded[:5] == 0).all() and (padded[15:] == 0).all()
+    assert (padded[5:15, :10] == 100).all() and (padded[5:15, 10:] == 200).all()
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+@pytest.mark.parametrize("shape", [(1, 500), (7, 5), (33, 32)])
+def test_every_shape_becomes_a_square(fit: str, shape: tuple[int, int]) -> None:
+    assert square(np.ones((*shape, 3), np.uint8), 32, fit).shape == (32, 32, 3)  # type: ignore[arg-type]
+
+
+def test_growing_a_flat_image_keeps_it_flat() -> None:
+    assert (square(np.full((4, 4, 3), 77, np.uint8), 16, "crop") == 77).all()
+
+
+def test_decode_reads_rgb_and_names_what_it_cannot_read(tmp_path: Path) -> None:
+    picture = RNG.integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(decode(tmp_path / "a.png"), picture)
+    np.testing.assert_array_equal(decode(tmp_path / "a.png")[..., ::-1], cv2.imread(str(tmp_path / "a.png")))
+    (tmp_path / "b.jpg").write_bytes(b"")
+    for name in ("b.jpg", "gone.jpg"):
+        with pytest.raises(DataError, match=rf"{name}: cannot be decoded .*dvc repro"):
+            decode(tmp_path / name)
