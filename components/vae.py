@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -72,8 +73,9 @@ def active_units(means: Tensor) -> int:
 class Decoder(nn.Module):
     """Latents to images: a linear map to (C, h, h), then per doubling a convolution to half the channels.
 
-    It mirrors the encoder's stride: h is the side of the encoder's last map. Each convolution works before
-    its doubling, at a quarter of the cost. GroupNorm, because samples from the prior have no batch.
+    It mirrors the encoder's stride: h is the side of the encoder's last map. A doubling is a sub-pixel
+    convolution (Shi et al. 2016): copying pixels instead would leave it to the borders to tell places apart.
+    GroupNorm, because samples from the prior have no batch.
     """
 
     def __init__(self, latent_dim: int, image_size: int, width: int, side: int) -> None:
@@ -97,10 +99,10 @@ class Decoder(nn.Module):
 
 def _doubling(channels: int, narrower: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels, narrower, kernel_size=3, padding=1, bias=False),
-        nn.GroupNorm(min(8, narrower), narrower),
+        nn.Conv2d(channels, 4 * narrower, kernel_size=3, padding=1, bias=False),
+        nn.PixelShuffle(2),
+        nn.GroupNorm(4, narrower),
         nn.SiLU(),
-        nn.Upsample(scale_factor=2, mode="nearest"),
     )
 
 
@@ -203,15 +205,16 @@ def random_symmetry(images: Tensor) -> Tensor:
 def measure(vae: VAE, batches: Iterable[Tensor], noise_variance: float) -> tuple[dict[str, float], Tensor]:
     """The terms over uint8 batches (B, 3, S, S), and the posterior means (images, Z) on the CPU.
 
-    To be called in evaluation mode. Its noise is the same in each call, so that epochs can be compared.
+    To be called in evaluation mode. Its noise is the same in each call and for any batches, so that
+    epochs can be compared.
     """
-    noise, device = torch.Generator().manual_seed(0), vae.device
+    noise, device = np.random.default_rng(0), vae.device
     losses, divergences, means, features = [], [], [], []
     for batch in batches:
         images = batch.to(device).float() / 255
         features.append(vae.encoder(images))
         mean, log_var = vae.read(features[-1])
-        draw = torch.randn(mean.shape, generator=noise).to(device)
+        draw = torch.from_numpy(noise.standard_normal(mean.shape, dtype=np.float32)).to(device)
         losses.append(gaussian_nll(images, vae.decode(sample_posterior(mean, log_var, draw)), noise_variance))
         divergences.append(gaussian_kl(mean, log_var).sum(dim=1))
         means.append(mean)

@@ -87,7 +87,7 @@ def test_the_elbo_of_a_linear_gaussian_model_touches_the_evidence_at_its_posteri
     mean, var = (weights.T @ x).squeeze() / variance / precision, 1 / precision
 
     def elbo(mean: torch.Tensor, var: torch.Tensor) -> float:
-        nodes = torch.linspace(-9, 9, 4001).double()  # quadrature over the posterior's standard normal
+        nodes = torch.linspace(-9, 9, 4001, dtype=torch.float64)  # quadrature over the posterior's standard normal
         shares = torch.softmax(-0.5 * nodes**2, 0)
         latents = sample_posterior(mean, var.log(), nodes)[:, None]
         images = (latents @ weights.T).view(-1, 5, 1, 1)
