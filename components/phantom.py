@@ -64,6 +64,7 @@ SKINS = {  # Fitzpatrick type -> RGB in [0, 255] as a polarised dermatoscope sho
     1: (238, 206, 196), 2: (229, 190, 172), 3: (212, 166, 140), 4: (182, 134, 106), 5: (140, 97, 74), 6: (98, 67, 53),
 }  # fmt: skip
 SKIN_SHARES = (0.14, 0.36, 0.26, 0.14, 0.07, 0.03)
+HAIRS = ((40, 28, 24), (72, 48, 34), (150, 112, 76))  # RGB in [0, 255]
 SITES = ("abdomen", "back", "chest", "face", "foot", "lower extremity", "neck", "trunk", "upper extremity")
 PATIENT_SIZES = (1, 1, 1, 2, 3)  # lesions of five patients, in an order drawn anew each time
 CANVAS = 1.75  # C / S
@@ -482,25 +483,27 @@ def _hair(picture: Picture, random: Random) -> Picture:
         thick = max(1, round(height / 130 * random.uniform(0.6, 1.6)))
         line = np.rint(curve * 16).astype(np.int32)
         cv2.polylines(found, [line], False, int(random.integers(140, 256)), thick, cv2.LINE_AA, 4)
-    colour = np.array([(40, 28, 24), (72, 48, 34), (150, 112, 76)][random.integers(3)], np.float32) / 255
-    return picture + (found.astype(np.float32) / 255)[..., None] * (colour - picture)
+    return _painted(picture, found, HAIRS[random.integers(len(HAIRS))])
 
 
 def _ruler(picture: Picture, random: Random) -> Picture:
-    """A scale along one edge: a line of ticks, every fifth longer."""
-    turns = int(random.integers(4))
-    turned = np.ascontiguousarray(np.rot90(picture, turns))
-    height, width = turned.shape[:2]
-    unit, base = min(height, width), height - 1 - int(0.02 * height)
-    pitch, phase = unit * random.uniform(0.05, 0.075), random.uniform(0, 1)
+    """A scale along the upper or lower edge, which a centre crop keeps: ticks, every fifth longer."""
+    height, width = picture.shape[:2]
+    top = random.random() < 0.5
+    base, inward = (round(0.02 * height), 1) if top else (height - 1 - round(0.02 * height), -1)
+    pitch, phase = height * random.uniform(0.05, 0.075), random.random()
     found = np.zeros((height, width), np.uint8)
     for number in range(int(width / pitch) + 1):
         x = round((number + phase) * pitch)
-        long = round(unit * (0.13 if number % 5 == 0 else 0.07))
-        cv2.line(found, (x, base), (x, base - long), 230, max(1, unit // 120), cv2.LINE_AA)
-    colour = np.array((30, 34, 52), np.float32) / 255
-    turned = turned + (found.astype(np.float32) / 255)[..., None] * (colour - turned)
-    return np.rot90(turned, -turns)
+        tick = inward * round(height * (0.13 if number % 5 == 0 else 0.07))
+        cv2.line(found, (x, base), (x, base + tick), 230, max(1, height // 120), cv2.LINE_AA)
+    return _painted(picture, found, (30, 34, 52))
+
+
+def _painted(picture: Picture, found: NDArray[np.uint8], colour: tuple[int, int, int]) -> Picture:
+    """The picture under paint: RGB colour in [0, 255], share of cover in [0, 255]."""
+    share = found[..., None].astype(np.float32) / 255
+    return picture + share * (np.array(colour, np.float32) / 255 - picture)
 
 
 def _vignette(picture: Picture, random: Random) -> Picture:

@@ -7,7 +7,7 @@ types, or stops; `failures` finds the rows that break the contract, so that they
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
@@ -85,6 +85,18 @@ _REQUIRED = ("image_id", "path", "source")
 _UNKNOWN = {"sex": "unknown", "site": "unknown"}
 
 
+def read_columns(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Those columns of a CSV file, every cell as text, empty ones null; DataError for one that is not there."""
+    try:
+        table = pd.read_csv(file, dtype="str", keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:  # pandas' parser errors and encoding errors are ValueErrors
+        raise DataError(f"{file}: is no table of comma-separated values ({error})") from error
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise DataError(f"{file}: lacks the columns {missing}; has {list(table)}, expected {list(columns)}")
+    return table[list(columns)]
+
+
 def conform(table: pd.DataFrame, origin: str) -> pd.DataFrame:
     """The table in the columns, order and types of `Raw`; `origin` is the file or folder that errors name.
 
@@ -110,7 +122,7 @@ def _typed(table: pd.DataFrame, name: str, origin: str) -> pd.Series:
     column = table[name]
     kind = NUMBERS.get(name)
     if kind is None:
-        return column.where(column.isna(), column.astype(str)).astype("str")
+        return column.astype("object").map(str, na_action="ignore").astype("str")
     numbers = pd.to_numeric(column, errors="coerce")
     wrong = column.notna() & numbers.isna()
     if kind == "Int64":

@@ -19,9 +19,7 @@ class Config(Frozen):
 
     kind: Literal["folder"] = "folder"
     path: Path = Field(description="the folder whose subfolders are named as the diagnoses")
-    unlabelled: str = Field(
-        default="unlabelled", min_length=1, description="subfolder of images without a diagnosis"
-    )
+    unlabelled: str = Field(default="unlabelled", min_length=1, description="subfolder of images without a diagnosis")
     lesion_pattern: str | None = Field(
         default=None,
         description="regular expression on the file name, its one group the lesion; null: one image a lesion",
@@ -38,13 +36,11 @@ class Config(Frozen):
         except re.error as error:
             raise ValueError(f"is no regular expression: {error}") from None
         if groups != 1:
-            raise ValueError(
-                f"has {groups} groups, expected one: '^([^_]+)_' takes what stands before the first _"
-            )
+            raise ValueError(f"has {groups} groups, expected one: '^([^_]+)_' takes what stands before the first _")
         return pattern
 
     def read(self) -> pd.DataFrame:
-        """One row an image file; its path without the suffix is its id. Raises DataError for none."""
+        """One row an image file; its path is its id. Raises DataError for none."""
         files = [PurePosixPath(file) for file in image_files(self.path)]
         loose = [file for file in files if len(file.parts) == 1]
         if not files or loose:
@@ -56,7 +52,7 @@ class Config(Frozen):
         names = [file.name for file in files]
         table = pd.DataFrame(
             {
-                "image_id": [file.with_suffix("").as_posix() for file in files],
+                "image_id": [file.as_posix() for file in files],
                 "path": [file.as_posix() for file in files],
                 "diagnosis": [None if file.parts[0] == self.unlabelled else file.parts[0] for file in files],
                 "lesion_id": _matched(names, self.lesion_pattern, "lesion_pattern"),
@@ -75,7 +71,6 @@ def _matched(names: list[str], pattern: str | None, key: str) -> list[str | None
     misses = [name for name, match in zip(names, found, strict=True) if match is None or not match.group(1)]
     if misses:
         raise DataError(
-            f"dataset.{key} = {pattern!r} (params.yaml) does not match {len(misses)} file names, "
-            f"first {misses[0]!r}"
+            f"dataset.{key} = {pattern!r} (params.yaml) does not match {len(misses)} file names, first {misses[0]!r}"
         )
     return [match.group(1) for match in found if match is not None]

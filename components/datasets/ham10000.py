@@ -13,7 +13,7 @@ from pydantic import Field
 
 from components.config import Frozen
 from components.errors import DataError
-from components.records import conform
+from components.records import conform, read_columns
 
 METADATA = "HAM10000_metadata.csv"
 FOLDERS = ("images", "HAM10000_images_part_1", "HAM10000_images_part_2", ".")
@@ -41,13 +41,7 @@ class Config(Frozen):
                 f"dataset.path = {self.path}: {file} is missing; put {METADATA} there, and the JPEGs into "
                 f"{self.path / FOLDERS[0]}"
             )
-        table = pd.read_csv(file, dtype="str", keep_default_na=False, na_values=[""])
-        missing = [name for name in COLUMNS if name not in table]
-        if missing:
-            raise DataError(
-                f"{file}: lacks the columns {missing}; has {list(table)}, expected {list(COLUMNS)}"
-            )
-        table = table[list(COLUMNS)].rename(columns=COLUMNS)
+        table = read_columns(file, list(COLUMNS)).rename(columns=COLUMNS)
         places = _places(self.path)
         paths = [places.get(name, f"{FOLDERS[0]}/{name}.jpg") for name in table["image_id"].fillna("")]
         return conform(table.assign(path=paths, source="ham10000"), str(file))

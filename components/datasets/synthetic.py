@@ -10,7 +10,7 @@ from pydantic import Field
 
 from components.config import Frozen
 from components.errors import DataError
-from components.records import conform
+from components.records import conform, read_columns
 
 COLUMNS = (
     "image_id", "path", "diagnosis", "lesion_id", "patient_id", "age", "sex", "site", "skin_type",
@@ -31,8 +31,4 @@ class Config(Frozen):
                 f"dataset.path = {self.path}: {file} is missing; set dataset.path to paths.synthetic and "
                 "synthesize.lesions above 0 (params.yaml), then run `dvc repro synthesize`"
             )
-        table = pd.read_csv(file, dtype="str", keep_default_na=False, na_values=[""])
-        missing = [name for name in COLUMNS if name not in table]
-        if missing:
-            raise DataError(f"{file}: lacks the columns {missing}; draw it again: `dvc repro -f synthesize`")
-        return conform(table[list(COLUMNS)].assign(source="SYNTHETIC"), str(file))
+        return conform(read_columns(file, COLUMNS).assign(source="SYNTHETIC"), str(file))

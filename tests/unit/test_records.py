@@ -1,0 +1,171 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.errors import DataError
+from components.records import (
+    NUMBERS,
+    Accepted,
+    Raw,
+    apply_labels,
+    check,
+    conform,
+    failures,
+    image_files,
+    is_relative,
+    read_records,
+    stays_inside,
+    write_records,
+)
+
+
+def rows(count: int = 4) -> pd.DataFrame:
+    names = [f"i{number}" for number in range(count)]
+    table = pd.DataFrame({"image_id": names, "path": [f"{name}.jpg" for name in names], "source": "test"})
+    return conform(table, "a test")
+
+
+def broken(column: str, value: object) -> pd.DataFrame:
+    table = rows()
+    table.loc[2, column] = value
+    return table
+
+
+def test_a_table_of_three_columns_gets_the_contracts_defaults():
+    table = rows()
+    assert list(table) == list(Raw.columns)
+    assert table["lesion_id"].equals(table["image_id"].rename("lesion_id"))
+    assert set(table["sex"]) == set(table["site"]) == {"unknown"}
+    assert table[["diagnosis", "label", "patient_id", "age", "skin_type"]].isna().all(axis=None)
+    types = {name: str(kind) for name, kind in table.dtypes.items()}
+    assert types == {name: NUMBERS.get(name, "str") for name in Raw.columns}
+    assert failures(table).empty
+    assert check(table, Raw) is table
+
+
+def test_conform_changes_nothing_the_second_time():
+    table = broken("age", 45.0)
+    pd.testing.assert_frame_equal(conform(table, "again"), table)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule", "expected"),
+    [
+        ("age", -1.0, "age.range", "0 to 120 years"),
+        ("age", 121.0, "age.range", "0 to 120 years"),
+        ("sex", "m", "sex.words", "one of male, female, unknown"),
+        ("skin_type", 7, "skin_type.range", "1 to 6"),
+        ("path", "../secret.jpg", "path.inside", "relative to the data set's folder"),
+        ("path", "/etc/passwd", "path.inside", "relative to the data set's folder"),
+        ("path", "a\\b.jpg", "path.inside", "POSIX"),
+        ("path", "", "path.inside", "POSIX"),
+        ("image_id", "", "image_id.empty", "at least one character"),
+        ("lesion_id", None, "lesion_id.missing", "a value"),
+        ("diagnosis", "", "diagnosis.empty", "at least one character"),
+    ],
+)
+def test_a_broken_value_is_found_with_its_row_and_what_was_expected(column, value, rule, expected):
+    table = broken(column, value)
+    found = failures(table)
+    assert list(found.index) == [2]
+    assert found.loc[2, "rule"] == rule
+    assert found.loc[2, "image_id"] == table.loc[2, "image_id"]
+    assert found.loc[2, "value"] == ("nothing" if value is None else str(value))
+    assert expected in found.loc[2, "expected"]
+
+
+def test_both_rows_of_a_duplicate_id_are_found():
+    table = broken("image_id", "i1")
+    found = failures(table)
+    assert list(found.index) == [1, 2]
+    assert set(found["rule"]) == {"image_id.unique"}
+
+
+def test_check_lists_every_failure_at_once():
+    table = broken("age", 200.0)
+    table.loc[0, "sex"] = "x"
+    with pytest.raises(DataError, match=r"(?s)2 values.*i0: sex is 'x', expected one of.*i2: age is '200.0', exp"):
+        check(table, Raw)
+
+
+def test_a_table_without_the_files_facts_is_not_accepted():
+    with pytest.raises(DataError, match="sha256 is missing; width is missing; height is missing"):
+        check(rows(), Accepted)
+    facts = rows().assign(sha256="a" * 64, width=10, height=10)
+    assert check(facts, Accepted) is facts
+    assert set(failures(facts.assign(sha256="b"), Accepted)["rule"]) == {"sha256.form"}
+
+
+def test_missing_and_unknown_columns_are_named():
+    with pytest.raises(DataError, match=r"here.csv: columns missing: \['path', 'source'\].*\['colour'\]"):
+        conform(pd.DataFrame({"image_id": ["a"], "colour": ["red"]}), "here.csv")
+
+
+@pytest.mark.parametrize(("column", "value"), [("age", "old"), ("skin_type", "II"), ("skin_type", 2.5)])
+def test_a_number_that_is_none_stops_and_names_the_row(column, value):
+    table = pd.DataFrame({"image_id": ["a", "b"], "path": "p", "source": "s", column: ["3", value]})
+    with pytest.raises(DataError, match=rf"here.csv: 1 rows whose {column} is no .*number, first b: '?{value}"):
+        conform(table, "here.csv")
+
+
+def test_ids_of_digits_stay_text():
+    table = pd.DataFrame({"image_id": [7, 8], "path": "p", "source": "s", "patient_id": [1, None]})
+    found = conform(table.astype({"patient_id": "Int64"}), "a test")
+    assert found["image_id"].to_list() == ["7", "8"]
+    assert found["patient_id"].dropna().to_list() == ["1"]
+
+
+def test_a_diagnosis_outside_the_map_stays_without_a_label():
+    table = rows(3).assign(diagnosis=pd.array(["nv", "wart", None], "str"))
+    labelled = apply_labels(table, {"nv": "benign"})
+    assert labelled["label"].isna().to_list() == [False, True, True]
+    assert labelled["diagnosis"].dropna().to_list() == ["nv", "wart"]
+    assert failures(labelled).empty
+
+
+def test_labels_of_a_table_without_diagnoses_keep_their_type():
+    assert str(apply_labels(rows(), {"nv": "benign"})["label"].dtype) == "str"
+
+
+def test_equal_tables_give_equal_bytes_in_any_order(tmp_path: Path):
+    table = broken("age", 45.0)
+    write_records(table, tmp_path / "one.parquet")
+    write_records(table.iloc[::-1], tmp_path / "deeper" / "two.parquet")
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "deeper" / "two.parquet").read_bytes()
+    pd.testing.assert_frame_equal(read_records(tmp_path / "one.parquet"), table)
+
+
+def test_a_missing_table_is_named(tmp_path: Path):
+    with pytest.raises(DataError, match=r"none.parquet: no such table; run the stage"):
+        read_records(tmp_path / "none.parquet")
+
+
+@given(st.lists(st.sampled_from(["..", ".", "a", "b c", "ä"]), min_size=1, max_size=6))
+def test_a_relative_path_never_names_a_place_above_its_folder(parts):
+    path = "/".join(parts)
+    if is_relative(path):
+        assert (Path("/root/of/data") / path).resolve().is_relative_to("/root/of/data")
+
+
+def test_a_link_out_of_the_folder_does_not_stay_inside(tmp_path: Path):
+    root, outside = tmp_path / "data", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "x.jpg").touch()
+    (root / "y.jpg").touch()
+    (root / "link").symlink_to(outside)
+    (root / "near").symlink_to(root / "y.jpg")
+    assert not stays_inside(root, "link/x.jpg")
+    assert not stays_inside(root, "../outside/x.jpg")
+    assert stays_inside(root, "near")
+    assert stays_inside(root, "absent.jpg")
+
+
+def test_image_files_are_those_with_an_images_suffix(tmp_path: Path):
+    for name in ("b.JPG", "a/c.png", "a/notes.txt", ".hidden.jpg", ".git/d.jpg", "a/._c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert image_files(tmp_path) == ["a/c.png", "b.JPG"]
