@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from pydantic_core import to_jsonable_python
 
 from components.config import Frozen
+from components.errors import TrainingError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +59,7 @@ class Config(Frozen):
         from components import training
         from components.vae import VAE, Learner
 
+        _check_enough(val)
         torch.manual_seed(session.seed)  # head and decoder too are drawn anew
         vae = VAE(encoder, self.latent_dim, train.size, self.decoder_width)
         steps = len(training.shuffled(len(train), self.batch_size, session.seed, epoch=0))
@@ -98,6 +100,11 @@ class Config(Frozen):
             "pack.image_size": train.size,
             "images": hashlib.sha256(images.encode()).hexdigest(),
         }
+
+
+def _check_enough(val: Pixels) -> None:
+    if len(val) == 0:
+        raise TrainingError("VAE: no validation images to look at; raise split.val (params.yaml)")
 
 
 def _batches(pixels: Pixels, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
