@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +114,19 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=rf"{re.escape(str(tmp_path))}/file/a: cannot be written"):
         make(tmp_path / "file" / "a", "x")
+
+
+def test_a_disk_that_refuses_half_way_leaves_the_old_folder(tmp_path: Path) -> None:
+    before = make(tmp_path / "a", "x")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # what a quota or a full disk does
+    try:
+        with pytest.raises(DataError, match=r"a: cannot be written \(File too large\); free space there"):
+            make(tmp_path / "a", *"abcdefgh", size=64)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a").take(np.array([0])), before)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_broken_folders_name_themselves_and_the_mend(tmp_path: Path) -> None:

@@ -1,0 +1,223 @@
+"""Splits: nobody crosses, shares hold, and nothing but records and seed decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.errors import DataError, LeakError
+from components.splits import count_groups, group_rows, prove_no_leak, split_table
+
+CLASSES = ("bcc", "mel", "nv")
+BOTH = ("patient_id", "lesion_id")
+FRACTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
+
+
+def records(**columns: list[str | None]) -> pd.DataFrame:
+    """A table of accepted rows; what is not given is one's own."""
+    count = len(next(iter(columns.values())))
+    names: list[str | None] = [f"i{n:04d}" for n in range(count)]
+    blank: list[str | None] = [None] * count
+    plain = {"image_id": names, "label": blank, "lesion_id": names, "patient_id": blank, "sha256": names}
+    return pd.DataFrame(plain | columns).astype("str")
+
+
+def lesions(images: dict[str, int], per_lesion: int = 1) -> pd.DataFrame:
+    labels: list[str | None] = [name for name, count in images.items() for _ in range(count)]
+    ids: list[str | None] = [f"{name}-{n // per_lesion}" for n, name in enumerate(labels)]
+    return records(label=labels, lesion_id=ids)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pd.DataFrame:
+    """Rows with shared patients, lesions and files, some without label or patient, at least 12 lone rows a class."""
+    count = draw(st.integers(0, 60))
+    pick = st.lists(st.integers(0, 20), min_size=count, max_size=count)
+    lesion, patient, file = draw(pick), draw(pick), draw(pick)
+    label = draw(st.lists(st.sampled_from([*CLASSES, None]), min_size=count, max_size=count))
+    tangled = records(
+        label=list(label),
+        lesion_id=[f"l{n}" for n in lesion],
+        patient_id=[f"p{n}" if n < 10 else None for n in patient],
+        sha256=[f"s{n}" if n < 5 else f"own{place}" for place, n in enumerate(file)],
+    )
+    lone = records(label=[name for name in CLASSES for _ in range(12)])
+    lone = lone.assign(**{name: "lone" + lone[name] for name in ("image_id", "lesion_id", "sha256")})
+    return pd.concat([tangled, lone.assign(patient_id=None)], ignore_index=True).astype("str")
+
+
+def test_rows_that_share_anything_are_one_group() -> None:
+    table = records(
+        lesion_id=["l1", "l1", "l2", "l3", "l4", "l5"],
+        patient_id=[None, "p1", "p1", None, None, None],
+        sha256=["a", "b", "c", "c", "d", "e"],
+    )
+    groups = group_rows(table, BOTH)
+    assert groups.tolist() == ["i0000"] * 4 + ["i0004", "i0005"]
+
+
+def test_a_missing_patient_joins_nobody() -> None:
+    assert group_rows(records(label=["mel", "mel", None]), BOTH).nunique() == 3
+
+
+@settings(max_examples=30, deadline=None)
+@given(tables())
+def test_groups_are_those_of_a_naive_union(table: pd.DataFrame) -> None:
+    group = {name: {name} for name in table["image_id"]}
+    for column in (*BOTH, "sha256"):
+        for _, rows in table.groupby(column):
+            merged = set().union(*(group[name] for name in rows["image_id"]))
+            group.update(dict.fromkeys(merged, merged))
+    expected = [min(group[name]) for name in table["image_id"]]
+    assert group_rows(table, BOTH).tolist() == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(tables(), st.integers(0, 5))
+def test_no_patient_lesion_or_file_is_on_two_sides(table: pd.DataFrame, seed: int) -> None:
+    split = split_table(table, CLASSES, BOTH, FRACTIONS, seed)
+    prove_no_leak(split, table, BOTH)
+    joined = table.merge(split[["image_id", "split"]], on="image_id")
+    used = joined[joined["split"] != "withheld"].replace({"split": {"unlabelled": "train"}})
+    for column in (*BOTH, "sha256"):
+        assert (used.groupby(column)["split"].nunique() <= 1).all()
+    labelled = joined[joined["label"].notna()]
+    assert (pd.crosstab(labelled["label"], labelled["split"])[["train", "val", "test"]] > 0).all(axis=None)
+    assert set(joined[joined["label"].isna()]["split"]) <= {"unlabelled", "withheld"}
+
+
+@settings(max_examples=15, deadline=None)
+@given(tables(), st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(table: pd.DataFrame, random: object) -> None:
+    order = list(range(len(table)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    pd.testing.assert_frame_equal(
+        split_table(table, CLASSES, BOTH, FRACTIONS, 0),
+        split_table(table.iloc[order], CLASSES, BOTH, FRACTIONS, 0),
+    )
+
+
+@pytest.mark.parametrize("fractions", [(0.6, 0.2, 0.2), (0.8, 0.1, 0.1), (0.34, 0.33, 0.33)])
+def test_each_class_is_cut_to_the_nearest_group(fractions: tuple[float, float, float]) -> None:
+    table = lesions({"bcc": 60, "mel": 99, "nv": 1000}, per_lesion=3)
+    wanted = dict(zip(("train", "val", "test"), fractions, strict=True))
+    split = split_table(table, CLASSES, BOTH, wanted, 0)
+    counts = pd.crosstab(split["label"], split["split"])
+    for name, total in counts.sum(axis=1).items():
+        for side, share in wanted.items():
+            assert abs(counts.loc[name, side] - share * total) <= 3, (name, side)
+
+
+def test_patients_with_several_classes_do_not_bend_the_shares() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(CLASSES, 3000, p=[0.05, 0.15, 0.8]).tolist()
+    table = records(label=labels, patient_id=[f"p{n}" for n in rng.integers(0, 700, 3000)])
+    split = split_table(table, CLASSES, BOTH, FRACTIONS, 0)
+    shares = pd.crosstab(split["label"], split["split"], normalize="index")
+    assert np.abs(shares[["train", "val", "test"]] - [0.6, 0.2, 0.2]).max(axis=None) < 0.02
+
+
+def test_three_groups_stand_in_three_splits() -> None:
+    split = split_table(lesions({"bcc": 3, "mel": 40, "nv": 40}), CLASSES, BOTH, FRACTIONS, 0)
+    assert sorted(split[split["label"] == "bcc"]["split"]) == ["test", "train", "val"]
+
+
+def test_another_seed_is_another_split() -> None:
+    table = lesions({"bcc": 30, "mel": 30, "nv": 300})
+    splits = [split_table(table, CLASSES, BOTH, FRACTIONS, seed)["split"] for seed in (0, 1, 0)]
+    assert (splits[0] != splits[1]).mean() > 0.3
+    assert splits[0].equals(splits[2])
+
+
+def test_new_lesions_move_few_of_the_old_and_none_of_another_class() -> None:
+    table = lesions({"bcc": 200, "mel": 200, "nv": 1000})
+    new = records(label=["mel"] * 20).assign(image_id=[f"new{n}" for n in range(20)])
+    new = new.assign(lesion_id=new["image_id"], sha256=new["image_id"])
+    before = split_table(table, CLASSES, BOTH, FRACTIONS, 0)
+    after = split_table(pd.concat([table, new], ignore_index=True), CLASSES, BOTH, FRACTIONS, 0)
+    both = before.merge(after, on="image_id", suffixes=("", "_after"))
+    moved = both["split"] != both["split_after"]
+    assert moved[both["label"] != "mel"].sum() == 0
+    assert moved[both["label"] == "mel"].mean() < 0.05
+
+
+def test_unlabelled_images_of_a_test_lesion_are_withheld() -> None:
+    labelled = lesions({"bcc": 20, "mel": 20, "nv": 20})
+    bare = labelled.assign(image_id="z" + labelled["image_id"], sha256="z" + labelled["sha256"], label=None).astype(
+        "str"
+    )
+    stranger = records(label=[None]).assign(image_id="alone", lesion_id="alone", sha256="alone")
+    table = pd.concat([labelled, bare, stranger], ignore_index=True)
+    split = split_table(table, CLASSES, BOTH, FRACTIONS, 0).set_index("image_id")["split"]
+    twins = {"train": "unlabelled", "val": "withheld", "test": "withheld"}
+    for name in labelled["image_id"]:
+        assert split["z" + name] == twins[split[name]]
+    assert split["alone"] == "unlabelled"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_class_with_fewer_groups_than_splits_is_named(count: int) -> None:
+    table = lesions({"bcc": 9, "mel": count * 3, "nv": 9}, per_lesion=3)
+    assert count_groups(table, CLASSES, BOTH) == {"bcc": 3, "mel": count, "nv": 3}
+    with pytest.raises(DataError, match=f"class mel has {count} groups by .*expected at least 3.*labels.schemes"):
+        split_table(table, CLASSES, BOTH, FRACTIONS, 0)
+
+
+def test_classes_that_crowd_each_other_out_are_no_silent_split() -> None:
+    # any three of five patients share a class, and two of the five are always in one split
+    pairs = [(a, b, c) for a in range(5) for b in range(a) for c in range(b)]
+    classes = [f"k{n}" for n in range(len(pairs))]
+    rows = [(name, f"p{patient}") for name, three in zip(classes, pairs, strict=True) for patient in three]
+    table = records(label=[name for name, _ in rows], patient_id=[patient for _, patient in rows])
+    with pytest.raises(DataError, match=r"no split in 100 tries .*split\.group_by \(params\.yaml\)"):
+        split_table(table, classes, BOTH, FRACTIONS, 0)
+
+
+def test_a_patient_who_crosses_stops_the_run_and_names_the_setting() -> None:
+    table = records(label=["mel"] * 40, patient_id=["p_017"] * 2 + [f"p_1{n:02d}" for n in range(38)])
+    split = table[["image_id"]].assign(split=["train", "test"] + ["train"] * 38)
+    message = r"patient p_017 is in train and test: split\.group_by lacks patient_id \(params\.yaml\)"
+    with pytest.raises(LeakError, match=message):
+        prove_no_leak(split, table, ["lesion_id"])
+
+
+@pytest.mark.parametrize("column, noun", [("lesion_id", "lesion"), ("sha256", "image content")])
+def test_lesions_and_files_that_cross_are_found(column: str, noun: str) -> None:
+    table = records(**{column: ["same", "same", "same"]})
+    split = table[["image_id"]].assign(split=["val", "test", "unlabelled"])
+    with pytest.raises(LeakError, match=f"{noun} same is in train, val and test: "):
+        prove_no_leak(split, table, ["patient_id"])
+
+
+def test_withheld_images_cross_nothing() -> None:
+    table = records(lesion_id=["same", "same"])
+    prove_no_leak(table[["image_id"]].assign(split=["test", "withheld"]), table, BOTH)
+
+
+@pytest.mark.real
+def test_ham10000_is_split_by_lesion_with_equal_shares(ham10000: Path) -> None:
+    meta = pd.read_csv(ham10000 / "HAM10000_metadata.csv", dtype="str")
+    table = records(image_id=meta["image_id"].tolist(), label=meta["dx"].tolist())
+    table = table.assign(lesion_id=meta["lesion_id"], sha256=meta["image_id"])
+    split = split_table(table, sorted(set(meta["dx"])), BOTH, FRACTIONS, 0)
+    assert split["group"].nunique() == 7470
+    prove_no_leak(split, table, BOTH)
+    shares = pd.crosstab(split["label"], split["split"], normalize="index")[["train", "val", "test"]]
+    assert np.abs(shares - [0.6, 0.2, 0.2]).max(axis=None) < 0.01
+
+
+@pytest.mark.real
+def test_isic2020_crosses_patients_unless_they_are_grouped(ham10000: Path) -> None:
+    meta = pd.read_csv(ham10000.parent / "tables" / "ISIC_2020_Training_GroundTruth_v2.csv", dtype="str")
+    table = records(image_id=meta["image_name"].tolist(), label=meta["benign_malignant"].tolist())
+    table = table.assign(lesion_id=meta["lesion_id"], patient_id=meta["patient_id"], sha256=meta["image_name"])
+    classes = ["benign", "malignant"]
+    prove_no_leak(split_table(table, classes, BOTH, FRACTIONS, 0), table, BOTH)
+    by_lesion = split_table(table, classes, ["lesion_id"], FRACTIONS, 0)
+    with pytest.raises(LeakError, match=r"more like it.*split\.group_by lacks patient_id"):
+        prove_no_leak(by_lesion, table, ["lesion_id"])

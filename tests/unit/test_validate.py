@@ -1,0 +1,305 @@
+"""From a folder of images, some of them bad, to packed splits: each bad input is named, none passes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from components.config import Frozen
+from components.datasets.ham10000 import Config as Ham10000
+from components.errors import DataError, LeakError
+from components.log import SilentLog
+from components.pixels import decode, read_pixels, square
+from components.records import apply_labels, conform, read_records, write_records
+from flows.pack import pack
+from flows.settings import Compute, Labels, Pack, Paths, Split, Validate
+from flows.split import split
+from flows.validate import validate
+
+LABELS = Labels(scheme="two", schemes={"two": {"mel": ("mel",), "nv": ("nv", "naevus")}})
+SPLIT = Split(group_by=("patient_id", "lesion_id"), train=0.6, val=0.2, test=0.2, seed=0)
+PACK = Pack(image_size=16, fit="crop")
+COMPUTE = Compute(device="cpu", threads=2, precision="auto", compile=False)
+
+
+def limits(**changes: object) -> Validate:
+    plain = {"max_quarantined_share": 0.5, "min_side": 16, "min_groups_per_class": 3, "max_missing_share": 1}
+    return Validate.model_validate(plain | {"workers": 1} | changes)
+
+
+class Folder(Frozen):
+    """An adapter that has read already."""
+
+    kind: str = "folder"
+    path: Path
+
+    def read(self) -> pd.DataFrame:
+        raise NotImplementedError
+
+
+@dataclass
+class Study:
+    """A data set of sound images on disk, and a place for what stages make."""
+
+    root: Path
+    paths: Paths
+    rows: list[dict[str, object]] = field(default_factory=list)
+    log: SilentLog = field(default_factory=SilentLog)
+
+    def image(self, name: str, diagnosis: str | None, seed: int | None = None, side: int = 24, **more: object) -> Path:
+        """Draw an image, give it a row, and return its path."""
+        rng = np.random.default_rng(len(self.rows) if seed is None else seed)
+        file = self.root / f"{name}.png"
+        Image.fromarray(rng.integers(0, 256, (side, side + 8, 3), dtype=np.uint8)).save(file)
+        self.row(name, f"{name}.png", diagnosis, **more)
+        return file
+
+    def row(self, name: str, path: str, diagnosis: str | None, **more: object) -> None:
+        self.rows.append({"image_id": name, "path": path, "diagnosis": diagnosis, "source": "SYNTHETIC"} | more)
+
+    def validate(self, **changes: object) -> dict[str, object]:
+        table = apply_labels(conform(pd.DataFrame(self.rows), "test"), LABELS.mapping)
+        write_records(table, self.paths.records)
+        return dict(
+            validate.work(
+                dataset=Folder(path=self.root), labels=LABELS, split=SPLIT, validate=limits(**changes),
+                paths=self.paths, log=self.log,
+            )
+        )  # fmt: skip
+
+    def split(self, settings: Split = SPLIT) -> dict[str, object]:
+        return dict(split.work(split=settings, labels=LABELS, paths=self.paths, log=self.log))
+
+    def pack(self) -> dict[str, object]:
+        return dict(
+            pack.work(
+                dataset=Folder(path=self.root), labels=LABELS, pack=PACK, paths=self.paths, compute=COMPUTE,
+                log=self.log,
+            )
+        )  # fmt: skip
+
+    def quarantine(self) -> pd.DataFrame:
+        return pd.read_csv(self.paths.quarantine, dtype="str", keep_default_na=False)
+
+
+def place(root: Path) -> Paths:
+    names = {name: root / name for name in Paths.model_fields}
+    files = {name: root / f"{name}.parquet" for name in ("records", "facts", "accepted")}
+    return Paths.model_construct(**names | files)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    (tmp_path / "images").mkdir()
+    made = Study(tmp_path / "images", place(tmp_path / "made"))
+    for n in range(10):
+        made.image(f"mel{n}", "mel")
+        made.image(f"nv{n}", "nv" if n % 2 else "naevus")
+    return made
+
+
+def test_a_sound_data_set_passes_whole(study: Study) -> None:
+    metrics = study.validate()
+    assert (metrics["rows"], metrics["accepted"], metrics["quarantined"]) == (20, 20, 0)
+    assert metrics["classes"] == {"mel": 10, "nv": 10}
+    assert study.quarantine().empty
+    accepted = read_records(study.paths.accepted)
+    for row in accepted.itertuples():
+        assert row.sha256 == hashlib.sha256((study.root / str(row.path)).read_bytes()).hexdigest()
+        assert (row.width, row.height) == (32, 24)
+    assert study.paths.docs in study.log.artifacts
+
+
+def test_every_bad_input_is_quarantined_with_its_reason(study: Study) -> None:
+    cut = study.image("cut", "mel")
+    cut.write_bytes(cut.read_bytes()[:-200])
+    study.image("empty", "nv").write_bytes(b"")
+    study.image("text", "nv").write_text("no image")
+    study.image("lied", "nv").rename(study.root / "lied.jpg")
+    study.rows[-1]["path"] = "lied.jpg"
+    study.row("gone", "gone.png", "mel")
+    study.row("leaves", "../secret.png", "mel")
+    study.image("link", "mel").rename(study.root.parent / "elsewhere.png")
+    (study.root / "link.png").symlink_to(study.root.parent / "elsewhere.png")
+    study.image("twice", "mel")
+    study.rows.append(study.rows[0] | {"image_id": "twice"})
+    study.image("wart", "verruca")
+    study.image("tiny", "mel", side=15)
+    study.image("old", "nv", age=200)
+    study.image("one", "mel", seed=99)
+    study.image("other", "nv", seed=99)
+    metrics = study.validate()
+    found = study.quarantine()
+    assert sorted(zip(found["image_id"], found["rule"], strict=True)) == [
+        ("cut", "image.corrupt"),
+        ("empty", "image.empty"),
+        ("gone", "image.missing"),
+        ("leaves", "image.outside_folder"),
+        ("leaves", "path.inside"),
+        ("lied", "image.wrong_extension"),
+        ("link", "image.outside_folder"),
+        ("old", "age.range"),
+        ("one", "image.duplicate_with_other_label"),
+        ("other", "image.duplicate_with_other_label"),
+        ("text", "image.not_an_image"),
+        ("tiny", "image.too_small"),
+        ("twice", "image_id.unique"),
+        ("twice", "image_id.unique"),
+        ("wart", "diagnosis.outside_map"),
+    ]
+    assert (found[["value", "expected", "mend"]].map(len) > 2).all(axis=None)
+    assert (metrics["quarantined"], metrics["accepted"]) == (14, 20)
+    assert metrics["quarantined_by_rule"] == found.groupby("rule").size().to_dict()
+    values = found.set_index("rule")["value"]
+    assert values["image.too_small"] == "23 x 15 pixels"
+    assert values["diagnosis.outside_map"] == "verruca"
+    assert found.set_index("image_id").loc["one", "value"] == "mel, but the same file is other (nv)"
+    assert set(read_records(study.paths.accepted)["image_id"]) == {f"{c}{n}" for c in ("mel", "nv") for n in range(10)}
+    problems = read_records(study.paths.facts).set_index("image_id")["problem"]
+    assert problems["cut"] == "corrupt" and pd.isna(problems["mel0"])
+
+
+def test_too_many_bad_rows_stop_the_run_and_leave_the_quarantine(study: Study) -> None:
+    for n in range(3):
+        (study.root / f"mel{n}.png").write_bytes(b"")
+    message = (
+        r"3 of 20 rows cannot be used \(15\.0%\), expected at most 10\.0% "
+        r"\(validate\.max_quarantined_share, params\.yaml\)\nby rule: image\.empty 3\nfirst: mel0 image\.empty = "
+    )
+    with pytest.raises(DataError, match=message) as caught:
+        study.validate(max_quarantined_share=0.1)
+    assert str(study.paths.quarantine) in str(caught.value)
+    assert study.quarantine()["image_id"].tolist() == ["mel0", "mel1", "mel2"]
+    assert study.validate(max_quarantined_share=0.15)["quarantined"] == 3
+
+
+def test_images_without_a_row_are_told_and_do_no_harm(study: Study) -> None:
+    (study.root / "mel0.png").rename(study.root / "orphan.png")
+    (study.root / "mel0.png").write_bytes((study.root / "orphan.png").read_bytes())
+    metrics = study.validate(max_quarantined_share=0)
+    assert (metrics["orphans"], metrics["quarantined"]) == (1, 0)
+    assert study.log.lines == ["1 image files have no row and are left out, first orphan.png"]
+
+
+def test_a_class_with_too_few_groups_stops_the_run(study: Study) -> None:
+    for row in study.rows:
+        if row["diagnosis"] == "mel":
+            row["patient_id"] = f"p{int(str(row['image_id'])[3:]) % 2}"
+    message = r"groups of class mel: 2, expected at least 3 .*validate\.min_groups_per_class \(params\.yaml\)"
+    with pytest.raises(DataError, match=message):
+        study.validate()
+    assert list(study.paths.docs.rglob("*.html"))
+
+
+def test_missing_ages_stop_the_run_when_they_are_too_many(study: Study) -> None:
+    message = r"share of rows with age: 0, expected at least 0\.4 .*validate\.max_missing_share"
+    with pytest.raises(DataError, match=message):
+        study.validate(max_missing_share=0.6)
+
+
+def test_equal_files_with_one_label_stay_and_stay_together(study: Study) -> None:
+    study.image("left", "mel", seed=99, lesion_id="l1")
+    study.image("right", "mel", seed=99, lesion_id="l2")
+    study.image("bare", None, seed=99, lesion_id="l3")
+    assert study.validate()["exact_duplicate_groups"] == 1
+    study.split()
+    groups = pd.read_csv(study.paths.split, index_col="image_id")["group"]
+    assert groups["left"] == groups["right"] == groups["bare"] == "bare"
+
+
+def test_no_usable_row_is_no_data_set(study: Study) -> None:
+    for row in study.rows:
+        (study.root / str(row["path"])).write_bytes(b"")
+    with pytest.raises(DataError, match="no row is left to learn from"):
+        study.validate(max_quarantined_share=1)
+
+
+def test_a_table_that_cannot_be_written_is_named(study: Study) -> None:
+    study.paths.records.parent.mkdir(parents=True)
+    blocked = study.root.parent / "file"
+    blocked.write_text("in the way")
+    study.paths = study.paths.model_copy(update={"quarantine": blocked / "quarantine.csv"})
+    with pytest.raises(DataError, match=rf"{re.escape(str(blocked))}/quarantine.csv: cannot be written"):
+        study.validate()
+
+
+def test_the_same_input_gives_the_same_bytes_with_one_process_or_two(study: Study) -> None:
+    study.image("bare", None)
+    first = study.validate()
+    names = ("facts", "accepted", "quarantine")
+    before = {name: getattr(study.paths, name).read_bytes() for name in names}
+    study.rows.reverse()
+    assert json.dumps(study.validate(workers=2)) == json.dumps(first)
+    assert {name: getattr(study.paths, name).read_bytes() for name in names} == before
+
+
+def test_split_and_pack_hold_every_image_where_it_belongs(study: Study) -> None:
+    for n in range(3):
+        study.image(f"bare{n}", None)
+    study.validate()
+    counts = study.split()
+    metrics = study.pack()
+    table = pd.read_csv(study.paths.split, index_col="image_id", dtype="str")
+    paths = read_records(study.paths.accepted).set_index("image_id")["path"]
+    for name in ("train", "unlabelled", "val", "test"):
+        pixels = read_pixels(study.paths.pixels / name)
+        assert pixels.index["image_id"].tolist() == sorted(table.index[table["split"] == name])
+        for row, image_id in enumerate(pixels.index["image_id"]):
+            expected = square(decode(study.root / paths[image_id]), 16, "crop")
+            np.testing.assert_array_equal(pixels.take(np.array([row]))[0], expected)
+        assert metrics[name]["images"] == counts["images"][name] == len(pixels)  # type: ignore[index]
+    assert len(read_pixels(study.paths.pixels / "unlabelled")) == 3
+
+
+def test_split_stops_for_a_patient_who_crosses(study: Study) -> None:
+    for row in study.rows:
+        row["patient_id"] = f"p{int(str(row['image_id'])[-1]) % 5}"
+    study.validate()
+    with pytest.raises(LeakError, match=r"patient p0 is in .*split\.group_by lacks patient_id \(params\.yaml\)"):
+        study.split(SPLIT.model_copy(update={"group_by": ("lesion_id",)}))
+    assert not study.paths.split.exists()
+    assert study.split()["groups"]
+
+
+def test_pack_refuses_a_split_of_other_images(study: Study) -> None:
+    study.validate()
+    study.split()
+    lines = study.paths.split.read_text().splitlines(keepends=True)
+    study.paths.split.write_text("".join(lines[:-1]))
+    with pytest.raises(DataError, match="name different images; run `dvc repro -f split`"):
+        study.pack()
+    study.paths.split.unlink()
+    with pytest.raises(DataError, match="split: no such table; run `dvc repro split`"):
+        study.pack()
+
+
+def test_pack_names_an_image_that_broke_since(study: Study) -> None:
+    study.validate()
+    study.split()
+    (study.root / "nv3.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"nv3\.png: cannot be decoded \(0 bytes\)"):
+        study.pack()
+
+
+@pytest.mark.real
+def test_ham10000_is_accepted_with_its_two_pairs_of_equal_files(ham10000: Path, tmp_path: Path) -> None:
+    dataset, paths = Ham10000(path=ham10000), place(tmp_path)
+    words = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+    labels = Labels(scheme="seven", schemes={"seven": {word: (word,) for word in words}})
+    write_records(apply_labels(dataset.read(), labels.mapping), paths.records)
+    metrics = validate.work(
+        dataset=dataset, labels=labels, split=SPLIT, validate=limits(max_quarantined_share=0), paths=paths,
+        log=SilentLog(),
+    )  # fmt: skip
+    assert (metrics["accepted"], metrics["orphans"], metrics["exact_duplicate_groups"]) == (10015, 0, 2)
+    accepted = read_records(paths.accepted)
+    repeated = accepted[accepted["sha256"].duplicated(keep=False)].groupby("sha256")["image_id"].agg(tuple)
+    assert sorted(repeated) == [("ISIC_0024366", "ISIC_0029861"), ("ISIC_0024777", "ISIC_0029938")]
