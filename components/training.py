@@ -117,7 +117,7 @@ def _describe(session: Session, asked: str, threads: int) -> str:
 
 
 def generator(*key: int) -> np.random.Generator:
-    """Random numbers that depend on `key` alone, such as (seed, epoch); keys of one length give streams of their own."""
+    """Random numbers of their own for each `key`, such as (seed, epoch), among keys of one length."""
     return np.random.default_rng(np.random.SeedSequence(key))
 
 
