@@ -1,0 +1,211 @@
+"""The page that answers the study's question: figures and tables in one HTML file that asks nothing of the net."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from io import StringIO
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from components.comparison import FEW_LESIONS, Comparison, Difference, Row
+from components.figures import INK, RULE, arm_colours, arms, confusion, gap, learning_curves
+from components.runs import FINGERPRINTS, Run, by_protocol
+from components.statistics import Interval
+from components.verdict import PROTOCOLS, Outcome
+
+PAPER = (
+    ("VAE (self-supervised)", "0.110", "−33.33 %", "45 → 65 %", "+44.44 %", "rises with train", "", "near zero"),
+    ("ImageNet", "0.100", "−16.67 %", "→ 87 %", "+50.00 %", "plateaus at 75 %", "+19.05 %", "grows to +0.060"),
+)
+"""Arm, final val loss, change, train accuracy, change, val accuracy, change, gap: arXiv 2505.16773, its table."""
+
+TONES = {
+    Outcome.BETTER: "good",
+    Outcome.BETTER_LARGER_GAP: "good",
+    Outcome.EQUIVALENT: "even",
+    Outcome.SMALLER_GAP_LOWER_ACCURACY: "mixed",
+    Outcome.SMALLER_GAP: "mixed",
+    Outcome.WORSE: "bad",
+}
+"""The chip's colour; what is not decided has none."""
+
+TEST_COLUMNS = {
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_auroc": "Macro AUROC",
+    "accuracy": "Accuracy",
+    "log_loss": "Log loss",
+    "ece": "Calibration error",
+}
+
+
+def draw_figures(comparison: Comparison, runs: Sequence[Run]) -> dict[str, Figure]:
+    """Every figure of the page by name; the names are also the files' names in MLflow."""
+    colours = arm_colours(comparison.plan.arms)
+    found: dict[str, Figure] = {}
+    for protocol, sheet in by_protocol(runs).items():
+        curves = {arm: [run.curve for run in group] for arm, group in sheet.items()}
+        for quantity in ("loss", "accuracy"):
+            found[f"curves-{quantity}-{protocol}"] = learning_curves.draw(curves, quantity, colours)
+            found[f"gap-{quantity}-{protocol}"] = gap.draw(curves, quantity, colours)
+    for row in comparison.rows:
+        counts = np.array(row.confusion)
+        found[f"confusion-{row.name}"] = confusion.draw(counts, comparison.plan.classes, colours[row.arm])
+    return found | _dots(comparison, colours)
+
+
+def _dots(comparison: Comparison, colours: Mapping[str, str]) -> dict[str, Figure]:
+    """Test metrics of every arm, and the paired differences where there is something to compare."""
+    plan = comparison.plan
+    chance = {"balanced_accuracy": 1 / len(plan.classes), "macro_auroc": 0.5}
+    found = {
+        f"test-{name}": arms.draw([_dot(row, row.test[name], colours) for row in comparison.rows], title, line)
+        for name, line in chance.items()
+        for title in [f"test {TEST_COLUMNS[name].lower().replace('auroc', 'AUROC')}"]
+    }
+    differences = [_dot(each, each.test["balanced_accuracy"], colours) for each in comparison.differences]
+    if differences:
+        title = f"balanced accuracy minus {plan.reference}'s"
+        found["difference-accuracy"] = arms.draw(differences, title, 0.0, plan.rule.margin)
+        gaps = [_dot(each, each.gap, colours) for each in comparison.differences]
+        found["difference-gap"] = arms.draw(gaps, f"gap (loss) minus {plan.reference}'s", 0.0)
+    return found
+
+
+def _dot(of: Row | Difference, interval: Interval, colours: Mapping[str, str]) -> arms.Dot:
+    label = f"{of.arm}, {of.protocol}"
+    return arms.Dot(label, colours[of.arm], interval.mean, interval.low, interval.high)
+
+
+def inline_svg(figure: Figure, name: str, meaning: str) -> Markup:
+    """The figure as an <svg> element, the same bytes each time; ink and grid take the page's colours."""
+    out = StringIO()
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with rc_context({"svg.hashsalt": f"dermflow {name}", "svg.fonttype": "none"}):
+        figure.savefig(out, format="svg", transparent=True, metadata=nothing)
+    svg = out.getvalue()[out.getvalue().index("<svg") :]
+    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)  # counted per figure: they would repeat on the page
+    svg = re.sub(r'<svg ([^>]*?)width="[\d.]+pt" height="[\d.]+pt"', rf'<svg \1role="img" aria-label="{meaning}"', svg)
+    svg = re.sub(r' ?xmlns:xlink="[^"]*"| version="1.1"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r' ?xmlns="[^"]*"', "", svg)  # inside HTML it is known
+    return Markup(svg.replace(INK, "currentColor").replace(RULE, "var(--rule)").strip())  # noqa: S704  # our own
+
+
+def render(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
+    """The whole page; the same comparison gives the same bytes."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": percent, "number": number, "change": change, "spread": spread, "points": points}
+    template = environment.from_string(files("components").joinpath("report.html.j2").read_text("utf-8"))
+    return template.render(
+        comparison=comparison,
+        plan=comparison.plan,
+        colours=arm_colours(comparison.plan.arms),
+        figures={name: inline_svg(figure, name, _meaning(name)) for name, figure in figures.items()},
+        challengers=[arm for arm in comparison.plan.arms if arm != comparison.plan.reference],
+        headline=headline(comparison),
+        limits=limits(comparison),
+        paper=PAPER,
+        tones={str(outcome): tone for outcome, tone in TONES.items()},
+        protocols=PROTOCOLS,
+        columns=TEST_COLUMNS,
+        meanings=FINGERPRINTS,
+        few=FEW_LESIONS,
+        percent_form=percent,
+        points_form=points,
+        signed_form=signed,
+    )
+
+
+def _meaning(name: str) -> str:
+    return name.replace("-", " ").replace("_", " ")
+
+
+def headline(comparison: Comparison) -> list[str]:
+    """The verdicts in a sentence an arm: what to read when there is time for one line."""
+    plan = comparison.plan
+    sentences = []
+    for arm in plan.arms:
+        found: dict[str, list[str]] = {}
+        for each in comparison.differences:
+            if each.arm == arm:
+                found.setdefault(each.verdict.outcome.value, []).append(PROTOCOLS[each.protocol])
+        if found:
+            parts = [f"{outcome} ({' and '.join(protocols)})" for outcome, protocols in found.items()]
+            sentences.append(f"{arm} against {plan.reference}: {'; '.join(parts)}.")
+    return sentences
+
+
+def limits(comparison: Comparison) -> list[str]:
+    """What the numbers cannot say, with the numbers that make it so."""
+    plan = comparison.plan
+    rare = [f"{name} ({n})" for name, n in comparison.test_lesions.items() if n < FEW_LESIONS]
+    pairs = len(comparison.differences)
+    lines = [
+        f"One data set, one split, {sum(comparison.test_images.values())} test images of {comparison.groups} "
+        "lesions or patients: the intervals say nothing about other clinics, cameras or skin.",
+        f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) != 1)}: the seed changes head, batches and augmentation; "
+        "each encoder was pretrained once, so luck in pretraining is in no interval.",
+        "The gap's interval counts seeds alone, not which images happened to be in train and val.",
+    ]
+    if rare:
+        lines.append(f"Fewer than {FEW_LESIONS} test lesions: {', '.join(rare)}. Their sensitivity is hardly known.")
+    if pairs > 1:
+        lines.append(
+            f"{pairs} comparisons, each at {100 * plan.rule.confidence:g} %, without a correction: the chance that "
+            f"at least one says better by luck can reach {50 * (1 - plan.rule.confidence) * pairs:.2g} %."
+        )
+    if plan.synthetic:
+        lines.insert(0, "The images are drawings. Nothing here is evidence about skin, lesions or pretraining.")
+    return lines
+
+
+def summary(comparison: Comparison) -> list[str]:
+    """The answer for a terminal: verdicts, recommendation and a table narrow enough for 80 columns."""
+    lines = [each.verdict.sentence for each in comparison.differences] + [comparison.recommendation.sentence]
+    width = max(len(row.name) for row in comparison.rows)
+    lines.append(f"{'':{width}}  val loss  train acc  val acc  gap/loss  test bal. acc")
+    for row in comparison.rows:
+        test = row.test["balanced_accuracy"]
+        trends = row.trends
+        lines.append(
+            f"{row.name:{width}}  {trends['val/loss'].last.mean:8.3f}  {100 * trends['train/accuracy'].last.mean:7.1f} %"
+            f"  {100 * trends['val/accuracy'].last.mean:5.1f} %  {row.gaps['gap/loss'].mean:+8.3f}"
+            f"  {100 * test.mean:.1f} % ({spread(test, percent)})"
+        )
+    return lines
+
+
+def percent(share: float) -> str:
+    """`71.3`, in percent without the sign of it; a dash where nothing is known."""
+    return f"{100 * share:.1f}".replace("-", "−") if np.isfinite(share) else "–"
+
+
+def number(value: float, sign: bool = False) -> str:
+    """Three decimals, with a plus where the sign matters."""
+    return f"{value:{'+' if sign else ''}.3f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+def change(share: float) -> str:
+    """A relative change, as the paper writes it: `+44.44 %`."""
+    return f"{100 * share:+.2f} %".replace("-", "−") if np.isfinite(share) else "–"
+
+
+def signed(value: float) -> str:
+    """A number whose sign matters."""
+    return number(value, sign=True)
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points: `+2.1`."""
+    return f"{100 * share:+.1f}".replace("-", "−") if np.isfinite(share) else "–"
+
+
+def spread(interval: Interval, form: Any = number) -> str:
+    """`low to high`, or that one seed has no interval."""
+    return f"{form(interval.low)} to {form(interval.high)}" if interval.known else "no interval"

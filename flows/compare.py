@@ -1,0 +1,102 @@
+"""Answer the study's question: tables, intervals, verdicts, a recommendation, and the page that shows them."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from components.comparison import Comparison, Plan, as_metrics, as_record, as_table, compare_runs
+from components.datasets import Adapter
+from components.errors import DataError
+from components.files import whole
+from components.log import Log
+from components.report import draw_figures, render, summary
+from components.runs import Run
+from components.verdict import Rule
+from flows.settings import Compare as CompareSettings
+from flows.settings import Evaluate, Labels, Paths, Study
+from flows.stage import stage
+
+
+@stage
+def compare(
+    study: Study,
+    dataset: Adapter,
+    labels: Labels,
+    evaluate: Evaluate,
+    compare: CompareSettings,
+    paths: Paths,
+    log: Log,
+) -> dict[str, float]:
+    """Write comparison.json, comparison.csv and index.html; return the numbers to follow from run to run."""
+    measured = _read_json(paths.metrics / "evaluate.json")
+    order = product(study.protocols, study.arms, study.seeds)
+    runs = [_read_run(arm, protocol, seed, paths, measured) for protocol, arm, seed in order]
+    comparison = compare_runs(runs, _plan(study, dataset, labels, evaluate, compare), log)
+    figures = draw_figures(comparison, runs)
+    _write(paths.reports / "comparison.json", json.dumps(as_record(comparison), indent=2, allow_nan=False) + "\n")
+    _write(paths.reports / "comparison.csv", as_table(comparison).to_csv(index=False, lineterminator="\n"))
+    _write(paths.reports / "index.html", render(comparison, figures))
+    _tell(comparison, paths.reports, log)
+    for name, figure in figures.items():
+        log.figure(f"{name}.png", figure)
+    return as_metrics(comparison)
+
+
+def _plan(
+    study: Study, dataset: Adapter, labels: Labels, evaluate: Evaluate, compare: CompareSettings
+) -> Plan:
+    return Plan(
+        study=study.name,
+        arms=study.arms,
+        protocols=study.protocols,
+        seeds=study.seeds,
+        reference=study.reference,
+        classes=labels.classes,
+        rule=Rule(compare.confidence, compare.margin, compare.min_seeds),
+        resamples=compare.resamples,
+        calibration_bins=evaluate.calibration_bins,
+        seed=compare.seed,
+        synthetic=dataset.kind == "synthetic",
+    )
+
+
+def _read_run(arm: str, protocol: str, seed: int, paths: Paths, measured: dict[str, Any]) -> Run:
+    name = f"{arm}-{protocol}-{seed}"
+    curve, predictions = paths.curves / "finetune" / f"{name}.csv", paths.predictions / f"{name}.parquet"
+    for path in (curve, predictions):
+        if not path.is_file():
+            raise DataError(f"{path} is missing, expected for every run of study (params.yaml); dvc repro makes it")
+    if name not in measured:
+        raise DataError(f"{paths.metrics / 'evaluate.json'} lacks {name}, has {sorted(measured)}; dvc repro evaluate")
+    summary = _read_json(paths.metrics / "finetune" / f"{name}.json")
+    return Run(arm, protocol, seed, pd.read_csv(curve), summary, pd.read_parquet(predictions), measured[name])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}), expected JSON of a finished stage; dvc repro makes it") from error
+    return content
+
+
+def _write(path: Path, text: str) -> None:
+    with whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def _tell(comparison: Comparison, reports: Path, log: Log) -> None:
+    for line in [*summary(comparison), f"Look at {reports / 'index.html'}"]:
+        log.line(line)
+    log.tags({"verdict": " ".join(each.verdict.sentence for each in comparison.differences)})
+    for name in ("index.html", "comparison.json", "comparison.csv"):
+        log.artifact(reports / name, "report")
+
+
+if __name__ == "__main__":
+    compare.main()
