@@ -31,6 +31,4 @@ def contradictions(table: pd.DataFrame) -> pd.DataFrame:
 def _others(copies: pd.DataFrame, label: str) -> str:
     """`ISIC_2 (nv), ISIC_3 (bcc)`: the copies with another label."""
     rivals = copies[copies["label"] != label]
-    return ", ".join(
-        f"{name} ({word})" for name, word in zip(rivals["image_id"], rivals["label"], strict=True)
-    )
+    return ", ".join(f"{name} ({word})" for name, word in zip(rivals["image_id"], rivals["label"], strict=True))

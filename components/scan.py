@@ -126,9 +126,7 @@ def _sniff(data: bytes) -> str | None:
 
 def _decode_by_pil(data: bytes, colour: Literal["RGB", "GRAY"]) -> Array:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        image.verify()  # the checksums of PNG's chunks, which load() skips; needs a fresh open after it
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        image.load()
+        image.load()  # strict for these: PNG's own checksums, TIFF's and BMP's lengths
         whole: Image.Image = image
         if image.mode.startswith("I;16"):  # convert() would clip 16 bits at 255 instead of scaling them
             whole = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

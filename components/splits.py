@@ -68,9 +68,7 @@ def split_table(
     """
     table = accepted.sort_values("image_id", kind="stable", ignore_index=True)
     table = table[["image_id", "label"]].assign(group=group_rows(table, group_by))
-    members = table.pivot_table(
-        index="group", columns="label", values="image_id", aggfunc="count", fill_value=0
-    )
+    members = table.pivot_table(index="group", columns="label", values="image_id", aggfunc="count", fill_value=0)
     members = members.reindex(columns=list(classes), fill_value=0)  # (G, K) images
     _check_enough_groups(members, group_by)
     home = _spread(members, fractions, seed)  # group -> split

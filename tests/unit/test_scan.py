@@ -77,10 +77,11 @@ def test_overwritten_jpeg_bytes_that_pil_accepts_are_corrupt(tmp_path: Path) -> 
     assert scan_file(tmp_path, put(tmp_path, "a.jpg", bytes(data))).problem == "corrupt"
 
 
-def test_a_png_with_a_wrong_checksum_is_corrupt(tmp_path: Path) -> None:
-    data = bytearray(encode(photograph(), "PNG"))
-    place = data.index(b"IDAT")
-    data[place + 20] ^= 0xFF
+@pytest.mark.parametrize("level", [0, 9])
+@pytest.mark.parametrize("chunk", [b"PLTE", b"IDAT"])
+def test_a_png_with_one_flipped_bit_is_corrupt(tmp_path: Path, chunk: bytes, level: int) -> None:
+    data = bytearray(encode(photograph().convert("P"), "PNG", compress_level=level))
+    data[data.index(chunk) + 100] ^= 1  # level 0 stores pixels as they are: only a checksum can tell
     assert scan_file(tmp_path, put(tmp_path, "a.png", bytes(data))).problem == "corrupt"
 
 
