@@ -135,9 +135,7 @@ def compare_runs(runs: Sequence[Run], plan: Plan, log: Log) -> Comparison:
         for arm in plan.arms
         if arm != plan.reference
     )
-    return Comparison(
-        plan, rows, differences, _recommendation(rows, plan), fingerprints, *_census(test, plan.classes)
-    )
+    return Comparison(plan, rows, differences, _recommendation(rows, plan), fingerprints, *_census(test, plan.classes))
 
 
 def _measure(run: Run, test: Images, weights: Array, classes: Sequence[str]) -> Measured:

@@ -18,11 +18,13 @@ from components.comparison import FEW_LESIONS, Comparison, Difference, Row
 from components.figures import INK, RULE, arm_colours, arms, confusion, gap, learning_curves
 from components.runs import FINGERPRINTS, Run, by_protocol
 from components.statistics import Interval
-from components.verdict import PROTOCOLS, Outcome
+from components.verdict import MINUS, PROTOCOLS, Outcome
+
+DASH = "\N{EN DASH}"  # stands where nothing is known
 
 PAPER = (
-    ("VAE (self-supervised)", "0.110", "−33.33 %", "45 → 65 %", "+44.44 %", "rises with train", "", "near zero"),
-    ("ImageNet", "0.100", "−16.67 %", "→ 87 %", "+50.00 %", "plateaus at 75 %", "+19.05 %", "grows to +0.060"),
+    ("VAE (self-supervised)", "0.110", MINUS + "33.33 %", "45 → 65 %", "+44.44 %", "rises with train", "", "near zero"),
+    ("ImageNet", "0.100", MINUS + "16.67 %", "→ 87 %", "+50.00 %", "plateaus at 75 %", "+19.05 %", "grows to +0.060"),
 )
 """Arm, final val loss, change, train accuracy, change, val accuracy, change, gap: arXiv 2505.16773, its table."""
 
@@ -69,18 +71,18 @@ def _dots(comparison: Comparison, colours: Mapping[str, str]) -> dict[str, Figur
         for name, line in chance.items()
         for title in [f"test {TEST_COLUMNS[name].lower().replace('auroc', 'AUROC')}"]
     }
-    differences = [_dot(each, each.test["balanced_accuracy"], colours) for each in comparison.differences]
-    if differences:
-        title = f"balanced accuracy minus {plan.reference}'s"
-        found["difference-accuracy"] = arms.draw(differences, title, 0.0, plan.rule.margin)
+    accuracies = [_dot(each, each.test["balanced_accuracy"], colours, 100) for each in comparison.differences]
+    if accuracies:
+        title = f"balanced accuracy minus {plan.reference}'s, points"
+        found["difference-accuracy"] = arms.draw(accuracies, title, 0.0, 100 * plan.rule.margin)
         gaps = [_dot(each, each.gap, colours) for each in comparison.differences]
         found["difference-gap"] = arms.draw(gaps, f"gap (loss) minus {plan.reference}'s", 0.0)
     return found
 
 
-def _dot(of: Row | Difference, interval: Interval, colours: Mapping[str, str]) -> arms.Dot:
-    label = f"{of.arm}, {of.protocol}"
-    return arms.Dot(label, colours[of.arm], interval.mean, interval.low, interval.high)
+def _dot(of: Row | Difference, interval: Interval, colours: Mapping[str, str], unit: float = 1) -> arms.Dot:
+    ends = (unit * interval.mean, unit * interval.low, unit * interval.high)
+    return arms.Dot(f"{of.arm}, {of.protocol}", colours[of.arm], *ends)
 
 
 def inline_svg(figure: Figure, name: str, meaning: str) -> Markup:
@@ -94,7 +96,7 @@ def inline_svg(figure: Figure, name: str, meaning: str) -> Markup:
     svg = re.sub(r'<svg ([^>]*?)width="[\d.]+pt" height="[\d.]+pt"', rf'<svg \1role="img" aria-label="{meaning}"', svg)
     svg = re.sub(r' ?xmlns:xlink="[^"]*"| version="1.1"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r' ?xmlns="[^"]*"', "", svg)  # inside HTML it is known
-    return Markup(svg.replace(INK, "currentColor").replace(RULE, "var(--rule)").strip())  # noqa: S704  # our own
+    return Markup(svg.replace(INK, "currentColor").replace(RULE, "var(--rule)").strip())  # from our own figures
 
 
 def render(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
@@ -147,7 +149,7 @@ def limits(comparison: Comparison) -> list[str]:
     rare = [f"{name} ({n})" for name, n in comparison.test_lesions.items() if n < FEW_LESIONS]
     pairs = len(comparison.differences)
     lines = [
-        f"One data set, one split, {sum(comparison.test_images.values())} test images of {comparison.groups} "
+        f"One data set, one split, {sum(comparison.test_images.values()):,} test images of {comparison.groups:,} "
         "lesions or patients: the intervals say nothing about other clinics, cameras or skin.",
         f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) != 1)}: the seed changes head, batches and augmentation; "
         "each encoder was pretrained once, so luck in pretraining is in no interval.",
@@ -172,28 +174,27 @@ def summary(comparison: Comparison) -> list[str]:
     lines.append(f"{'':{width}}  val loss  train acc  val acc  gap/loss  test bal. acc")
     for row in comparison.rows:
         test = row.test["balanced_accuracy"]
-        trends = row.trends
+        loss, train, val = (row.trends[key].last.mean for key in ("val/loss", "train/accuracy", "val/accuracy"))
         lines.append(
-            f"{row.name:{width}}  {trends['val/loss'].last.mean:8.3f}  {100 * trends['train/accuracy'].last.mean:7.1f} %"
-            f"  {100 * trends['val/accuracy'].last.mean:5.1f} %  {row.gaps['gap/loss'].mean:+8.3f}"
-            f"  {100 * test.mean:.1f} % ({spread(test, percent)})"
+            f"{row.name:{width}}  {loss:8.3f}  {100 * train:7.1f} %  {100 * val:5.1f} %  "
+            f"{row.gaps['gap/loss'].mean:+8.3f}  {100 * test.mean:.1f} % ({spread(test, percent)})"
         )
     return lines
 
 
 def percent(share: float) -> str:
     """`71.3`, in percent without the sign of it; a dash where nothing is known."""
-    return f"{100 * share:.1f}".replace("-", "−") if np.isfinite(share) else "–"
+    return f"{100 * share:.1f}".replace("-", MINUS) if np.isfinite(share) else DASH
 
 
 def number(value: float, sign: bool = False) -> str:
     """Three decimals, with a plus where the sign matters."""
-    return f"{value:{'+' if sign else ''}.3f}".replace("-", "−") if np.isfinite(value) else "–"
+    return f"{value:{'+' if sign else ''}.3f}".replace("-", MINUS) if np.isfinite(value) else DASH
 
 
 def change(share: float) -> str:
     """A relative change, as the paper writes it: `+44.44 %`."""
-    return f"{100 * share:+.2f} %".replace("-", "−") if np.isfinite(share) else "–"
+    return f"{100 * share:+.2f} %".replace("-", MINUS) if np.isfinite(share) else DASH
 
 
 def signed(value: float) -> str:
@@ -203,7 +204,7 @@ def signed(value: float) -> str:
 
 def points(share: float) -> str:
     """A difference of shares in percentage points: `+2.1`."""
-    return f"{100 * share:+.1f}".replace("-", "−") if np.isfinite(share) else "–"
+    return f"{100 * share:+.1f}".replace("-", MINUS) if np.isfinite(share) else DASH
 
 
 def spread(interval: Interval, form: Any = number) -> str:

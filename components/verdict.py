@@ -12,6 +12,11 @@ from enum import StrEnum
 from components.statistics import Interval
 
 
+MINUS = "\N{MINUS SIGN}"  # as wide as a plus
+
+PROTOCOLS = {"frozen": "encoder frozen", "full": "whole net trained"}
+
+
 class Outcome(StrEnum):
     """All that a comparison can end with."""
 
@@ -89,28 +94,26 @@ def verdict(
     return Verdict(outcome, mark(sentence, synthetic))
 
 
-PROTOCOLS = {"frozen": "encoder frozen", "full": "whole net trained"}
-
-
 def mark(sentence: str, synthetic: bool) -> str:
     """A sentence about drawings says so before anything else."""
     return f"SYNTHETIC, plumbing check, not evidence: {sentence}" if synthetic else sentence
 
 
 def points(interval: Interval, confidence: float) -> str:
-    """A difference of shares in percentage points: `+2.1 points (95 % interval -0.3 to +4.5)`."""
+    """A difference of shares in percentage points: `+2.1 points (95 % interval −0.3 to +4.5)`."""
     return _worded(100 * interval.mean, 100 * interval.low, 100 * interval.high, confidence, 1, " points")
 
 
 def signed(interval: Interval, confidence: float) -> str:
-    """A difference in its own unit: `-0.052 (95 % interval -0.080 to -0.024)`."""
+    """A difference in its own unit: `−0.052 (95 % interval −0.080 to −0.024)`."""
     return _worded(interval.mean, interval.low, interval.high, confidence, 3, "")
 
 
 def _worded(mean: float, low: float, high: float, confidence: float, digits: int, unit: str) -> str:
     if not Interval(mean, low, high).known:
-        return f"{mean:+.{digits}f}{unit} (no interval)"
-    return f"{mean:+.{digits}f}{unit} ({100 * confidence:g} % interval {low:+.{digits}f} to {high:+.{digits}f})"
+        return f"{mean:+.{digits}f}{unit} (no interval)".replace("-", MINUS)
+    words = f"{mean:+.{digits}f}{unit} ({100 * confidence:g} % interval {low:+.{digits}f} to {high:+.{digits}f})"
+    return words.replace("-", MINUS)
 
 
 def _because(outcome: Outcome, seeds: int, rule: Rule) -> str:
@@ -120,18 +123,18 @@ def _because(outcome: Outcome, seeds: int, rule: Rule) -> str:
     return f"from {seeds} seeds, {margin}"
 
 
-def recommend(
-    candidates: list[Candidate], classes: int, seeds: int, rule: Rule, synthetic: bool
-) -> Recommendation:
+def recommend(candidates: list[Candidate], classes: int, seeds: int, rule: Rule, synthetic: bool) -> Recommendation:
     """The candidate with the highest val balanced accuracy; test can only take the recommendation back."""
     best = max(candidates, key=lambda candidate: candidate.val)  # the first named wins a tie
-    found = (
-        f"{best.name} has the highest mean balanced accuracy on val ({100 * best.val:.1f} %); on test it "
-        f"reaches {100 * best.test.mean:.1f} %"
-    )
-    found += f" ({100 * best.test.low:.1f} to {100 * best.test.high:.1f})" if best.test.known else ""
+    test = f"{100 * best.test.mean:.1f} %"
+    test += f" ({100 * best.test.low:.1f} to {100 * best.test.high:.1f})" if best.test.known else ""
+    found = f"the highest mean balanced accuracy on val ({100 * best.val:.1f} %); on test it reaches {test}"
     reason = _why_not(best, classes, seeds, rule, synthetic)
-    sentence = f"No recommendation: {reason}. {found}." if reason else f"Deploy {best.name}: {found}. Its run {best.run} did best on val."
+    sentence = (
+        f"No recommendation: {reason}. {best.name} has {found}."
+        if reason
+        else f"Deploy {best.name}, by its run {best.run}: it has {found}."
+    )
     return Recommendation(not reason, best.name, best.run, mark(sentence, synthetic))
 
 

@@ -38,7 +38,10 @@ def compare(
     runs = [_read_run(arm, protocol, seed, paths, measured) for protocol, arm, seed in order]
     comparison = compare_runs(runs, _plan(study, dataset, labels, evaluate, compare), log)
     figures = draw_figures(comparison, runs)
-    _write(paths.reports / "comparison.json", json.dumps(as_record(comparison), indent=2, allow_nan=False) + "\n")
+    _write(
+        paths.reports / "comparison.json",
+        json.dumps(as_record(comparison), indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+    )
     _write(paths.reports / "comparison.csv", as_table(comparison).to_csv(index=False, lineterminator="\n"))
     _write(paths.reports / "index.html", render(comparison, figures))
     _tell(comparison, paths.reports, log)
@@ -47,9 +50,7 @@ def compare(
     return as_metrics(comparison)
 
 
-def _plan(
-    study: Study, dataset: Adapter, labels: Labels, evaluate: Evaluate, compare: CompareSettings
-) -> Plan:
+def _plan(study: Study, dataset: Adapter, labels: Labels, evaluate: Evaluate, compare: CompareSettings) -> Plan:
     return Plan(
         study=study.name,
         arms=study.arms,
@@ -81,7 +82,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}), expected JSON of a finished stage; dvc repro makes it") from error
+        raise DataError(
+            f"{path}: cannot be read ({error}), expected JSON of a finished stage; dvc repro makes it"
+        ) from error
     return content
 
 

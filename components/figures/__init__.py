@@ -20,10 +20,10 @@ INK = "#22303c"
 RULE = "#c9d1d9"
 """Grid lines; the report turns it into the page's own line colour."""
 
-WIDTH = 4.6
+WIDTH = 4.2
 """Inches of one panel: on a phone's screen its letters keep about their size."""
 
-LETTERS = 9.0
+LETTERS = 9.5
 """Points."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from components.figures import INK, WIDTH, plain_axes
 
@@ -38,7 +39,6 @@ def draw(dots: Sequence[Dot], title: str, line: float | None = None, margin: flo
     axes.set_yticks(range(len(dots)), [dot.label for dot in dots])
     axes.set_ylim(len(dots) - 0.4, -0.6)
     axes.set_xlabel(title)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     plain_axes(axes, grid="x")
     return figure
-
-

@@ -41,12 +41,20 @@ class Truth:
     paths: Paths = field(default_factory=lambda: Paths(**FOLDERS))
 
 
-def settings(truth: Truth, reference: str = "imagenet", synthetic: bool = False, **compare: object) -> dict[str, object]:
+def settings(
+    truth: Truth, reference: str = "imagenet", synthetic: bool = False, **compare: object
+) -> dict[str, object]:
     """The keyword arguments of the stage, log included."""
     chosen = {"confidence": 0.95, "resamples": 400, "min_seeds": 3, "margin": 0.02, "seed": 0, **compare}
     dataset = Synthetic if synthetic else Ham10000
     return {
-        "study": Study(name="fabricated", arms=tuple(truth.right), protocols=truth.protocols, seeds=truth.seeds, reference=reference),
+        "study": Study(
+            name="fabricated",
+            arms=tuple(truth.right),
+            protocols=truth.protocols,
+            seeds=truth.seeds,
+            reference=reference,
+        ),
         "dataset": dataset.model_construct(kind=dataset.model_fields["kind"].default or "synthetic", path=Path("raw")),
         "labels": Labels(scheme="few", schemes={"few": {name: (name,) for name in truth.classes}}),
         "evaluate": Evaluate(calibration_bins=15),
@@ -71,7 +79,9 @@ def fabricate(truth: Truth, folder: Path) -> None:
     write_json(folder / truth.paths.metrics / "evaluate.json", measured)
 
 
-def write_run(folder: Path, paths: Paths, run: str, table: pd.DataFrame, curve: pd.DataFrame, prints: dict[str, str]) -> None:
+def write_run(
+    folder: Path, paths: Paths, run: str, table: pd.DataFrame, curve: pd.DataFrame, prints: dict[str, str]
+) -> None:
     """One run's three files."""
     for base in (paths.predictions, paths.curves / "finetune"):
         (folder / base).mkdir(parents=True, exist_ok=True)
@@ -92,7 +102,9 @@ def draw_images(truth: Truth, split: str, rng: np.random.Generator) -> pd.DataFr
     names = [f"{split}_{place:05d}" for place in range(len(lesion))]
     group = [f"{split}_lesion_{number:04d}" for number in lesion]
     label = np.array(truth.classes)[classes[lesion]]
-    return pd.DataFrame({"image_id": names, "lesion_id": group, "group": group, "split": split, "label": label, "hard": hard})
+    return pd.DataFrame(
+        {"image_id": names, "lesion_id": group, "group": group, "split": split, "label": label, "hard": hard}
+    )
 
 
 def answer(images: pd.DataFrame, share: float, classes: tuple[str, ...], rng: np.random.Generator) -> pd.DataFrame:
