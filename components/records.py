@@ -86,7 +86,9 @@ _UNKNOWN = {"sex": "unknown", "site": "unknown"}
 
 
 def read_columns(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Those columns of a CSV file, every cell as text, empty ones null; DataError for one that is not there."""
+    """Those columns of a CSV file, every cell as text, empty ones null; DataError for what is not there."""
+    if not file.is_file():
+        raise DataError(f"{file}: is missing; put the data set's table there, or mend dataset.path (params.yaml)")
     try:
         table = pd.read_csv(file, dtype="str", keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:  # pandas' parser errors and encoding errors are ValueErrors

@@ -16,6 +16,7 @@ from components.records import (
     failures,
     image_files,
     is_relative,
+    read_columns,
     read_records,
     stays_inside,
     write_records,
@@ -97,6 +98,23 @@ def test_a_table_without_the_files_facts_is_not_accepted():
     facts = rows().assign(sha256="a" * 64, width=10, height=10)
     assert check(facts, Accepted) is facts
     assert set(failures(facts.assign(sha256="b"), Accepted)["rule"]) == {"sha256.form"}
+
+
+def test_a_csv_file_that_cannot_be_read_is_named(tmp_path: Path):
+    with pytest.raises(DataError, match=r"none.csv: is missing; put the data set's table there"):
+        read_columns(tmp_path / "none.csv", ["a"])
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xd8\xff\xe0" * 20)
+    for name in ("empty.csv", "binary.csv"):
+        with pytest.raises(DataError, match=f"{name}: is no table of comma-separated values"):
+            read_columns(tmp_path / name, ["a"])
+
+
+def test_words_that_pandas_takes_for_nothing_stay_words(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("id,diagnosis,other\n007,NA,1\n008,,2\n")
+    table = read_columns(tmp_path / "t.csv", ["diagnosis", "id"])
+    assert table["id"].to_list() == ["007", "008"]
+    assert table["diagnosis"].isna().to_list() == [False, True]
 
 
 def test_missing_and_unknown_columns_are_named():
