@@ -5,29 +5,32 @@ B batch, N images, D features, K classes, S the image's side in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from pydantic_core import to_jsonable_python
 from torch import Tensor, nn
 from torch.nn import functional
 
 from components.backbones import Backbone
-from components.encoder import VERSION, Encoder, check_header, embed, read_tensors, save_tensors
+from components.encoder import VERSION, Encoder, check_header, embed, read_tensors, save_tensors, to_tensor
 from components.errors import CheckpointError
 from components.metrics.accuracy import accuracy
 from components.metrics.balanced_accuracy import balanced_accuracy
+from components.pixels import Pixels
 
 Imbalance = Literal["none", "weights", "sampling", "focal"]
 Objective = Callable[[Tensor, Tensor], Tensor]
 """(B, K) logits and (B,) classes to one loss."""
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+LOOK = 256  # images a batch where nothing is learned
 MEND = "rerun the stage finetune"
 
 
@@ -112,37 +115,21 @@ def balanced_batches(labels: Ints, batch_size: int, numbers: np.random.Generator
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
 
 
-class Learner(pl.LightningModule):
-    """The classifier as it is trained; frozen, its encoder learns nothing, BatchNorm's statistics included."""
+@dataclass(frozen=True)
+class Examples:
+    """Images with the classes that they are of."""
 
-    def __init__(
-        self, classifier: Classifier, protocol: Literal["frozen", "full"], objective: Objective, optimise: Any
-    ) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.frozen = protocol == "frozen"
-        self.objective = objective
-        self.optimise = optimise
-        classifier.encoder.requires_grad_(not self.frozen)
+    pixels: Pixels
+    labels: Ints  # (N,)
 
-    def train(self, mode: bool = True) -> Self:
-        """Training mode for all that learns."""
-        super().train(mode)
-        if self.frozen:
-            self.classifier.encoder.eval()
-        return self
+    def in_order(self) -> Iterator[Tensor]:
+        """All images as they are, (B, 3, S, S) uint8."""
+        rows = np.arange(len(self.labels))
+        return (to_tensor(self.pixels.take(rows[start : start + LOOK])) for start in range(0, len(rows), LOOK))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> dict[str, Tensor]:
-        """The objective on uint8 images (B, 3, S, S) and classes (B,)."""
-        images, labels = batch
-        with torch.set_grad_enabled(not self.frozen):
-            features = self.classifier.encoder(images.float() / 255)  # (B, D)
-        logits = self.classifier.head(features)  # (B, K)
-        return {"loss": self.objective(logits.float(), labels)}
-
-    def configure_optimizers(self) -> Any:
-        """What `optimise` says."""
-        return self.optimise(self)
+    def sha256(self) -> str:
+        """Hash of what the images are, and in which order."""
+        return hashlib.sha256(self.pixels.index.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
 
 
 @torch.no_grad()

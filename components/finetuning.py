@@ -10,18 +10,20 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from components.augment import Augment, Augmentation, build
 from components.classifier import (
     Classifier,
+    Examples,
     Imbalance,
     Ints,
-    Learner,
+    Objective,
     balanced_batches,
     build_head,
     build_objective,
@@ -35,7 +37,6 @@ from components.pixels import Pixels
 from components.training import Fit, Session, adamw, fit, generator, shuffled
 
 Row = dict[str, float]
-LOOK = 256  # images a batch where nothing is learned
 
 
 @dataclass(frozen=True)
@@ -55,23 +56,6 @@ class Conditions:
     monitor: Literal["loss", "accuracy", "balanced_accuracy"]  # on val
     patience: int  # epochs
     augment: Augment
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Images with the classes that they are of."""
-
-    pixels: Pixels
-    labels: Ints  # (N,)
-
-    def in_order(self) -> Iterator[Tensor]:
-        """All images as they are, (B, 3, S, S) uint8."""
-        rows = np.arange(len(self.labels))
-        return (to_tensor(self.pixels.take(rows[start : start + LOOK])) for start in range(0, len(rows), LOOK))
-
-    def sha256(self) -> str:
-        """Hash of what the images are, and in which order."""
-        return hashlib.sha256(self.pixels.index.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
 
 
 def read_examples(pixels: Pixels, classes: Sequence[str], split: str) -> Examples:
@@ -139,6 +123,39 @@ def finetune_encoder(
     classifier.load_state_dict(weights)
     log.tags({"weights/sha256": weights_sha256(classifier)})
     return Finetuned(result, weights, prints)
+
+
+class Learner(pl.LightningModule):
+    """The classifier as it is trained; frozen, its encoder learns nothing, BatchNorm's statistics included."""
+
+    def __init__(
+        self, classifier: Classifier, protocol: Literal["frozen", "full"], objective: Objective, optimise: Any
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.frozen = protocol == "frozen"
+        self.objective = objective
+        self.optimise = optimise
+        classifier.encoder.requires_grad_(not self.frozen)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for all that learns."""
+        super().train(mode)
+        if self.frozen:
+            self.classifier.encoder.eval()
+        return self
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> dict[str, Tensor]:
+        """The objective on uint8 images (B, 3, S, S) and classes (B,)."""
+        images, labels = batch
+        with torch.set_grad_enabled(not self.frozen):
+            features = self.classifier.encoder(images.float() / 255)  # (B, D)
+        logits = self.classifier.head(features)  # (B, K)
+        return {"loss": self.objective(logits.float(), labels)}
+
+    def configure_optimizers(self) -> Any:
+        """What `optimise` says."""
+        return self.optimise(self)
 
 
 def _draw_head(encoder: Encoder, conditions: Conditions, seed: int) -> Any:

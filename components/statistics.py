@@ -76,7 +76,7 @@ def sensitivities(labels: Array, probabilities: Array, weights: Array) -> Array:
 
 def balanced_accuracy(labels: Array, probabilities: Array, weights: Array) -> Array:
     """Mean sensitivity of the classes that the resample holds, (R,)."""
-    return np.asarray(np.nanmean(sensitivities(labels, probabilities, weights), axis=0))
+    return _mean_of_known(sensitivities(labels, probabilities, weights))
 
 
 def accuracy(labels: Array, probabilities: Array, weights: Array) -> Array:
@@ -92,9 +92,15 @@ def log_loss(labels: Array, probabilities: Array, weights: Array) -> Array:
 
 def macro_auroc(labels: Array, probabilities: Array, weights: Array) -> Array:
     """Mean one-against-rest area under the ROC curve of the classes that the resample holds, (R,)."""
-    areas = [_auroc(labels == k, probabilities[:, k], weights) for k in range(probabilities.shape[1])]
-    areas = [area for area in areas if not np.isnan(area).all()]
-    return np.asarray(np.nanmean(areas, axis=0)) if areas else np.full(weights.shape[1], np.nan)
+    classes = range(probabilities.shape[1])
+    return _mean_of_known(np.stack([_auroc(labels == k, probabilities[:, k], weights) for k in classes]))
+
+
+def _mean_of_known(by_class: Array) -> Array:
+    """(K, R) to (R,), over the classes that are not NaN; NaN where all are."""
+    known = np.isfinite(by_class)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, by_class, 0).sum(0) / known.sum(0))
 
 
 def _auroc(positive: Array, scores: Array, weights: Array) -> Array:

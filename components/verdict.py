@@ -11,7 +11,6 @@ from enum import StrEnum
 
 from components.statistics import Interval
 
-
 MINUS = "\N{MINUS SIGN}"  # as wide as a plus
 
 PROTOCOLS = {"frozen": "encoder frozen", "full": "whole net trained"}

@@ -32,7 +32,7 @@ def compare(
     paths: Paths,
     log: Log,
 ) -> dict[str, float]:
-    """Write comparison.json, comparison.csv and index.html; return the numbers to follow from run to run."""
+    """Write comparison.json, comparison.csv, index.html and answer.txt; return the numbers to follow from run to run."""
     measured = _read_json(paths.metrics / "evaluate.json")
     order = product(study.protocols, study.arms, study.seeds)
     runs = [_read_run(arm, protocol, seed, paths, measured) for protocol, arm, seed in order]
@@ -44,6 +44,7 @@ def compare(
     )
     _write(paths.reports / "comparison.csv", as_table(comparison).to_csv(index=False, lineterminator="\n"))
     _write(paths.reports / "index.html", render(comparison, figures))
+    _write(paths.reports / "answer.txt", "\n".join(summary(comparison)) + "\n")
     _tell(comparison, paths.reports, log)
     for name, figure in figures.items():
         log.figure(f"{name}.png", figure)
@@ -97,7 +98,7 @@ def _tell(comparison: Comparison, reports: Path, log: Log) -> None:
     for line in [*summary(comparison), f"Look at {reports / 'index.html'}"]:
         log.line(line)
     log.tags({"verdict": " ".join(each.verdict.sentence for each in comparison.differences)})
-    for name in ("index.html", "comparison.json", "comparison.csv"):
+    for name in ("index.html", "comparison.json", "comparison.csv", "answer.txt"):
         log.artifact(reports / name, "report")
 
 

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from components.backbones import Backbone
-from components.classifier import Classifier, load_classifier, predict
+from components.classifier import Classifier, Examples, load_classifier, predict
 from components.files import whole
-from components.finetuning import Examples
 from components.log import Log
 from components.metrics.accuracy import accuracy
 from components.metrics.balanced_accuracy import balanced_accuracy
@@ -24,7 +23,7 @@ from components.metrics.macro_auroc import macro_auroc
 from components.metrics.sensitivity import sensitivity
 from components.metrics.specificity import specificity
 from components.pixels import read_pixels
-from components.training import open_session
+from components.session import open_session
 from flows.settings import Compute, Labels, Paths, Study
 from flows.settings import Evaluate as EvaluateSettings
 from flows.stage import stage

@@ -10,13 +10,14 @@ from pydantic_core import to_jsonable_python
 
 from components.augment import Augment
 from components.backbones import Backbone
-from components.classifier import save_classifier
+from components.classifier import Examples, save_classifier
 from components.encoder import load_encoder
 from components.files import whole
-from components.finetuning import Conditions, Examples, finetune_encoder, read_examples
+from components.finetuning import Conditions, finetune_encoder, read_examples
 from components.log import Log
 from components.pixels import read_pixels
-from components.training import Fit, Session, open_session
+from components.session import Session, open_session
+from components.training import Fit
 from flows.settings import Compute, Labels, Paths, Schedule
 from flows.settings import Finetune as FinetuneSettings
 from flows.stage import stage

@@ -22,6 +22,7 @@ from components.pretraining import Method
 PARAMS = Path("params.yaml")
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -42,7 +43,7 @@ class Study(Frozen):
     protocols: tuple[Literal["frozen", "full"], ...] = Field(
         min_length=1, description="frozen: only the head learns; full: the encoder learns too"
     )
-    seeds: tuple[int, ...] = Field(min_length=1, description="one fine-tuning run each: head, batches, augmentation")
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="one fine-tuning run each: head, batches, augmentation")
     reference: Word = Field(description="the arm that the others are compared with")
 
     @field_validator("arms", "protocols", "seeds")
@@ -133,7 +134,7 @@ class Synthesize(Frozen):
         description="0: hair, ruler, vignette, gel are equally frequent in all classes; 1: only in some"
     )
     difficulty: Share = Field(description="0: classes are plainly different; 1: indistinguishable")
-    seed: int
+    seed: Seed
 
 
 class Validate(Frozen):
@@ -155,7 +156,7 @@ class Split(Frozen):
     train: Annotated[float, Field(gt=0, lt=1)]
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
-    seed: int
+    seed: Seed
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
@@ -176,7 +177,7 @@ class Pack(Frozen):
 class Pretrain(Frozen):
     """The arms: how each encoder gets its weights."""
 
-    seed: int
+    seed: Seed
     arms: dict[Word, Annotated[Method, OneOf("pretraining")]]
 
 
@@ -225,7 +226,7 @@ class Compare(Frozen):
     margin: Annotated[float, Field(ge=0, le=0.5)] = Field(
         description="balanced accuracy; differences inside it do not matter in practice"
     )
-    seed: int
+    seed: Seed
 
 
 class Settings(Frozen):

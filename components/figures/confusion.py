@@ -23,7 +23,7 @@ def draw(counts: npt.NDArray[Any], classes: Sequence[str], colour: str) -> Figur
     axes = figure.subplots()
     with np.errstate(invalid="ignore"):
         shares = counts / counts.sum(axis=1, keepdims=True)  # (K, K)
-    axes.pcolormesh(np.nan_to_num(shares), cmap=_to(colour), vmin=0, vmax=1, edgecolors="none")
+    axes.pcolormesh(np.nan_to_num(shares), cmap=_to(colour), vmin=0, vmax=1, edgecolors="#dde3e8", linewidth=0.4)
     for row, column in np.argwhere(np.nan_to_num(shares) >= 0.005):
         share = shares[row, column]
         ink = "#ffffff" if share > 0.55 else "#1b1f24"  # on the cell, whose colour does not follow the page

@@ -10,7 +10,6 @@ from torch.nn import functional
 from components.backbones.timm import Config as Timm
 from components.classifier import (
     Classifier,
-    Learner,
     balanced_batches,
     build_head,
     build_objective,
@@ -25,6 +24,7 @@ from components.classifier import (
 )
 from components.encoder import weights_sha256
 from components.errors import CheckpointError
+from components.finetuning import Learner
 from components.training import adamw, generator
 
 BACKBONE = Timm(name="test_efficientnet")

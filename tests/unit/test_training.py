@@ -252,7 +252,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero():
 def test_where_it_runs_is_told_in_one_line():
     log = SilentLog()
     session = open_session(cpu=FP32, seed=0, checkpoint=None, log=log)
-    assert log.lines == ["no GPU found: training on the CPU, 1 thread, fp32, channels_last"]
+    assert log.lines == ["no GPU found: running on the CPU, 1 thread, fp32, channels_last"]
     assert (session.device, session.precision, session.channels_last) == ("cpu", "32-true", True)
 
 
