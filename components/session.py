@@ -1,0 +1,96 @@
+"""What the work runs on: device, number format, memory layout, threads; without Lightning, slow to import."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from components.backbones import CpuProfile
+from components.errors import SettingsError
+from components.log import Log
+
+Device = Literal["cpu", "cuda"]
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the work runs on, and where its resume state lives."""
+
+    device: Device
+    precision: Precision
+    channels_last: bool
+    compile: bool
+    seed: int
+    checkpoint: Path | None  # folder of the resume state; None: none is kept
+
+    def place(self, module: nn.Module) -> None:
+        """Move `module` to the device, its weights into the memory layout that is fast there."""
+        module.to(self.device)
+        if self.channels_last:
+            module.to(memory_format=torch.channels_last)
+
+    def autocast(self) -> torch.autocast:
+        """The number format of this session, for passes outside `fit`."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16-mixed")
+
+
+def open_session(
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: int = 1,
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto",
+    compile: bool = False,
+    *,
+    cpu: CpuProfile,
+    seed: int,
+    checkpoint: Path | None,
+    log: Log,
+) -> Session:
+    """Choose device and number format, set torch's threads and determinism, say in one line where it runs."""
+    found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise SettingsError("compute.device = 'cuda': torch finds no GPU; set auto or cpu (params.yaml)")
+    torch.set_num_threads(threads)
+    _be_deterministic()
+    on_gpu = found and device != "cpu"
+    own = _best_on_gpu() if on_gpu else cpu.precision
+    session = Session(
+        device="cuda" if on_gpu else "cpu",
+        precision=own if precision == "auto" else precision,
+        channels_last=on_gpu or cpu.channels_last,
+        compile=compile and on_gpu,
+        seed=seed,
+        checkpoint=checkpoint,
+    )
+    log.line(_describe(session, device, threads))
+    return session
+
+
+def _best_on_gpu() -> Precision:
+    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+
+
+def _be_deterministic() -> None:
+    """Same seed, same machine, same bits; costs a GPU some speed, a CPU none."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for, before its first call
+    torch.use_deterministic_algorithms(True)
+    # No operation here reads memory that it did not write, so filling it first would only cost time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+
+
+def _describe(session: Session, asked: str, threads: int) -> str:
+    """`no GPU found: running on the CPU, 1 thread, fp32, channels_last`."""
+    if session.device == "cuda":
+        place = f"running on {torch.cuda.get_device_name()}"
+    else:
+        why = "no GPU found: " if asked == "auto" else ""
+        place = f"{why}running on the CPU, {threads} thread{'s' if threads > 1 else ''}"
+    parts = [place, "fp32" if session.precision == "32-true" else "bf16"]
+    parts += ["channels_last"] * session.channels_last + ["compiled"] * session.compile
+    return ", ".join(parts)
