@@ -123,9 +123,9 @@ def _weighted_mean(values: Array, weights: Array) -> Array:
 def seed_draws(seeds: int, resamples: int, rng: np.random.Generator) -> Array:
     """(R,) standard errors by which each resample moves the mean over seeds; zeros for a single seed.
 
-    Evenly spaced quantiles of Student's t in random order. Resampling three seeds would cover the truth only
-    about 75 % of the time, because no resample can leave the range of the three; Student's t knows how little
-    three values say.
+    Evenly spaced quantiles of Student's t in random order. Resampling three seeds covers the truth 70 % of the
+    time where 95 % is meant (measured in its test), because no resample can leave the range of the three;
+    Student's t knows how little three values say.
     """
     if seeds < 2:
         return np.zeros(resamples)
@@ -137,7 +137,8 @@ def two_level(values: Array, draws: Array) -> Array:
     """Seeds and lesions at once: a metric's values (S, R) by seed and resample -> (R,) means over seeds.
 
     Each resample of lesions has its own mean and spread over seeds, and `seed_draws` moves the mean by that
-    spread. With one resample's spread alone it is Student's interval, with equal seeds the lesion bootstrap.
+    spread. With equal lesions it is Student's interval, with equal seeds the lesion bootstrap; between the two
+    it covers rather more than it says (simulated: 99 % for 95 %), never less.
     """
     mean = values.mean(0)
     if len(values) < 2:

@@ -1,0 +1,205 @@
+"""The stage compare on studies whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.errors import DataError
+from flows.compare import compare
+from tests.unit.fabrication import Truth, fabricate, settings
+
+RIGHT = {"vae": 0.70, "imagenet": 0.70}
+GAP = {"vae": 0.01, "imagenet": 0.01}
+SMALL = Truth(right=RIGHT, gap=GAP, protocols=("frozen",), lesions=60, epochs=3)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _answer(truth: Truth, **chosen: object) -> dict[str, object]:
+    """Fabricate, compare, and give comparison.json."""
+    fabricate(truth, Path())
+    compare.work(**settings(truth, **chosen))
+    answer: dict[str, object] = json.loads(Path("reports/comparison.json").read_text())
+    return answer
+
+
+def _outcome(answer: dict[str, object]) -> str:
+    return answer["differences"][0]["verdict"]["outcome"]
+
+
+def _edit(path: str, **changes: object) -> None:
+    content = json.loads(Path(path).read_text())
+    Path(path).write_text(json.dumps(content | changes))
+
+
+@pytest.mark.parametrize(
+    ("right", "gap", "outcome"),
+    [
+        (0.85, 0.01, "better"),
+        (0.85, 0.20, "better, larger gap"),
+        (0.50, 0.01, "worse"),
+        (0.55, -0.10, "smaller gap, lower accuracy"),
+    ],
+)
+def test_a_planted_difference_is_found(right: float, gap: float, outcome: str) -> None:
+    truth = Truth(right=RIGHT | {"vae": right}, gap=GAP | {"vae": gap}, protocols=("frozen",))
+    answer = _answer(truth)
+    assert _outcome(answer) == outcome
+    found = answer["differences"][0]["test"]["balanced_accuracy"]
+    assert found["low"] < right - RIGHT["imagenet"] < found["high"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_arms_are_not_called_different(seed: int) -> None:
+    truth = Truth(right=RIGHT, gap=GAP, protocols=("frozen",), lesions=150, seed=seed)
+    assert _outcome(_answer(truth)) in {"equivalent within margin", "not decided: the interval is too wide"}
+
+
+def test_arms_with_the_same_answers_are_equivalent() -> None:
+    fabricate(SMALL, Path())
+    measured = json.loads(Path("metrics/evaluate.json").read_text())
+    for seed in SMALL.seeds:
+        ours, theirs = f"vae-frozen-{seed}", f"imagenet-frozen-{seed}"
+        Path(f"predictions/{ours}.parquet").write_bytes(Path(f"predictions/{theirs}.parquet").read_bytes())
+        measured[ours] = measured[theirs]
+    _edit("metrics/evaluate.json", **measured)
+    compare.work(**settings(SMALL))
+    answer = json.loads(Path("reports/comparison.json").read_text())
+    assert answer["differences"][0]["test"]["balanced_accuracy"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert _outcome(answer) == "equivalent within margin"
+
+
+def test_too_few_seeds_decide_nothing() -> None:
+    truth = Truth(right=RIGHT | {"vae": 0.9}, gap=GAP, protocols=("frozen",), lesions=60, seeds=(0,))
+    answer = _answer(truth)
+    assert _outcome(answer) == "not decided: too few seeds"
+    assert not answer["recommendation"]["deploy"]
+    assert answer["rows"][0]["gaps"]["gap/loss"]["low"] is None
+
+
+def test_val_chooses_even_where_test_disagrees() -> None:
+    truth = Truth(right=RIGHT | {"vae": 0.85}, gap=GAP, protocols=("frozen",))
+    fabricate(truth, Path())
+    for path in Path("predictions").glob("vae-*.parquet"):  # on val alone, vae is made to be wrong
+        table = pd.read_parquet(path)
+        columns = ["p_bkl", "p_mel", "p_nv"]
+        val = (table["split"] == "val").to_numpy()
+        table.loc[val, columns] = np.roll(table.loc[val, columns].to_numpy(), 1, axis=1)
+        table.to_parquet(path, index=False)
+    compare.work(**settings(truth))
+    answer = json.loads(Path("reports/comparison.json").read_text())
+    assert answer["recommendation"]["chosen"] == "imagenet-frozen"
+    assert _outcome(answer) == "better"
+
+
+def test_synthetic_images_recommend_nothing_and_say_what_they_are() -> None:
+    given = settings(SMALL, synthetic=True)
+    fabricate(SMALL, Path())
+    compare.work(**given)
+    assert given["log"].lines[0].startswith("SYNTHETIC, plumbing check, not evidence: vae against imagenet")
+    assert "No recommendation: drawings" in given["log"].lines[1]
+    assert given["log"].lines[-1] == "Look at reports/index.html"
+    assert "SYNTHETIC DATA" in Path("reports/index.html").read_text()
+
+
+def test_the_same_runs_give_the_same_bytes() -> None:
+    _answer(SMALL)
+    names = ("comparison.json", "comparison.csv", "index.html")
+    first = {name: Path("reports", name).read_bytes() for name in names}
+    compare.work(**settings(SMALL))
+    assert {name: Path("reports", name).read_bytes() for name in names} == first
+
+
+def test_another_seed_moves_the_intervals_a_little_and_the_means_not() -> None:
+    first = _answer(SMALL)["differences"][0]["test"]["balanced_accuracy"]
+    compare.work(**settings(SMALL, seed=1))
+    other = json.loads(Path("reports/comparison.json").read_text())["differences"][0]["test"]["balanced_accuracy"]
+    assert first["mean"] == other["mean"]
+    assert first["low"] != other["low"]
+    assert first["low"] == pytest.approx(other["low"], abs=0.05)
+
+
+def test_table_and_metrics_say_what_the_runs_say() -> None:
+    fabricate(SMALL, Path())
+    metrics = compare.work(**settings(SMALL))
+    table = pd.read_csv("reports/comparison.csv").set_index("arm")
+    measured = json.loads(Path("metrics/evaluate.json").read_text())
+    runs = [json.loads(Path(f"metrics/finetune/vae-frozen-{seed}.json").read_text()) for seed in SMALL.seeds]
+    mean = np.mean([measured[f"vae-frozen-{seed}"]["balanced_accuracy"] for seed in SMALL.seeds])
+    assert metrics["vae-frozen/balanced_accuracy"] == pytest.approx(mean, abs=1e-6)
+    assert table.loc["vae", "test/balanced_accuracy"] == pytest.approx(mean, abs=1e-6)
+    losses = [run["last"]["val/loss"] / run["first"]["val/loss"] - 1 for run in runs]
+    assert table.loc["vae", "val/loss_change"] == pytest.approx(np.mean(losses), abs=1e-3)
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_arms_that_met_other_batches_are_not_compared() -> None:
+    fabricate(SMALL, Path())
+    _edit("metrics/finetune/imagenet-frozen-1.json", batches_sha256="f" * 64)
+    with pytest.raises(DataError, match=r"vae-frozen-1 and imagenet-frozen-1 differ in batches_sha256 .*ffffffffffff"):
+        compare.work(**settings(SMALL))
+    assert not Path("reports/index.html").exists()
+
+
+def test_a_run_without_fingerprints_is_named() -> None:
+    fabricate(SMALL, Path())
+    path = Path("metrics/finetune/vae-frozen-2.json")
+    content = json.loads(path.read_text())
+    del content["head_init_sha256"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"vae-frozen-2 lack head_init_sha256.*dvc repro -f finetune"):
+        compare.work(**settings(SMALL))
+
+
+def test_runs_with_other_test_images_are_not_compared() -> None:
+    fabricate(SMALL, Path())
+    path = Path("predictions/imagenet-frozen-0.parquet")
+    pd.read_parquet(path).iloc[:-1].to_parquet(path, index=False)
+    with pytest.raises(DataError, match=r"imagenet-frozen-0 and vae-frozen-0 hold different test images"):
+        compare.work(**settings(SMALL))
+
+
+def test_predictions_of_other_classes_are_named() -> None:
+    fabricate(SMALL, Path())
+    path = Path("predictions/vae-frozen-0.parquet")
+    pd.read_parquet(path).drop(columns="p_mel").to_parquet(path, index=False)
+    with pytest.raises(DataError, match=r"vae-frozen-0: .* missing columns \['p_mel'\].*labels.classes"):
+        compare.work(**settings(SMALL))
+
+
+def test_stale_test_metrics_are_found() -> None:
+    fabricate(SMALL, Path())
+    measured = json.loads(Path("metrics/evaluate.json").read_text())
+    _edit("metrics/evaluate.json", **{"vae-frozen-0": measured["vae-frozen-0"] | {"accuracy": 0.123}})
+    with pytest.raises(DataError, match=r"says accuracy 0.1230 of vae-frozen-0.*stale"):
+        compare.work(**settings(SMALL))
+
+
+@pytest.mark.parametrize("path", ["curves/finetune/vae-frozen-0.csv", "predictions/vae-frozen-0.parquet"])
+def test_a_missing_file_is_named(path: str) -> None:
+    fabricate(SMALL, Path())
+    Path(path).unlink()
+    with pytest.raises(DataError, match=f"{path} is missing, expected for every run of study"):
+        compare.work(**settings(SMALL))
+
+
+def test_a_run_that_evaluate_did_not_see_is_named() -> None:
+    fabricate(SMALL, Path())
+    Path("metrics/evaluate.json").write_text("{}")
+    with pytest.raises(DataError, match=r"metrics/evaluate.json lacks vae-frozen-0, has \[\]"):
+        compare.work(**settings(SMALL))
+
+
+def test_metrics_that_are_no_json_are_named() -> None:
+    fabricate(SMALL, Path())
+    Path("metrics/finetune/vae-frozen-0.json").write_text("{")
+    with pytest.raises(DataError, match=r"metrics/finetune/vae-frozen-0.json: cannot be read .*expected JSON"):
+        compare.work(**settings(SMALL))

@@ -1,0 +1,212 @@
+"""The page: complete, self-contained, the same each time, and true to the numbers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from contextlib import chdir
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components import report
+from components.figures import PALETTE, gap
+from components.statistics import Interval
+from flows.compare import compare
+from tests.unit.fabrication import Truth, draw_curve, fabricate, fingerprints, settings, write_json
+
+MINUS = "\N{MINUS SIGN}"
+VOID = {"meta", "br", "link", "img", "hr"}
+
+
+def _page(folder: Path, truth: Truth, **chosen: object) -> str:
+    with chdir(folder):
+        fabricate(truth, Path())
+        compare.work(**settings(truth, **chosen))
+        return Path("reports/index.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of two arms, two protocols, three seeds."""
+    truth = Truth(right={"vae": 0.6, "imagenet": 0.7}, gap={"vae": 0.0, "imagenet": 0.06}, lesions=60)
+    return _page(tmp_path_factory.mktemp("study"), truth)
+
+
+class _Reader(HTMLParser):
+    """Collects words, tags, ids and what is left open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def _read(page: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(page)
+    return reader
+
+
+def test_every_tag_is_closed(page: str) -> None:
+    assert _read(page).open == []
+
+
+def test_the_page_asks_nothing_of_the_net(page: str) -> None:
+    assert "<script" not in page
+    links = [value for name, value in _read(page).attributes if name in {"src", "href", "srcset", "data"}]
+    assert links  # figures use their own markers
+    assert all(value.startswith("#") for value in links)
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+    assert not re.search(r"https?:|@import", page)
+
+
+def test_no_path_and_no_time_stands_in_the_page(page: str) -> None:
+    assert not re.search(r"/tmp|/home|/work|20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d", page)
+
+
+def test_figures_follow_the_pages_colours(page: str) -> None:
+    figures = re.findall(r"<svg .*?</svg>", page, flags=re.DOTALL)
+    assert len(figures) == 8 + 2 + 2 + 4  # curves and gaps, test metrics, differences, confusions
+    assert all('aria-label="' in figure and "currentColor" in figure for figure in figures)
+    assert not any(report.INK in figure or report.RULE in figure for figure in figures)
+
+
+def test_the_page_answers_in_this_order(page: str) -> None:
+    words = _read(page).words
+    order = [
+        "Does vae beat imagenet",
+        "vae against imagenet: ",
+        "Deploy imagenet-",
+        "How they learned",
+        "arXiv 2505.16773",
+        "Learning curves",
+        "Overfitting gap",
+        "On test images",
+        "Paired differences",
+        "Sensitivity by class",
+        "What is taken for what",
+        "Why the comparison is fair",
+        "What this cannot say",
+        "dvc repro",
+        "Not a medical device.",
+    ]
+    places = [words.index(line) for line in order]
+    assert places == sorted(places)
+
+
+def test_the_page_shows_the_fingerprints_that_make_it_fair(page: str) -> None:
+    for protocol in ("frozen", "full"):
+        for seed in range(3):
+            assert all(value[:12] in page for value in fingerprints(protocol, seed).values())
+
+
+def test_images_that_are_no_drawings_have_no_banner(page: str) -> None:
+    assert "SYNTHETIC" not in page
+
+
+def test_the_papers_numbers_give_the_papers_percentages(tmp_path: Path) -> None:
+    truth = Truth(
+        right={"vae": 0.6, "imagenet": 0.7}, gap={"vae": 0.0, "imagenet": 0.0}, protocols=("frozen",), lesions=40
+    )
+    ends = {
+        "vae": ({"val/loss": 0.165, "train/accuracy": 0.45, "val/accuracy": 0.45}, {"val/loss": 0.110, "train/accuracy": 0.65, "val/accuracy": 0.65}),
+        "imagenet": ({"val/loss": 0.12, "train/accuracy": 0.58, "val/accuracy": 0.63}, {"val/loss": 0.10, "train/accuracy": 0.87, "val/accuracy": 0.75}),
+    }  # fmt: skip
+    gaps = {"vae": 0.0, "imagenet": 0.06}
+    with chdir(tmp_path):
+        fabricate(truth, Path())
+        for arm, (first, last) in ends.items():
+            last = {**last, "gap/loss": gaps[arm], "gap/accuracy": last["train/accuracy"] - last["val/accuracy"]}
+            for seed in truth.seeds:
+                rows = {"first": first, "last": last, "best": last, "best_epoch": 1, "epochs": 2}
+                write_json(Path(f"metrics/finetune/{arm}-frozen-{seed}.json"), rows | fingerprints("frozen", seed))
+        compare.work(**settings(truth))
+        words = re.sub(r"\s+", " ", _read(Path("reports/index.html").read_text()).words)
+    ours = words[words.index("How they learned") : words.index("The paper, cited")]
+    for number in (f"{MINUS}33.33 %", "45.0 → 65.0 +44.44 %", f"{MINUS}16.67 %", "58.0 → 87.0 +50.00 %", "+19.05 %"):
+        assert number in ours
+    assert "+0.060 +0.060 to +0.060" in ours  # the gap, the same in each seed
+    assert "+12.0" in ours  # in accuracy, points
+
+
+def test_one_arm_and_one_seed_make_a_page(tmp_path: Path) -> None:
+    truth = Truth(right={"imagenet": 0.6}, gap={"imagenet": 0.1}, seeds=(4,), protocols=("full",), lesions=40)
+    words = _read(_page(tmp_path, truth)).words
+    assert "How good a skin lesion classifier starts from imagenet?" in words
+    assert "Nothing to compare" in words
+    assert "No recommendation: 1 seed" in words
+    assert "no interval" in words
+
+
+def test_a_class_with_few_lesions_is_marked(tmp_path: Path) -> None:
+    truth = Truth(
+        right={"vae": 0.6, "imagenet": 0.6}, gap={"vae": 0.1, "imagenet": 0.1}, shares=(0.5, 0.0, 0.5), lesions=40
+    )
+    words = _read(_page(tmp_path, truth)).words
+    assert "mel †" in words
+    assert "Fewer than 10 test lesions: mel (1)." in words
+
+
+def test_a_study_with_a_hostile_name_writes_no_markup(tmp_path: Path) -> None:
+    truth = Truth(right={"imagenet": 0.6}, gap={"imagenet": 0.1}, protocols=("full",), lesions=40)
+    with chdir(tmp_path):
+        fabricate(truth, Path())
+        given = settings(truth)
+        given["study"] = given["study"].model_copy(update={"name": "<script>alert(1)</script>"})
+        compare.work(**given)
+        assert "<script" not in Path("reports/index.html").read_text()
+
+
+def test_the_same_figure_gives_the_same_svg_with_no_ids_that_repeat() -> None:
+    curves = {"vae": [draw_curve(0.6, 0.1, 4)]}
+    first, second = (report.inline_svg(gap.draw(curves, "loss", {"vae": PALETTE[0]}), name, "gap") for name in "aa")
+    other = report.inline_svg(gap.draw(curves, "loss", {"vae": PALETTE[0]}), "b", "gap")
+    assert first == second
+    ids = re.findall(r' id="([^"]+)"', first)
+    assert ids
+    assert not set(ids) & set(re.findall(r' id="([^"]+)"', other))
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "text"),
+    [
+        (report.percent, 0.7134, "71.3"),
+        (report.number, -0.0523, f"{MINUS}0.052"),
+        (report.signed, 0.0601, "+0.060"),
+        (report.change, -1 / 3, f"{MINUS}33.33 %"),
+        (report.points, 0.021, "+2.1"),
+        (report.percent, np.nan, report.DASH),
+        (report.change, np.nan, report.DASH),
+    ],
+)
+def test_numbers_are_written_as_in_the_paper(form: object, value: float, text: str) -> None:
+    assert form(value) == text
+
+
+def test_an_interval_is_written_or_said_to_be_missing() -> None:
+    assert report.spread(Interval(0.5, 0.4, 0.6), report.percent) == "40.0 to 60.0"
+    assert report.spread(Interval(0.5, -np.inf, np.inf)) == "no interval"
+
+
+def test_the_report_needs_no_torch(repo: Path) -> None:
+    code = "import sys, components.report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=repo, check=False).returncode == 0
