@@ -17,7 +17,7 @@ from components.files import whole
 from components.log import Log
 from components.pixels import Pixels, read_pixels
 from components.pretraining import Method
-from components.training import Session, open_session
+from components.session import Session, open_session
 from flows.settings import Compute, Paths
 from flows.settings import Pretrain as PretrainSettings
 from flows.stage import stage

@@ -56,9 +56,9 @@ def code_of(repo: Path, stage: str, sections: set[str]) -> set[str]:
     code: set[Path] = set()
     while waiting:
         path = waiting.pop()
-        if path in code:
+        if path in code or path.suffix != ".py":
             continue
-        code.add(path)
+        code |= set(path.parent.glob(f"{path.stem}.*"))  # a template stands beside its module
         for module in imports_of(path) - NOT_FRESHNESS:
             if module.startswith("components.figures") and stage != "compare":
                 continue
@@ -66,7 +66,7 @@ def code_of(repo: Path, stage: str, sections: set[str]) -> set[str]:
             if found is not None:
                 waiting.append(found)
     roots = {repo / "flows" / "__init__.py", repo / "components" / "__init__.py"}
-    return {path.relative_to(repo).as_posix() for path in code - roots}
+    return {path.relative_to(repo).as_posix() for path in code - roots if path.suffix != ".toml"}
 
 
 def listed(deps: list[str], path: str) -> bool:
