@@ -1,0 +1,40 @@
+"""Fair timings on a noisy machine: two ways in turn, A B A B ..., each on CPU time, ratios pair by pair."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of benchmarks/results.json; `spread` is the range of the repeats."""
+
+    name: str
+    value: float
+    goal: str
+    spread: tuple[float, float]
+    unit: str
+    command: str
+
+    def record(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def ratios(ours: Callable[[], object], theirs: Callable[[], object], repeats: int = 7) -> list[float]:
+    """How many times faster ours is than theirs, pair by pair, after one pair that warms up."""
+    ours(), theirs()
+    return [1 / (cpu_seconds(ours) / cpu_seconds(theirs)) for _ in range(repeats)]
+
+
+def summarise(name: str, values: list[float], goal: str, unit: str, command: str) -> Result:
+    middle = statistics.median(values)
+    return Result(name, round(middle, 3), goal, (round(min(values), 3), round(max(values), 3)), unit, command)
