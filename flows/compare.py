@@ -32,7 +32,7 @@ def compare(
     paths: Paths,
     log: Log,
 ) -> dict[str, float]:
-    """Write comparison.json, comparison.csv, index.html and answer.txt; return the numbers to follow from run to run."""
+    """Write comparison.json, comparison.csv, index.html, answer.txt; return what to follow from run to run."""
     measured = _read_json(paths.metrics / "evaluate.json")
     order = product(study.protocols, study.arms, study.seeds)
     runs = [_read_run(arm, protocol, seed, paths, measured) for protocol, arm, seed in order]

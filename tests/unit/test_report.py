@@ -127,18 +127,20 @@ def test_the_papers_numbers_give_the_papers_percentages(tmp_path: Path) -> None:
     truth = Truth(
         right={"vae": 0.6, "imagenet": 0.7}, gap={"vae": 0.0, "imagenet": 0.0}, protocols=("frozen",), lesions=40
     )
+    keys = ("val/loss", "train/accuracy", "val/accuracy")
     ends = {
-        "vae": ({"val/loss": 0.165, "train/accuracy": 0.45, "val/accuracy": 0.45}, {"val/loss": 0.110, "train/accuracy": 0.65, "val/accuracy": 0.65}),
-        "imagenet": ({"val/loss": 0.12, "train/accuracy": 0.58, "val/accuracy": 0.63}, {"val/loss": 0.10, "train/accuracy": 0.87, "val/accuracy": 0.75}),
-    }  # fmt: skip
+        "vae": ((0.165, 0.45, 0.45), (0.110, 0.65, 0.65)),
+        "imagenet": ((0.12, 0.58, 0.63), (0.10, 0.87, 0.75)),
+    }  # first and last epoch
     gaps = {"vae": 0.0, "imagenet": 0.06}
     with chdir(tmp_path):
         fabricate(truth, Path())
-        for arm, (first, last) in ends.items():
-            last = {**last, "gap/loss": gaps[arm], "gap/accuracy": last["train/accuracy"] - last["val/accuracy"]}
+        for arm, rows in ends.items():
+            first, last = (dict(zip(keys, row, strict=True)) for row in rows)
+            last |= {"gap/loss": gaps[arm], "gap/accuracy": last["train/accuracy"] - last["val/accuracy"]}
             for seed in truth.seeds:
-                rows = {"first": first, "last": last, "best": last, "best_epoch": 1, "epochs": 2}
-                write_json(Path(f"metrics/finetune/{arm}-frozen-{seed}.json"), rows | fingerprints("frozen", seed))
+                summary = {"first": first, "last": last, "best": last, **fingerprints("frozen", seed)}
+                write_json(Path(f"metrics/finetune/{arm}-frozen-{seed}.json"), summary)
         compare.work(**settings(truth))
         words = re.sub(r"\s+", " ", _read(Path("reports/index.html").read_text()).words)
     ours = words[words.index("How they learned") : words.index("The paper, cited")]
