@@ -18,7 +18,8 @@ def main(names: list[str]) -> None:
             known[result.name] = result.record()
     for entry in known.values():
         low, high = entry["spread"]
-        print(f"{entry['name']:20} {entry['value']:8.3f} {entry['unit']:7} ({low:.3f} to {high:.3f})  goal {entry['goal']}")
+        figures = f"{entry['value']:8.3f} {entry['unit']:7} ({low:.3f} to {high:.3f})"
+        print(f"{entry['name']:20} {figures}  goal {entry['goal']}")
     RESULTS.write_text(json.dumps(list(known.values()), indent=2) + "\n")
 
 

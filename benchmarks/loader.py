@@ -45,7 +45,8 @@ def run() -> list[Result]:
             [
                 albumentations.CenterCrop(450, 450), albumentations.Resize(SIZE, SIZE, interpolation=cv2.INTER_AREA),
                 albumentations.D4(p=1), albumentations.Affine(scale=(0.85, 1.15), translate_percent=0.05, p=1),
-                albumentations.RandomBrightnessContrast(0.1, 0.1, p=1), albumentations.HueSaturationValue(2, 10, 0, p=1),
+                albumentations.RandomBrightnessContrast(0.1, 0.1, p=1),
+                albumentations.HueSaturationValue(2, 10, 0, p=1),
             ]
         )  # fmt: skip
 

@@ -33,5 +33,12 @@ def run() -> list[Result]:
 def seconds(command: list[str], folder: Path) -> float:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     began = time.monotonic()
-    subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     return time.monotonic() - began

@@ -23,7 +23,9 @@ def learner() -> Learner:
     encoder = EfficientNetLite0().build().to(memory_format=torch.channels_last)
     classifier = Classifier(encoder, build_head(encoder.feature_dim, 256, 0.2, 7, seed=0))
     objective = build_objective("none", np.arange(7), 7, 2.0)
-    return Learner(classifier, "full", objective, partial(adamw, learning_rate=1e-4, weight_decay=0.05, total_steps=999))
+    return Learner(
+        classifier, "full", objective, partial(adamw, learning_rate=1e-4, weight_decay=0.05, total_steps=999)
+    )
 
 
 def batches(_epoch: int) -> list[tuple[torch.Tensor, torch.Tensor]]:

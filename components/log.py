@@ -42,22 +42,28 @@ class SilentLog:
         self.lines: list[str] = []
         self.figures: dict[str, Figure] = {}
         self.words: dict[str, str] = {}
-        self.artifacts: list[Path] = []
+        self.artifacts: list[tuple[str, Path]] = []
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Kept in `points`."""
         self.points.append((step, dict(values)))
 
     def figure(self, name: str, figure: Figure) -> None:
+        """Kept in `figures`."""
         self.figures[name] = figure
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        self.artifacts.append(path)
+        """Its folder and path are kept in `artifacts`."""
+        self.artifacts.append((folder, path))
 
     def tags(self, values: Mapping[str, str]) -> None:
+        """Kept in `words`."""
         self.words.update(values)
 
     def line(self, text: str) -> None:
+        """Kept in `lines`."""
         self.lines.append(text)
 
-    def track(self, items: Iterable[T], total: int, what: str) -> Iterable[T]:
+    def track(self, items: Iterable[T], total: int, what: str) -> Iterable[T]:  # noqa: ARG002  # nothing is shown
+        """The items alone."""
         return items

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -12,9 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.data.sources import LocalArtifactDatasetSource
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
 from flows.lineage import lineage_tags, recorded_hashes
@@ -175,10 +174,9 @@ def log_dataset(client: MlflowClient, run_id: str, settings: Settings) -> None:
     digest = recorded_hashes().get(str(settings.dataset.path))
     if digest is None:
         return
-    source = LocalArtifactDatasetSource(str(settings.dataset.path))
-    dataset = MetaDataset(source, name=settings.dataset.kind, digest=digest[:36])  # MLflow's limit
-    entity = dataset._to_mlflow_entity()
-    client.log_inputs(run_id, datasets=[DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+    source = json.dumps({"uri": str(settings.dataset.path)})
+    dataset = Dataset(settings.dataset.kind, digest[:36], "local", source)  # 36 characters are MLflow's limit
+    client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
 def end_orphans(parent: RunLog) -> None:

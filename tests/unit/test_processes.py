@@ -20,7 +20,9 @@ NESTED = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import 
 def test_lines_are_handed_on_and_failure_shows_the_last() -> None:
     heard: list[str] = []
     with pytest.raises(RunError, match=r"split failed with exit status 3:\nfirst\nthe reason"):
-        Processes().run("split", [sys.executable, "-c", "print('first'); print('the reason'); exit(3)"], {}, 30, heard.append)
+        Processes().run(
+            "split", [sys.executable, "-c", "print('first'); print('the reason'); exit(3)"], {}, 30, heard.append
+        )
     assert heard == ["first", "the reason"]
 
 

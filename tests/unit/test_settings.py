@@ -50,7 +50,9 @@ def checkout(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         ("compare.margin", float("nan"), r"compare.margin = nan: .*finite"),
     ],
 )
-def test_an_impossible_value_names_its_key_and_what_is_allowed(data: dict, key: str, value: object, message: str) -> None:
+def test_an_impossible_value_names_its_key_and_what_is_allowed(
+    data: dict, key: str, value: object, message: str
+) -> None:
     *parents, last = key.split(".")
     place = data
     for part in parents:
@@ -63,7 +65,9 @@ def test_an_impossible_value_names_its_key_and_what_is_allowed(data: dict, key: 
 
 def test_an_arm_of_the_study_without_a_definition_is_refused(data: dict) -> None:
     data["study"]["arms"] = ["imagenet", "simclr"]
-    with pytest.raises(SettingsError, match=r"study.arms names 'simclr', pretrain.arms has \['imagenet', 'random', 'vae'\]"):
+    with pytest.raises(
+        SettingsError, match=r"study.arms names 'simclr', pretrain.arms has \['imagenet', 'random', 'vae'\]"
+    ):
         parse_settings(data, "params.yaml")
 
 
@@ -90,7 +94,11 @@ def test_use_shows_the_difference_and_sets_nested_values(checkout: Path) -> None
     difference = presets.use("ham10000", ["dataset.path=elsewhere/ham", "finetune.full.epochs=2"])
     assert "+  path: elsewhere/ham" in difference
     settings = load_settings()
-    assert (str(settings.dataset.path), settings.finetune.full.epochs, settings.study.name) == ("elsewhere/ham", 2, "ham10000")
+    assert (str(settings.dataset.path), settings.finetune.full.epochs, settings.study.name) == (
+        "elsewhere/ham",
+        2,
+        "ham10000",
+    )
     assert presets.use("ham10000", ["dataset.path=elsewhere/ham", "finetune.full.epochs=2"]) == ""
 
 
