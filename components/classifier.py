@@ -34,11 +34,20 @@ LOOK = 256  # images a batch where nothing is learned
 MEND = "rerun the stage finetune"
 
 
+FLOOR = 1e-12  # variance; far below that of an untrained encoder's features, which PyTorch's 1e-5 would flatten
+
+
 class Head(nn.Sequential):
-    """Two layers on the features: Linear, GELU, dropout, Linear; (B, D) to logits (B, K)."""
+    """Two layers on standardised features: BatchNorm, Linear, GELU, dropout, Linear; (B, D) to logits (B, K).
+
+    The first step has nothing to learn. Without it a learning rate would compare the scale of the arms' features,
+    which differs by orders of magnitude between ImageNet's and an untrained encoder's, instead of what they tell.
+    """
 
     def __init__(self, feature_dim: int, hidden: int, dropout: float, classes: int) -> None:
-        super().__init__(nn.Linear(feature_dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, classes))
+        standardise = nn.BatchNorm1d(feature_dim, eps=FLOOR, affine=False)
+        layers = (nn.Linear(feature_dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, classes))
+        super().__init__(standardise, *layers)
 
 
 class Classifier(nn.Module):

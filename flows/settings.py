@@ -189,7 +189,7 @@ class Schedule(Frozen):
 
 
 class Head(Frozen):
-    """The classifier on top, identical for every arm: Linear, GELU, dropout, Linear."""
+    """The classifier on top, identical for every arm: BatchNorm, Linear, GELU, dropout, Linear."""
 
     hidden: PositiveInt = Field(description="units of the hidden layer")
     dropout: Annotated[float, Field(ge=0, lt=1)]
