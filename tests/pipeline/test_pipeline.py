@@ -77,7 +77,7 @@ def test_mlflow_holds_a_parent_and_a_child_a_stage(by_flow: Checkout) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
     tuned = next(run for run in children if run.info.run_name == "finetune@imagenet-frozen-0")
     assert {"gap/loss", "gap/accuracy", "best/val/balanced_accuracy"} <= set(tuned.data.metrics)
-    assert {"git.commit", "dvc.lock.md5", "dvc.split", "prefect.flow_run", "weights.sha256"} <= set(tuned.data.tags)
+    assert {"git.commit", "dvc.lock.md5", "dvc.split", "prefect.flow_run", "encoder/sha256"} <= set(tuned.data.tags)
     assert tuned.inputs.dataset_inputs[0].dataset.digest == tuned.data.tags["dvc.data"][:36]
     assert tuned.data.params["finetune.batch_size"] == "16"
 
