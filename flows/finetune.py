@@ -16,7 +16,7 @@ from components.files import whole
 from components.finetuning import Conditions, finetune_encoder, read_examples
 from components.log import Log
 from components.pixels import read_pixels
-from components.session import Session, open_session
+from components.session import open_session
 from components.training import Fit
 from flows.settings import Compute, Labels, Paths, Schedule
 from flows.settings import Finetune as FinetuneSettings
@@ -43,7 +43,8 @@ def finetune(
     train, val = (_read(paths, labels, split) for split in ("train", "val"))
     encoder = load_encoder(paths.encoders / f"{arm}.safetensors", backbone)
     conditions = _conditions(protocol, labels, augment, finetune)
-    session = _open(backbone, compute, seed, paths.checkpoints / "finetune" / run, log)
+    folder = paths.checkpoints / "finetune" / run
+    session = open_session(**compute.model_dump(), cpu=backbone.cpu, seed=seed, checkpoint=folder, log=log)
     settings = _settings(labels, backbone, augment, finetune)
     done = finetune_encoder(encoder, train, val, conditions, session, log, settings, what=run)
     header = {"run": run, "classes": labels.classes, "head": finetune.head.model_dump()}
@@ -74,19 +75,6 @@ def _settings(labels: Labels, backbone: Backbone, augment: Augment, finetune: Fi
     """What a resume state must have been made with, by its keys in params.yaml."""
     sections = {"backbone": backbone, "augment": augment, "finetune": finetune}
     return {"labels.classes": labels.classes, **to_jsonable_python(sections)}
-
-
-def _open(backbone: Backbone, compute: Compute, seed: int, folder: Path, log: Log) -> Session:
-    return open_session(
-        compute.device,
-        compute.threads,
-        compute.precision,
-        compute.compile,
-        cpu=backbone.cpu,
-        seed=seed,
-        checkpoint=folder,
-        log=log,
-    )
 
 
 def _write_curve(path: Path, curve: list[dict[str, float]]) -> None:

@@ -34,7 +34,8 @@ def pretrain(
     method = _method(pretrain, arm)
     train = read_pixels(paths.pixels / "train", paths.pixels / "unlabelled")
     val = read_pixels(paths.pixels / "val")
-    session = _open(backbone, pretrain, compute, paths.checkpoints / "pretrain" / arm, log)
+    folder = paths.checkpoints / "pretrain" / arm
+    session = open_session(**compute.model_dump(), cpu=backbone.cpu, seed=pretrain.seed, checkpoint=folder, log=log)
     encoder = _draw(backbone, pretrain.seed)
     curve = method.fit(encoder, backbone, train, val, session, log) or [_look(encoder, val, session)]
     settings = {**method.model_dump(mode="json"), "seed": pretrain.seed}
@@ -49,19 +50,6 @@ def _method(pretrain: PretrainSettings, arm: str) -> Method:
     if arm not in pretrain.arms:
         raise SettingsError(f"arm {arm!r} is none of pretrain.arms {sorted(pretrain.arms)} (params.yaml)")
     return pretrain.arms[arm]
-
-
-def _open(backbone: Backbone, pretrain: PretrainSettings, compute: Compute, checkpoint: Path, log: Log) -> Session:
-    return open_session(
-        compute.device,
-        compute.threads,
-        compute.precision,
-        compute.compile,
-        cpu=backbone.cpu,
-        seed=pretrain.seed,
-        checkpoint=checkpoint,
-        log=log,
-    )
 
 
 def _draw(backbone: Backbone, seed: int) -> Encoder:

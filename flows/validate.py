@@ -71,11 +71,9 @@ def _write(seen: pd.DataFrame, good: pd.DataFrame, reasons: pd.DataFrame, paths:
         reasons.to_csv(part, index=False, lineterminator="\n")
     log.artifact(paths.quarantine)
     facts = seen[["image_id", *(field.name for field in fields(Facts))]]
-    with whole(paths.facts) as part:
-        write_records(facts, part)
+    write_records(facts, paths.facts)
     accepted = good[list(Accepted.columns)].astype({"width": "int64", "height": "int64"})
-    with whole(paths.accepted) as part:
-        write_records(check(accepted, Accepted), part)
+    write_records(check(accepted, Accepted), paths.accepted)
 
 
 def _tell_orphans(orphans: Sequence[str], log: Log) -> None:
