@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,16 @@ from flows.tracking import (
     recorded_run,
 )
 
+# What DVC says to a person who runs it by hand; the flow's log has no use for it.
+CHATTER = (
+    "To track the changes",
+    "git add",
+    "To enable auto staging",
+    "dvc config core.autostage",
+    "Use `dvc push`",
+    "Updating lock file",
+    "Generating lock file",
+)
 GPU_LIMIT = "dermflow-gpu"  # Prefect's global concurrency limit: one slot a GPU of this host
 
 
@@ -85,8 +95,20 @@ def _reproduce(node: Node, run: Run) -> State[Any]:
             **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}),
         }
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.address]
-        run.processes.run(node.address, command, environment, policy.deadline_s, get_run_logger().info)
+        run.processes.run(node.address, command, environment, policy.deadline_s, _voice(node))
     return Completed(message=f"ran{f' on GPU {gpu}' if gpu else ''}")
+
+
+def _voice(node: Node) -> Callable[[str], None]:
+    """The stage's lines into the flow's log, without its name, which stands there already, and DVC's chatter."""
+    logger = get_run_logger()
+
+    def hear(line: str) -> None:
+        text = line.strip().removeprefix(f"{node.address}: ")
+        if text and not text.startswith(CHATTER):
+            logger.info(text)
+
+    return hear
 
 
 def _made_by(node: Node) -> str:
