@@ -27,7 +27,7 @@ class Node:
     address: str
     kind: str
     upstream: tuple[str, ...]
-    metrics: tuple[str, ...]
+    results: tuple[str, ...]  # what it wrote for people and git to read, its metrics file among them
 
 
 @contextmanager
@@ -55,8 +55,8 @@ def read_graph() -> list[Node]:
 def _node(graph: Any, stage: Any) -> Node:
     address = str(stage.addressing)
     upstream = tuple(str(other.addressing) for other in graph.successors(stage))
-    metrics = tuple(str(out) for out in stage.outs if out.metric)
-    return Node(address, address.split("@")[0], upstream, metrics)
+    results = tuple(str(out) for out in stage.outs if not out.use_cache)
+    return Node(address, address.split("@")[0], upstream, results)
 
 
 def is_changed(address: str) -> bool:

@@ -115,7 +115,7 @@ def _made_by(node: Node) -> str:
     """The MLflow run that made what stands here, found by the content of the stage's metrics file."""
     client = open_client()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    for path in map(Path, node.metrics):
+    for path in map(Path, node.results):
         query = f"tags.stage = '{node.kind}' and tags.made = '{file_md5(path)}'"
         for found in client.search_runs(experiments, query, max_results=1):
             return f"; made by MLflow run {found.info.run_id}"
