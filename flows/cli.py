@@ -108,10 +108,12 @@ def status() -> None:
 @_told
 def ui(port: Annotated[int, typer.Option(help="on 127.0.0.1")] = 5000) -> None:
     """Compare runs in MLflow at 127.0.0.1 (plain: `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db`)."""
-    from flows.tracking import open_client, tracking_uri
+    from flows.settings import load_settings
+    from flows.tracking import open_client, open_experiment, tracking_uri
 
-    open_client()
-    typer.echo(f"MLflow at http://127.0.0.1:{port}, Ctrl-C ends it")
+    study = open_experiment(open_client(), load_settings().study.name)
+    runs = f"http://127.0.0.1:{port}/#/experiments/{study}/runs"
+    typer.echo(f"MLflow, this study's runs: {runs} (charts side by side: {runs}?compareRunsMode=CHART); Ctrl-C ends it")
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
     command += [
         "--default-artifact-root",

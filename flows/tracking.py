@@ -54,7 +54,8 @@ def open_experiment(client: MlflowClient, name: str) -> str:
             return str(found.experiment_id)
         local = tracking_uri().startswith("sqlite")
         place = (MLRUNS / "artifacts").resolve().as_uri() if local else None
-        return str(client.create_experiment(name, artifact_location=place))
+        kind = {"mlflow.experimentKind": "custom_model_development"}  # else its page is that of a chat application
+        return str(client.create_experiment(name, artifact_location=place, tags=kind))
 
 
 class RunLog:
