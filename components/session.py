@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,6 +35,11 @@ class Session:
         module.to(self.device)
         if self.channels_last:
             module.to(memory_format=torch.channels_last)
+
+    def forget(self) -> None:
+        """Take the resume state away: what it led to is saved."""
+        if self.checkpoint is not None:
+            shutil.rmtree(self.checkpoint, ignore_errors=True)
 
     def autocast(self) -> torch.autocast:
         """The number format of this session, for passes outside `fit`."""

@@ -110,7 +110,8 @@ def fit(
     format, and gives the rest of the epoch's row, which is logged with step=epoch; epochs count from 0.
     The best epoch is that of the lowest (or highest) `monitor`; without `monitor` the last. After `patience`
     epochs without a better value training stops. `settings` is all that the result depends on: a resume
-    state made under others raises CheckpointError. A loss that is not finite raises TrainingError.
+    state made under others raises CheckpointError. The caller ends it with `session.forget()`, once what came of
+    it is saved. A loss that is not finite raises TrainingError.
     """
     if epochs < 1 or steps_per_epoch < 1:
         raise TrainingError(f"{what}: {epochs} epochs of {steps_per_epoch} batches leave nothing to learn from")
@@ -138,7 +139,6 @@ def fit(
         run.take_up(state)
     if not run.finished:
         _train(module, run, gradient_clip, state)
-    _remove(session.checkpoint)
     return Fit(run.history, run.best_epoch, run.best_state)
 
 
@@ -344,13 +344,3 @@ def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{key}"] = json.dumps(value)
     return flat
-
-
-def _remove(folder: Path | None) -> None:
-    """Take the resume state away, and the folder where nothing else is in it."""
-    if folder is None or not folder.is_dir():
-        return
-    for name in (STATE, f"{STATE}.part"):
-        (folder / name).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()

@@ -50,6 +50,7 @@ def finetune(
     header = {"run": run, "classes": labels.classes, "head": finetune.head.model_dump()}
     save_classifier(paths.classifiers / f"{run}.safetensors", done.weights, backbone, header)
     _write_curve(paths.curves / "finetune" / f"{run}.csv", done.fit.history)
+    session.forget()
     return {**_summary(done.fit), **done.fingerprints}
 
 

@@ -42,6 +42,7 @@ def pretrain(
     save_encoder(paths.encoders / f"{arm}.safetensors", encoder, backbone, {"arm": arm, "settings": settings})
     log.tags({"weights/sha256": weights_sha256(encoder)})
     _write(paths.curves / "pretrain" / f"{arm}.csv", curve)
+    session.forget()
     return {"images": len(train), "epochs": len(curve), **curve[-1]}
 
 

@@ -94,19 +94,14 @@ def test_killed_and_resumed_equals_one_run_to_the_last_bit(tmp_path, straight, s
     assert log.points == list(enumerate(result.history))
 
 
-def test_the_resume_state_goes_when_training_is_done(tmp_path):
-    _train(session=_session(tmp_path / "state"))
-    assert not (tmp_path / "state").exists()
-
-
-def test_killed_after_the_last_epoch_trains_no_more(tmp_path, straight, monkeypatch):
-    import components.training as training
-
-    session = _session(tmp_path)
-    monkeypatch.setattr(training, "_remove", lambda folder: None)
+def test_the_resume_state_stays_until_it_is_forgotten(tmp_path, straight):
+    """A kill between the last epoch and the saved result loses nothing: the next run trains no more."""
+    session = _session(tmp_path / "state")
     _train(session=session, monitor="val/loss")
     _, result = _train(session=session, monitor="val/loss", batches=lambda epoch: pytest.fail("trained again"))
     assert result.history == straight[1].history
+    session.forget()
+    assert not (tmp_path / "state").exists()
 
 
 def test_same_seed_same_bits(straight):
