@@ -34,7 +34,7 @@ def render(preset: str, changes: Iterable[str]) -> str:
         _set(settings, change)
     text = io.StringIO()
     yaml.dump(settings, text)
-    parse_settings(YAML(typ="safe").load(text.getvalue()), "dermflow use")
+    parse_settings(YAML(typ="safe").load(text.getvalue()), "use")
     return text.getvalue()
 
 
@@ -81,7 +81,7 @@ def _set(settings: Any, change: str) -> None:
     """`finetune.full.epochs=3`: the value is YAML, the key must stand in params.yaml already."""
     key, mark, text = change.partition("=")
     if not mark:
-        raise SettingsError(f"dermflow use: {change!r} is no key=value, such as finetune.full.epochs=3")
+        raise SettingsError(f"use: {change!r} is no key=value, such as finetune.full.epochs=3")
     *parents, last = key.split(".")
     place = settings
     for part in parents:
@@ -89,9 +89,9 @@ def _set(settings: Any, change: str) -> None:
     if not isinstance(place, Mapping) or (last not in place and "kind" not in place):
         known = ", ".join(place) if isinstance(place, Mapping) else "nothing"
         raise SettingsError(
-            f"dermflow use: {key} is no setting; under {'.'.join(parents) or 'params.yaml'} stand: {known}"
+            f"use: {key} is no setting; under {'.'.join(parents) or 'params.yaml'} stand: {known}"
         )
     try:
         place[last] = YAML(typ="safe").load(text)  # type: ignore[index]  # a mapping of ruamel's is mutable
     except YAMLError as error:
-        raise SettingsError(f"dermflow use: {key}: {text!r} is not YAML: {error}") from error
+        raise SettingsError(f"use: {key}: {text!r} is not YAML: {error}") from error

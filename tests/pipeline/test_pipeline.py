@@ -114,7 +114,7 @@ def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(new_checkou
     checkout = new_checkout()
     weights = checkout.folder / "weights.pth"
     weights.write_bytes(b"not these")
-    wrong = "pretrain.arms.imagenet={kind: imagenet, source: file, file: weights.pth, sha256: " + "0" * 64 + "}"
+    wrong = "pretrain.arms.imagenet={kind: imagenet, source: file, file: weights.pth, sha256: " + "a" * 64 + "}"
     checkout.use(wrong)
     failed = checkout.flow(check=False)
     assert failed.returncode == 1
