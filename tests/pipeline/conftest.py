@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,6 +43,15 @@ class Checkout:
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{words}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
         return done
+
+    def start(self, *words: str, output: Path) -> subprocess.Popen[bytes]:
+        """Start and go on; Ctrl-C reaches it even where the tests themselves run with it ignored (`nohup`, CI)."""
+        with output.open("wb") as out:
+            return subprocess.Popen(
+                [sys.executable, *words], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+                stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # one thread here
+            )  # fmt: skip
 
     def repro(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run("-m", "dvc", "repro", *words, check=check)

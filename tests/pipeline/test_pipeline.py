@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -130,12 +129,9 @@ def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(new_checkou
     assert running == {"pretrain@imagenet", "finetune@imagenet-frozen-0", "evaluate", "compare"}
 
 
-def test_ctrl_c_leaves_no_process_and_tells_the_truth(new_checkout: Callable[[], Checkout]) -> None:
+def test_ctrl_c_leaves_no_process_and_tells_the_truth(new_checkout: Callable[[], Checkout], tmp_path: Path) -> None:
     checkout = new_checkout()
-    flow = subprocess.Popen(
-        [sys.executable, "-m", "flows.pipeline"], cwd=checkout.folder, env=checkout.environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    flow = checkout.start("-m", "flows.pipeline", output=tmp_path / "flow.log")
     until = time.monotonic() + 240
     while not any("flows.pretrain" in words for words in survivors(checkout)):
         assert time.monotonic() < until, "pretrain never started"
@@ -154,25 +150,26 @@ def test_ctrl_c_leaves_no_process_and_tells_the_truth(new_checkout: Callable[[],
     assert (checkout.folder / "reports" / "index.html").exists()
 
 
+def checkout_schedule(checkout: Checkout, log: Path) -> subprocess.Popen[bytes]:
+    words = ["-m", "flows.cli", "schedule", "--cron", "* * * * *", "--port", "4217"]
+    return checkout.start(*words, output=log)
+
+
 def test_the_scheduler_itself_starts_a_run(by_flow: Checkout, tmp_path: Path) -> None:
     """A broken set of dependencies lets a server start, a schedule be made, and no run ever begin."""
     before = len(runs_of(by_flow))
     log = tmp_path / "schedule.log"
-    port = 42_00 + 17
-    with log.open("w") as out:
-        serving = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "schedule", "--cron", "* * * * *", "--port", str(port)],
-            cwd=by_flow.folder, env=by_flow.environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        try:
-            until = time.monotonic() + 300
-            while not [r for r in runs_of(by_flow)[: -before or None] if r.info.status == "FINISHED"]:
-                assert time.monotonic() < until, f"no scheduled run came: {log.read_text()[-3000:]}"
-                assert serving.poll() is None, log.read_text()[-3000:]
-                time.sleep(1)
-        finally:
-            serving.send_signal(signal.SIGINT)
-            serving.wait(timeout=60)
+    serving = checkout_schedule(by_flow, log)
+    try:
+        until = time.monotonic() + 300
+        while not [run for run in runs_of(by_flow)[: -before or None] if run.info.status == "FINISHED"]:
+            assert time.monotonic() < until, f"no scheduled run came: {log.read_text()[-3000:]}"
+            assert serving.poll() is None, log.read_text()[-3000:]
+            time.sleep(1)
+    finally:
+        serving.send_signal(signal.SIGINT)
+        ended = serving.wait(timeout=90)
+    assert ended in (0, 130)
     newest = max(runs_of(by_flow), key=lambda run: run.info.start_time)
     assert newest.data.metrics["stages/skipped"] == newest.data.metrics["stages/all"]
     assert survivors(by_flow) == []
