@@ -88,9 +88,7 @@ def _set(settings: Any, change: str) -> None:
         place = place.get(part) if isinstance(place, Mapping) else None
     if not isinstance(place, Mapping) or (last not in place and "kind" not in place):
         known = ", ".join(place) if isinstance(place, Mapping) else "nothing"
-        raise SettingsError(
-            f"use: {key} is no setting; under {'.'.join(parents) or 'params.yaml'} stand: {known}"
-        )
+        raise SettingsError(f"use: {key} is no setting; under {'.'.join(parents) or 'params.yaml'} stand: {known}")
     try:
         place[last] = YAML(typ="safe").load(text)  # type: ignore[index]  # a mapping of ruamel's is mutable
     except YAMLError as error:
