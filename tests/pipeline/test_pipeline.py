@@ -129,23 +129,31 @@ def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(new_checkou
     assert running == {"pretrain@imagenet", "finetune@imagenet-frozen-0", "evaluate", "compare"}
 
 
+def wait_for(happened: Callable[[], bool], flow: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 300
+    while not happened():
+        assert time.monotonic() < until, "it never happened"
+        assert flow.poll() is None, "the flow ended before"
+        time.sleep(0.2)
+
+
 def test_ctrl_c_leaves_no_process_and_tells_the_truth(new_checkout: Callable[[], Checkout], tmp_path: Path) -> None:
     checkout = new_checkout()
     flow = checkout.start("-m", "flows.pipeline", output=tmp_path / "flow.log")
-    until = time.monotonic() + 240
-    while not any("flows.pretrain" in words for words in survivors(checkout)):
-        assert time.monotonic() < until, "pretrain never started"
-        assert flow.poll() is None
-        time.sleep(0.2)
+    wait_for(lambda: any("flows.validate" in words for words in survivors(checkout)), flow)
     second = checkout.flow(check=False)
     assert "is going on in this checkout" in second.stdout + second.stderr
+    trainings = ("pretrain", "finetune")
+    wait_for(
+        lambda: any(r.info.status == "RUNNING" and r.data.tags["stage"] in trainings for r in runs_of(checkout)), flow
+    )
     flow.send_signal(signal.SIGINT)
     assert flow.wait(timeout=60) == 130
     assert survivors(checkout) == []
     status = {run.info.run_name: run.info.status for run in runs_of(checkout)}
     assert status["pipeline demo"] == "KILLED"
     assert "RUNNING" not in status.values()
-    assert "KILLED" in [value for name, value in status.items() if name.startswith("pretrain")]
+    assert "KILLED" in [value for name, value in status.items() if name.startswith(trainings)]
     checkout.flow()
     assert (checkout.folder / "reports" / "index.html").exists()
 
