@@ -90,7 +90,7 @@ def _context(gx: ModuleType, site: Path) -> EphemeralDataContext:
     index = {"class_name": "DefaultSiteIndexBuilder"}
     config = {"class_name": "SiteBuilder", "store_backend": place, "site_index_builder": index}
     context.add_data_docs_site("docs", {**config, "show_how_to_buttons": False})
-    return context  # type: ignore[no-any-return]
+    return context  # type: ignore[no-any-return]  # GX is untyped
 
 
 def _prepare(table: pd.DataFrame) -> pd.DataFrame:

@@ -112,7 +112,7 @@ def _read_images(path: Path) -> Array:
         raise DataError(
             f"{path.parent}: {path.name} is {images.dtype} {images.shape}, expected uint8 (N, S, S, 3): {MEND}"
         )
-    return images  # type: ignore[no-any-return]
+    return images  # type: ignore[no-any-return]  # the decoder is untyped
 
 
 def _read_index(path: Path, count: int) -> pd.DataFrame:

@@ -124,7 +124,7 @@ def _read_file(path: Path, sha256: str) -> State:
         import torch
 
         state = torch.load(path, map_location="cpu", weights_only=True)
-    return state.get("state_dict", state.get("model", state))  # type: ignore[no-any-return]
+    return state.get("state_dict", state.get("model", state))  # type: ignore[no-any-return]  # any file's content
 
 
 def _verify(path: Path, sha256: str) -> None:
