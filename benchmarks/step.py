@@ -12,8 +12,9 @@ from components.backbones.efficientnet_lite0 import Config as EfficientNetLite0
 from components.classifier import Classifier, build_head, build_objective
 from components.finetuning import Learner
 from components.log import SilentLog
+from components.optimisers import adamw
 from components.session import open_session
-from components.training import adamw, fit
+from components.training import fit
 
 STEPS, BATCH, SIZE = 6, 64, 64
 

@@ -17,6 +17,7 @@ from components.log import Log
 
 Device = Literal["cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed"]
+Strategy = Literal["auto", "ddp", "ddp_find_unused_parameters_true"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,30 @@ class Session:
     compile: bool
     seed: int
     checkpoint: Path | None  # folder of the resume state; None: none is kept
+    checkpoint_minutes: float | None = None  # a state within the epoch too, this often; None: at epochs' ends
+    checkpoint_steps: int | None = None  # the same, in steps
+    micro_batch: int | None = None  # images a device takes at once; None: its whole part of the batch
+    devices: int = 1  # a host
+    num_nodes: int = 1  # hosts
+    strategy: Strategy = "auto"  # how devices work together, in Lightning's words
+
+    @property
+    def world(self) -> int:
+        """How many devices work together, each with a process of its own."""
+        return self.devices * self.num_nodes
+
+    @property
+    def rank(self) -> int:
+        """Which of them this process is, as torchrun or Lightning's launcher says; 0 where there is one."""
+        if self.world == 1:
+            return 0
+        node = int(os.environ.get("NODE_RANK", "0"))
+        return int(os.environ.get("RANK", node * self.devices + int(os.environ.get("LOCAL_RANK", "0"))))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that measures, tells and writes."""
+        return self.rank == 0
 
     def place(self, module: nn.Module) -> None:
         """Move `module` to the device, its weights into the memory layout that is fast there."""
@@ -38,7 +63,7 @@ class Session:
 
     def forget(self) -> None:
         """Take the resume state away: what it led to is saved."""
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and self.leads:
             shutil.rmtree(self.checkpoint, ignore_errors=True)
 
     def autocast(self) -> torch.autocast:
@@ -56,6 +81,12 @@ def open_session(
     seed: int,
     checkpoint: Path | None,
     log: Log,
+    checkpoint_minutes: float | None = None,
+    checkpoint_steps: int | None = None,
+    micro_batch: int | None = None,
+    devices: int = 1,
+    num_nodes: int = 1,
+    strategy: Strategy = "auto",
 ) -> Session:
     """Choose device and number format, set torch's threads and determinism, say in one line where it runs."""
     found = torch.cuda.is_available()
@@ -64,6 +95,8 @@ def open_session(
     torch.set_num_threads(threads)
     _be_deterministic()
     on_gpu = found and device != "cpu"
+    if on_gpu and devices > torch.cuda.device_count():
+        raise SettingsError(f"compute.devices = {devices}: torch finds {torch.cuda.device_count()} GPUs (params.yaml)")
     own = _best_on_gpu() if on_gpu else cpu.precision
     session = Session(
         device="cuda" if on_gpu else "cpu",
@@ -72,7 +105,15 @@ def open_session(
         compile=compile and on_gpu,
         seed=seed,
         checkpoint=checkpoint,
+        checkpoint_minutes=checkpoint_minutes,
+        checkpoint_steps=checkpoint_steps,
+        micro_batch=micro_batch,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy=strategy,
     )
+    if on_gpu and session.world > 1:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # what "cuda" means in this process
     log.line(_describe(session, device, threads))
     return session
 
@@ -99,4 +140,8 @@ def _describe(session: Session, asked: str, threads: int) -> str:
         place = f"{why}running on the CPU, {threads} thread{'s' if threads > 1 else ''}"
     parts = [place, "fp32" if session.precision == "32-true" else "bf16"]
     parts += ["channels_last"] * session.channels_last + ["compiled"] * session.compile
+    parts += [f"{session.world} devices on {session.num_nodes} host{'s' if session.num_nodes > 1 else ''}"] * (
+        session.world > 1
+    )
+    parts += [f"at most {session.micro_batch} images at once"] * (session.micro_batch is not None)
     return ", ".join(parts)

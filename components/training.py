@@ -1,80 +1,49 @@
 """The one call that fits a module: device, precision, batches as a function of the epoch, exact resuming.
 
-PyTorch Lightning carries the loop. What this file adds is that an epoch is a pure function of the state at
-its start, the seed and its number: batches come from `batches(epoch)`, dropout and other draws are reseeded
-at each epoch's start. So a training that was killed and goes on from an epoch's end equals one that was not.
+PyTorch Lightning carries the loop. What this file adds is that a step is a pure function of the state before it,
+the seed, the epoch's and its own number: batches come from `batches(epoch)`, dropout and other draws are reseeded at
+each step. So a training that was killed and goes on from any step equals one that was not.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
+import resource
+import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from torch import Tensor, nn
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from pytorch_lightning.loops.optimization.automatic import Closure, ClosureResult, _AutomaticOptimization
+from pytorch_lightning.loops.utilities import _block_parallel_sync_behavior
+from torch import Tensor
 
-from components.errors import CheckpointError, TrainingError
-from components.log import Log
-from components.session import Session as Session  # who trains needs both, from one place
+from components import resuming
+from components.batches import Epoch as Epoch
+from components.batches import Part, count_rows, parts, pieces
+from components.batches import generator as generator  # who trains needs these too, from one place
+from components.batches import shuffled as shuffled
+from components.errors import TrainingError
+from components.files import whole
+from components.log import Log, SilentLog
+from components.session import Session as Session
 from components.session import open_session as open_session
 
 Row = dict[str, float]
 
-STATE = "last.ckpt"
-SETTINGS = "dermflow_settings"
-LOOK_EVERY = 50  # steps, on a GPU
+SUSPECTS = "offending-batch.csv"
+LOOK_EVERY = 50  # steps, on a GPU or several devices
+FEWEST = 3  # images at once: two would leave one of an odd batch alone, from which BatchNorm cannot learn
+STREAM = 1  # apart from other random numbers of the same seed and epoch
+NORM = "gradient_norm"
 MEND = "the usual mend is a lower learning_rate (params.yaml)"
-WARM_UP = 0.1  # share of all steps over which the learning rate rises
-
-
-def generator(*key: int) -> np.random.Generator:
-    """Random numbers of their own for each `key`, such as (seed, epoch), among keys of one length."""
-    return np.random.default_rng(np.random.SeedSequence(key))
-
-
-def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
-    """Row numbers 0..count-1 in a new order each epoch, cut into batches of (B,); the last may be smaller.
-
-    A rest of one image is left out: BatchNorm cannot learn from one.
-    """
-    order = generator(seed, epoch).permutation(count)
-    batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
-    return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
-
-
-def adamw(
-    module: nn.Module, learning_rate: float, weight_decay: float, total_steps: int
-) -> dict[str, Any]:  # Lightning's form of an optimiser with its schedule
-    """AdamW (Loshchilov & Hutter 2019) with linear warm-up to `learning_rate`, then a half cosine to 0.
-
-    Biases, norms' gains and other vectors are not decayed. For `configure_optimizers`.
-    """
-    learnt = [weight for weight in module.parameters() if weight.requires_grad]
-    groups = [
-        {"params": [weight for weight in learnt if weight.ndim > 1], "weight_decay": weight_decay},
-        {"params": [weight for weight in learnt if weight.ndim <= 1], "weight_decay": 0.0},
-    ]
-    filled = [group for group in groups if group["params"]]
-    optimizer = torch.optim.AdamW(filled, lr=learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share_of_peak(step, total_steps))
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def _share_of_peak(step: int, total: int) -> float:
-    """Learning rate at `step` of `total`, as a share of its peak."""
-    rise = max(1, round(WARM_UP * total))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
 
 
 @dataclass(frozen=True)
@@ -100,23 +69,33 @@ def fit(
     mode: Literal["min", "max"] = "min",
     patience: int | None = None,
     gradient_clip: float | None = None,
+    callbacks: Sequence[pl.Callback] = (),
     what: str,
 ) -> Fit:
     """Train `module` in place for `epochs`, going on from a resume state if one is there.
 
-    `batches(epoch)` gives exactly `steps_per_epoch` batches and depends on nothing but the epoch.
-    `training_step` returns {'loss': ..., any further terms}; their means over the epoch's steps become
-    `fit/<term>`. `end_of_epoch(epoch)` runs in evaluation mode without gradients, in the session's number
-    format, and gives the rest of the epoch's row, which is logged with step=epoch; epochs count from 0.
-    The best epoch is that of the lowest (or highest) `monitor`; without `monitor` the last. After `patience`
-    epochs without a better value training stops. `settings` is all that the result depends on: a resume
-    state made under others raises CheckpointError. The caller ends it with `session.forget()`, once what came of
-    it is saved. A loss that is not finite raises TrainingError.
+    `batches(epoch)` gives exactly `steps_per_epoch` batches and depends on nothing but the epoch; an `Epoch` spares
+    the drawing of what is skipped. `training_step` returns {'loss': ..., any further terms}, means over the batch;
+    their means over the epoch's steps become `fit/<term>`. `end_of_epoch(epoch)` runs in evaluation mode without
+    gradients, in the session's number format, and gives the rest of the epoch's row, which is logged with step=epoch,
+    as are the health of the epoch and what it cost; epochs count from 0. The best epoch is that of the lowest (or
+    highest) `monitor`; without `monitor` the last. After `patience` epochs without a better value training stops.
+
+    `settings` is all that the result depends on: a resume state made under others raises CheckpointError. It keeps
+    what `state_dict` of the module and of the `callbacks` says. Earlier epochs' rows are told to `log` again: one that
+    goes on itself must drop points that it holds. The caller ends it with `session.forget()`, once what came of it is
+    saved. A loss that is not finite raises TrainingError and leaves its batch's images in the checkpoint's folder.
+
+    A batch in pieces (`session.micro_batch`, or because a GPU's memory ran out) gives the whole batch's loss and
+    gradient up to rounding where the loss is a mean over images; BatchNorm's statistics and random draws are a piece's
+    own. So it is with several devices, where BatchNorm's statistics are common to all on GPUs and a device's own on
+    CPUs. Only the leading process measures, tells and writes; all give the same Fit.
     """
     if epochs < 1 or steps_per_epoch < 1:
         raise TrainingError(f"{what}: {epochs} epochs of {steps_per_epoch} batches leave nothing to learn from")
-    conditions = _flat({"seed": session.seed, "epochs": epochs, **settings})
-    state = _find_state(session.checkpoint, conditions, what)
+    journal = log if session.leads else SilentLog()
+    conditions = resuming.flat({"seed": session.seed, "epochs": epochs, **settings})
+    state = resuming.find_state(session.checkpoint, conditions, what, journal)
     session.place(module)
     if session.compile:
         for child in module.children():
@@ -127,31 +106,42 @@ def fit(
         steps_per_epoch,
         epochs,
         session,
-        log,
+        journal,
         conditions,
         end_of_epoch,
         monitor,
         mode,
         patience,
         what,
+        at_once=session.micro_batch,
     )
     if state is not None:
         run.take_up(state)
     if not run.finished:
-        _train(module, run, gradient_clip, state)
+        _train(module, run, callbacks, gradient_clip, state)
     return Fit(run.history, run.best_epoch, run.best_state)
 
 
-def _train(module: pl.LightningModule, run: _Run, gradient_clip: float | None, state: Path | None) -> None:
+def _train(
+    module: pl.LightningModule,
+    run: _Run,
+    callbacks: Sequence[pl.Callback],
+    gradient_clip: float | None,
+    state: resuming.State | None,
+) -> None:
     """Lightning with everything off that speaks, logs or writes by itself."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    trainer = pl.Trainer(
-        accelerator=run.session.device,
-        devices=1,
-        precision=run.session.precision,
+    session = run.session
+    run.trainer = trainer = pl.Trainer(
+        accelerator=session.device,
+        devices=session.devices,
+        num_nodes=session.num_nodes,
+        strategy=session.strategy,
+        sync_batchnorm=session.world > 1 and session.device == "cuda",  # torch has none for CPUs
+        precision=session.precision,
         max_epochs=run.epochs,
-        callbacks=[run],
-        plugins=[LightningEnvironment()],  # a scheduler's variables around us do not concern one process
+        callbacks=[*callbacks, run],
+        plugins=[_environment(session)],
         gradient_clip_val=gradient_clip,
         limit_val_batches=0,
         logger=False,
@@ -159,14 +149,22 @@ def _train(module: pl.LightningModule, run: _Run, gradient_clip: float | None, s
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    trainer.fit_loop.epoch_loop.automatic_optimization = _InPieces(trainer, run)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # Lightning 2.6 under torch 2.15
         warnings.filterwarnings("ignore", "Found .* in eval mode")  # a frozen encoder is meant to be
-        trainer.fit(module, _Batches(run), ckpt_path=state, weights_only=True)
+        trainer.fit(module, _Batches(run), ckpt_path=state.path if state else None, weights_only=True)
+
+
+def _environment(session: Session) -> LightningEnvironment | TorchElasticEnvironment:
+    """Who started the processes: torchrun, or Lightning itself; others' variables do not concern one process."""
+    return (
+        TorchElasticEnvironment() if session.world > 1 and TorchElasticEnvironment.detect() else LightningEnvironment()
+    )
 
 
 class _Batches:
-    """The present epoch's batches, for Lightning; drawn when the first is asked for."""
+    """The present epoch's batches from the present step on, for Lightning; drawn when the first is asked for."""
 
     def __init__(self, run: _Run) -> None:
         self.run = run
@@ -176,11 +174,126 @@ class _Batches:
 
     def __iter__(self) -> Iterator[Any]:
         run, epoch = self.run, len(self.run.history)
+        run.cost = _Cost()
+        coming = parts(run.batches(epoch), run.step, run.session.rank, run.session.world)
         title = f"{run.what}, epoch {epoch + 1}/{run.epochs}"
-        yield from run.journal.track(run.batches(epoch), run.steps_per_epoch, title)
+        for part in run.journal.track(run.cost.of(coming), run.steps_per_epoch - run.step, title):
+            run.part = part
+            yield part.batch
+            run.between_steps()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: `_Run` knows the step. That it is here tells Lightning that an epoch can be gone on with."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
 
 
-@dataclass(eq=False)
+@dataclass
+class _Cost:
+    """What an epoch has cost this process so far."""
+
+    began: float = field(default_factory=time.monotonic)
+    waited: float = 0.0  # seconds, for batches to be drawn
+    images: int = 0  # of the whole batches, on all devices
+
+    def of(self, coming: Iterator[Part]) -> Iterator[Part]:
+        """Hand `coming` on, taking the time."""
+        while True:
+            asked = time.monotonic()
+            part = next(coming, None)
+            self.waited += time.monotonic() - asked
+            if part is None:
+                return
+            self.images += part.whole
+            yield part
+
+    def tell(self, device: str) -> Row:
+        """Rate, wait and memory; a GPU may have worked on while the next batch was drawn."""
+        seconds = time.monotonic() - self.began
+        on_gpu = device == "cuda"
+        peak = torch.cuda.max_memory_allocated() if on_gpu else _peak_rss()
+        return {
+            "system/images_per_second": self.images / seconds,
+            "system/data_wait_share": self.waited / seconds,
+            "system/peak_memory_gib": peak / 2**30,
+        }
+
+
+def _peak_rss() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
+
+
+class _InPieces(_AutomaticOptimization):
+    """Lightning's optimisation, but for a step's batch in pieces where memory is short.
+
+    Lightning accumulates over whole steps, which would change what a step is.
+    """
+
+    def __init__(self, trainer: pl.Trainer, run: _Run) -> None:
+        super().__init__(trainer)
+        self.run_of = run  # Lightning's own `run` is a method
+
+    def _make_closure(self, kwargs: Any, optimizer: torch.optim.Optimizer, batch_idx: int) -> Closure:
+        def step(piece: Any) -> ClosureResult:
+            return self._training_step(type(kwargs)(kwargs, batch=piece))
+
+        zero, backward = self._make_zero_grad_fn(batch_idx, optimizer), self._make_backward_fn(optimizer)
+        return _Pieces(self.trainer, self.run_of, kwargs["batch"], step, backward, zero)
+
+
+class _Pieces(Closure):
+    """One step's forward and backward passes; the gradients of all pieces add up to the whole batch's."""
+
+    def __init__(self, trainer: pl.Trainer, run: _Run, batch: Any, step: Any, backward: Any, zero: Any) -> None:
+        super().__init__(step, backward, zero)
+        self.trainer, self.run, self.batch = trainer, run, batch
+        self.step, self.backward, self.zero = step, backward, zero
+
+    @torch.enable_grad()
+    def closure(self, *_args: Any, **_named: Any) -> ClosureResult:
+        """Until it fits into memory: what is over is undone before the next attempt."""
+        while True:
+            before = self._statistics()
+            try:
+                result = self._add_up()
+            except torch.cuda.OutOfMemoryError as error:
+                self.run.shrink(error)  # raises where it cannot be mended
+            else:
+                self.run.fits = max(self.run.fits, self.run.part.whole)
+                return result
+            self._undo(before)
+
+    def _add_up(self) -> ClosureResult:
+        run = self.run
+        terms: dict[str, Any] = {}
+        cuts = pieces(run.part, self.batch, run.at_once, run.session.world)
+        for number, (share, piece) in enumerate(cuts):
+            with _block_parallel_sync_behavior(self.trainer.strategy, block=number + 1 < len(cuts)):
+                result = self.step(piece)
+                if number == 0:
+                    self.zero()
+                self.backward(result.closure_loss * share)
+            for name, value in result.asdict().items():
+                terms[name] = terms.get(name, 0.0) + value.detach() * share
+        return ClosureResult(terms.pop("loss"), extra=terms)
+
+    def _statistics(self) -> list[tuple[Tensor, Tensor]]:
+        """BatchNorm's, at the first batch of its size: later ones need no more memory."""
+        if self.run.part.whole <= self.run.fits:
+            return []
+        return [(buffer, buffer.clone()) for buffer in self.trainer.lightning_module.buffers()]
+
+    def _undo(self, before: list[tuple[Tensor, Tensor]]) -> None:
+        for buffer, then in before:
+            buffer.data.copy_(then)
+        self.trainer.lightning_module.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        self.run.reseed()
+
+
+@dataclass(eq=False, repr=False)
 class _Run(pl.Callback):
     """One training: its history, its best weights, its resume state."""
 
@@ -195,26 +308,37 @@ class _Run(pl.Callback):
     mode: Literal["min", "max"]
     patience: int | None
     what: str
+    at_once: int | None  # images a device takes at once
     history: list[Row] = field(default_factory=list)
     best_epoch: int = 0
     best_state: dict[str, Tensor] = field(default_factory=dict)
-    terms: list[dict[str, Tensor]] = field(default_factory=list)  # one a step of the present epoch
+    step: int = 0  # how many of the present epoch are done
+    terms: dict[str, list[float]] = field(default_factory=dict)  # of all devices, one a step that was looked at
+    latest: list[dict[str, Tensor]] = field(default_factory=list)  # this device's, one a step since
     rates: list[float] = field(default_factory=list)  # the learning rate, one a step
-    checked: int = 0  # steps of the present epoch whose loss was seen to be finite
+    norm: Tensor | None = None  # of the present step's gradient, before clipping
+    fits: int = 0  # the largest batch that memory was enough for
+    saved: float = field(default_factory=time.monotonic)  # when the last resume state was written
+    trainer: pl.Trainer = field(init=False)
+    part: Part = field(init=False)  # of the present batch
+    cost: _Cost = field(init=False)  # of the present epoch
 
     def state_dict(self) -> dict[str, Any]:
         """What the resume state keeps beside weights, optimiser and schedule."""
-        return {"history": self.history, "best_epoch": self.best_epoch, "best_state": self.best_state}
+        names = ("history", "best_epoch", "best_state", "step", "terms", "rates", "at_once")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self.history = list(state_dict["history"])
-        self.best_epoch, self.best_state = state_dict["best_epoch"], state_dict["best_state"]
+        """The inverse of `state_dict`; images at once stay as few as they had to become."""
+        limits = [limit for limit in (self.at_once, state_dict["at_once"]) if limit is not None]
+        vars(self).update(state_dict)
+        self.at_once = min(limits, default=None)
 
-    def take_up(self, state: Path) -> None:
-        """Go on where the resume state ends; a new log is told the epochs that an earlier one heard."""
-        self.load_state_dict(_read(state)["callbacks"][self.state_key])
-        self.journal.line(f"{self.what}: going on after epoch {len(self.history)} of {self.epochs}")
+    def take_up(self, state: resuming.State) -> None:
+        """Go on where the resume state ends, and tell the log the epochs before."""
+        self.load_state_dict(state.content["callbacks"][self.state_key])
+        within = f", step {self.step} of the next" if self.step else ""
+        self.journal.line(f"{self.what}: going on after epoch {len(self.history)} of {self.epochs}{within}")
         for epoch, row in enumerate(self.history):
             self.journal.metrics(row, step=epoch)
 
@@ -224,57 +348,118 @@ class _Run(pl.Callback):
         waited = len(self.history) - 1 - self.best_epoch
         return len(self.history) >= self.epochs or (self.patience is not None and waited >= self.patience)
 
-    def on_train_epoch_start(self, *_: Any) -> None:
-        """Dropout and posterior samples start each epoch anew, so no generator's state need be kept."""
-        self.terms, self.rates, self.checked = [], [], 0
-        torch.manual_seed(int(generator(self.session.seed, len(self.history), 1).integers(2**63)))
+    def reseed(self) -> None:
+        """Dropout and posterior samples start each step anew, so no generator's state need be kept."""
+        key = (self.session.seed, len(self.history), self.step, self.session.rank, STREAM)
+        torch.manual_seed(int(generator(*key).integers(2**63)))
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Note the step's learning rate."""
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+        self.reseed()
+
+    def on_before_optimizer_step(self, _trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        """Note the gradient's norm, on its device: a look would stop a GPU."""
+        found = [weight.grad for weight in module.parameters() if weight.grad is not None]
+        self.norm = torch.nn.utils.get_total_norm(found)
 
     def on_train_batch_end(self, *given: Any) -> None:
         """Note the step's terms; look at them at once on a CPU, now and then on a GPU, which a look stops."""
         _trainer, _module, outputs, *_ = given
-        self.terms.append({name: value.detach() for name, value in outputs.items()})
-        if self.session.device == "cpu" or len(self.terms) % LOOK_EVERY == 0:
-            self._check_terms()
+        norm = {} if self.norm is None else {NORM: self.norm}
+        self.latest.append({name: value.detach() for name, value in outputs.items()} | norm)
+        self.step += 1
+        alone_on_cpu = self.session.device == "cpu" and self.session.world == 1
+        if alone_on_cpu or self.step % LOOK_EVERY == 0:
+            self._look()
 
-    def _check_terms(self) -> None:
-        """Stop at the first step since the last look whose loss is not finite."""
-        for step in range(self.checked, len(self.terms)):
-            terms = {name: float(value) for name, value in self.terms[step].items()}
-            if not math.isfinite(terms["loss"]):
-                raise TrainingError(
-                    f"{self.what}: the loss is not finite in epoch {len(self.history) + 1}, step {step + 1}: "
-                    f"{', '.join(f'{name} = {value:.6g}' for name, value in terms.items())}; {MEND}"
-                )
-        self.checked = len(self.terms)
+    def _look(self) -> None:
+        """Bring the latest terms to the CPU, as means over devices; stop at the first loss that is not finite."""
+        if not self.latest:
+            return
+        names, reduce = list(self.latest[0]), self.trainer.strategy.reduce
+        block = torch.stack([torch.stack([terms[name].float() for name in names]) for terms in self.latest])
+        columns = reduce(block, reduce_op="mean").cpu().T.tolist()
+        first, self.latest = len(self.terms.get("loss", [])), []
+        for name, column in zip(names, columns, strict=True):
+            self.terms.setdefault(name, []).extend(column)
+        for step in range(first, self.step):
+            if not math.isfinite(self.terms["loss"][step]):
+                self._give_up(step)
+
+    def _give_up(self, step: int) -> None:
+        terms = ", ".join(f"{name} = {column[step]:.6g}" for name, column in self.terms.items() if name != NORM)
+        raise TrainingError(
+            f"{self.what}: the loss is not finite in epoch {len(self.history) + 1}, step {step + 1}: "
+            f"{terms}{self._keep_suspects(step)}; {MEND}"
+        )
+
+    def _keep_suspects(self, step: int) -> str:
+        """Which images stood in the step's batch, as a file beside the resume state."""
+        epoch, folder = self.batches(len(self.history)), self.session.checkpoint
+        if folder is None or not isinstance(epoch, Epoch):
+            return ""
+        rows = epoch.rows[step]
+        names = epoch.names(rows) if epoch.names else [""] * len(rows)
+        lines = [f"{row},{name}" for row, name in zip(rows, names, strict=True)]
+        if self.session.leads:
+            with whole(folder / SUSPECTS) as unfinished:
+                unfinished.write_text("\n".join(["row,name", *lines, ""]))
+        return f"; its images stand in {folder / SUSPECTS}"
+
+    def between_steps(self) -> None:
+        """Write a resume state where it is time; what the last step changed is complete by now."""
+        if self._is_due():
+            self._look()
+            self._save()
+
+    def _is_due(self) -> bool:
+        """By steps or by the leading process's clock, which several devices ask only now and then."""
+        session = self.session
+        if session.checkpoint is None:
+            return False
+        if session.checkpoint_steps is not None and self.step % session.checkpoint_steps == 0:
+            return True
+        if session.checkpoint_minutes is None or (session.world > 1 and self.step % LOOK_EVERY):
+            return False
+        over = time.monotonic() - self.saved >= 60 * session.checkpoint_minutes
+        return bool(self.trainer.strategy.broadcast(over))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure, remember, keep the best, write the resume state."""
-        self._check_terms()
-        row = self._fit_row() | self._measure(trainer, pl_module) | {"learning_rate": float(np.mean(self.rates))}
+        self._look()
+        health = self._health()
+        row = self._fit_row() | self._measure(pl_module) | {"learning_rate": float(np.mean(self.rates))}
         self._check_row(row)
         self.history.append(row)
-        self.journal.metrics(row, step=len(self.history) - 1)
+        self.step, self.terms, self.rates = 0, {}, []
+        self.journal.metrics(row | health, step=len(self.history) - 1)
         if self._is_best(row):
             self.best_epoch = len(self.history) - 1
             self.best_state = {name: w.detach().cpu().clone() for name, w in pl_module.state_dict().items()}
-        self._save(trainer)
+        self._save()
         trainer.should_stop = self.finished
 
     def _fit_row(self) -> Row:
         """Means over the epoch's steps of each term."""
-        columns = {name: torch.stack([terms[name].float() for terms in self.terms]) for name in self.terms[0]}
-        return {f"fit/{name}": float(column.mean()) for name, column in columns.items()}
+        return {f"fit/{name}": float(np.mean(column)) for name, column in self.terms.items() if name != NORM}
 
-    def _measure(self, trainer: pl.Trainer, module: pl.LightningModule) -> Row:
+    def _health(self) -> Row:
+        """What the log alone is told: times differ from run to run, and a curve must not."""
+        norms = self.terms.get(NORM, [])
+        grown = {f"fit/{NORM}": float(np.mean(norms)), f"fit/{NORM}_max": max(norms)} if norms else {}
+        return grown | self.cost.tell(self.session.device)
+
+    def _measure(self, module: pl.LightningModule) -> Row:
+        """On the leading process; the others are told what it found."""
+        row: Row = {}
         module.eval()
-        with torch.no_grad(), trainer.precision_plugin.forward_context():
-            row = self.end_of_epoch(len(self.history))
+        if self.session.leads:
+            with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+                row = self.end_of_epoch(len(self.history))
         module.train()
-        return row
+        found: Row = self.trainer.strategy.broadcast(row)
+        return found
 
     def _check_row(self, row: Row) -> None:
         """A measured loss that is not finite ends the training as one in a step does."""
@@ -296,51 +481,27 @@ class _Run(pl.Callback):
         new, old = row[self.monitor], self.history[self.best_epoch][self.monitor]
         return new < old if self.mode == "min" else new > old
 
-    def _save(self, trainer: pl.Trainer) -> None:
-        if self.session.checkpoint is None:
+    def _save(self) -> None:
+        """On all devices at once: Lightning waits for each."""
+        folder = self.session.checkpoint
+        if folder is None:
             return
-        self.session.checkpoint.mkdir(parents=True, exist_ok=True)
-        unfinished = self.session.checkpoint / f"{STATE}.part"
-        trainer.save_checkpoint(unfinished)
-        unfinished.replace(self.session.checkpoint / STATE)
+        self.trainer.save_checkpoint(resuming.unfinished_state(folder))
+        if self.session.leads:
+            resuming.keep_state(folder)
+        self.saved = time.monotonic()
 
     def on_save_checkpoint(self, *given: Any) -> None:
         """A resume state carries the settings that it belongs to."""
         _trainer, _module, checkpoint = given
-        checkpoint[SETTINGS] = dict(self.conditions)
+        checkpoint[resuming.SETTINGS] = dict(self.conditions)
 
-
-def _find_state(folder: Path | None, conditions: Mapping[str, str], what: str) -> Path | None:
-    """The resume state in `folder`, if there is one; refused when made under other conditions."""
-    if folder is None or not (folder / STATE).is_file():
-        return None
-    then = _read(folder / STATE)[SETTINGS]
-    for key in sorted(then.keys() | conditions.keys()):
-        old, new = then.get(key, "nothing"), conditions.get(key, "nothing")
-        if old != new:
-            raise CheckpointError(
-                f"{what}: {folder / STATE} was made with {key} = {old}, but now it is {new}: "
-                f"delete {folder} to start anew, or set {key} back to go on (params.yaml)"
-            )
-    return folder / STATE
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A resume state's content; no code in it is run."""
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        _ = content[SETTINGS], content["callbacks"]
-    except Exception as error:  # torch raises many kinds for a broken file
-        raise CheckpointError(f"{path}: is no resume state ({error}); delete {path.parent} to start anew") from error
-    return content
-
-
-def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Nested settings as dotted keys and JSON values."""
-    flat: dict[str, str] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = json.dumps(value)
-    return flat
+    def shrink(self, error: Exception) -> None:
+        """Half as many images at once: the GPU's memory has run out."""
+        here = f"{self.what}: out of GPU memory in epoch {len(self.history) + 1}, step {self.step + 1}"
+        now = min(self.at_once or self.part.whole, count_rows(self.part.batch))
+        if self.session.world > 1 or now <= FEWEST:
+            mend = "set compute.micro_batch lower" if now > FEWEST else "take a smaller backbone or pack.image_size"
+            raise TrainingError(f"{here} with {now} images at once: {mend} (params.yaml)") from error
+        self.at_once = max(FEWEST, now // 2)
+        self.journal.line(f"{here} with {now} images at once: going on with {self.at_once}, the same batch in pieces")

@@ -159,6 +159,30 @@ def doctor() -> None:
     raise typer.Exit(0 if all(finding.good for finding in findings) else 1)
 
 
+@app.command()
+@_told
+def profile(
+    steps: Annotated[int, typer.Option(min=1, help="of each of the two epochs, one timed and one traced")] = 10,
+) -> None:
+    """Where training time goes: data, forward, backward, optimiser, each layer; writes traces to open."""
+    from flows.profile import profile as watch
+
+    watch(steps, typer.echo)
+
+
+@app.command("find-rate")
+@_told
+def find_rate(
+    arm: Annotated[str, typer.Option(help="whose encoder; the study's first if none is named")] = "",
+    protocol: Annotated[str, typer.Option(help="frozen or full; the study's first if none is named")] = "",
+    steps: Annotated[int, typer.Option(min=10, help="batches, each at a higher rate")] = 100,
+) -> None:
+    """Learning-rate range test (Smith 2017) on the train images: suggests a peak and draws the curve."""
+    from flows.profile import find_rate as test
+
+    typer.echo(f"figure: {test(arm, protocol, steps, typer.echo)}")
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     app()

@@ -13,16 +13,16 @@ from components.backbones import Backbone
 from components.classifier import Examples, save_classifier
 from components.encoder import load_encoder
 from components.files import whole
-from components.finetuning import Conditions, finetune_encoder, read_examples
+from components.finetuning import Conditions, Phase, finetune_encoder, read_examples
 from components.log import Log
 from components.pixels import read_pixels
 from components.session import open_session
 from components.training import Fit
-from flows.settings import Compute, Labels, Paths, Schedule
+from flows.settings import Compute, Labels, Paths
 from flows.settings import Finetune as FinetuneSettings
 from flows.stage import stage
 
-Protocol = Literal["frozen", "full"]
+Protocol = Literal["frozen", "full", "lpft"]
 
 
 @stage
@@ -60,16 +60,18 @@ def _read(paths: Paths, labels: Labels, split: str) -> Examples:
 
 def _conditions(protocol: Protocol, labels: Labels, augment: Augment, finetune: FinetuneSettings) -> Conditions:
     """What all arms have in common."""
-    schedule: Schedule = getattr(finetune, protocol)
-    plain = finetune.model_dump(exclude={"frozen", "full", "head"})
-    return Conditions(
-        classes=labels.classes,
-        protocol=protocol,
-        augment=augment,
-        **schedule.model_dump(),
-        **finetune.head.model_dump(),
-        **plain,
-    )
+    plain = finetune.model_dump(exclude={"frozen", "full", "lpft", "head"})
+    phases = _phases(protocol, finetune)
+    return Conditions(labels.classes, phases, augment=augment, **finetune.head.model_dump(), **plain)
+
+
+def _phases(protocol: Protocol, finetune: FinetuneSettings) -> list[Phase]:
+    """The schedules of a protocol in order, each with what learns under it."""
+    frozen, full = finetune.frozen, finetune.full
+    if protocol == "lpft":
+        frozen, full = finetune.lpft.head, finetune.lpft.full
+    both = [Phase("frozen", **frozen.model_dump()), Phase("full", **full.model_dump())]
+    return [phase for phase in both if protocol in ("lpft", phase.protocol)]
 
 
 def _settings(labels: Labels, backbone: Backbone, augment: Augment, finetune: FinetuneSettings) -> dict[str, object]:

@@ -40,8 +40,9 @@ class Study(Frozen):
 
     name: str = Field(min_length=1, description="stands in reports and in MLflow")
     arms: tuple[Word, ...] = Field(min_length=1, description="names under pretrain.arms")
-    protocols: tuple[Literal["frozen", "full"], ...] = Field(
-        min_length=1, description="frozen: only the head learns; full: the encoder learns too"
+    protocols: tuple[Literal["frozen", "full", "lpft"], ...] = Field(
+        min_length=1,
+        description="frozen: only the head learns; full: the encoder learns too; lpft: head first, then all",
     )
     seeds: tuple[Seed, ...] = Field(min_length=1, description="one fine-tuning run each: head, batches, augmentation")
     reference: Word = Field(description="the arm that the others are compared with")
@@ -89,6 +90,18 @@ class Compute(Frozen):
         description="auto: the backbone's own on a CPU, bf16 on a GPU"
     )
     compile: bool = Field(description="torch.compile on a GPU")
+    checkpoint_minutes: PositiveFloat | None = Field(
+        default=None, description="a resume state within the epoch too, this often; null: at epochs' ends"
+    )
+    checkpoint_steps: PositiveInt | None = Field(default=None, description="the same, in steps")
+    micro_batch: Annotated[int, Field(ge=3)] | None = Field(
+        default=None, description="images a device takes at once, their gradients added up; null: the whole batch"
+    )
+    devices: PositiveInt = Field(default=1, description="GPUs, or processes on a CPU, that share each batch; a host")
+    num_nodes: PositiveInt = Field(default=1, description="hosts; each runs the stage under torchrun")
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = Field(
+        default="auto", description="how devices work together, in PyTorch Lightning's words"
+    )
 
 
 class Labels(Frozen):
@@ -188,6 +201,13 @@ class Schedule(Frozen):
     learning_rate: PositiveFloat = Field(description="peak, of AdamW")
 
 
+class HeadFirst(Frozen):
+    """The protocol lpft: linear probing, then fine-tuning from the best probe (Kumar et al. 2022)."""
+
+    head: Schedule = Field(description="the head alone, on the frozen encoder")
+    full: Schedule = Field(description="then all; warm-up and decay begin anew")
+
+
 class Head(Frozen):
     """The classifier on top, identical for every arm: BatchNorm, Linear, GELU, dropout, Linear."""
 
@@ -200,8 +220,18 @@ class Finetune(Frozen):
 
     frozen: Schedule
     full: Schedule
+    lpft: HeadFirst
     batch_size: PositiveInt
     weight_decay: float = Field(ge=0)
+    warm_up: Share = Field(description="of all steps, over which the learning rate rises to its peak")
+    decay: Literal["cosine", "constant"] = Field(description="of the learning rate after the warm-up")
+    clip: PositiveFloat | None = Field(description="L2 norm to which a longer gradient is shortened; null: none is")
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        description="decay a step of the weights' moving average, which is then what is measured and kept; null: none"
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="share of each target spread over all classes"
+    )
     head: Head
     imbalance: Literal["none", "weights", "sampling", "focal"] = Field(
         description="weights: inverse frequency in the loss; sampling: classes equally often; focal: Lin et al. 2017"
@@ -209,6 +239,19 @@ class Finetune(Frozen):
     focal_gamma: float = Field(ge=0, description="of the focal loss alone")
     monitor: Literal["loss", "accuracy", "balanced_accuracy"] = Field(description="on val; chooses the best epoch")
     patience: PositiveInt = Field(description="epochs without a better value before it stops")
+    views: Annotated[int, Field(ge=0)] | None = Field(
+        description="encoder frozen: augmented views an image whose features are computed once, and which epochs go "
+        "through in turn; 0: the images as they are; null: a new view each epoch, each through the encoder"
+    )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="encoder learns: factor of the learning rate a block further from the head; 1: all alike"
+    )
+    freeze: int = Field(ge=0, description="encoder learns: its stem and so many first stages do not")
+    drop_path: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        description="encoder learns: share of dropped residual branches in the last block; null: as the net was built"
+    )
+    mixup: float = Field(ge=0, description="encoder learns: alpha of Beta; 0: none")
+    cutmix: float = Field(ge=0, description="encoder learns: alpha of Beta; 0: none; with mixup one of both at a step")
 
 
 class Evaluate(Frozen):

@@ -32,8 +32,9 @@ class Config(Frozen):
     @property
     def cpu(self) -> CpuProfile:
         """Bfloat16 for the families that were seen to gain from it (x1.2 to x2), float32 for the rest."""
-        gains = self.name.startswith(("convnext", "resnet"))
-        return CpuProfile(precision="bf16-mixed" if gains else "32-true", channels_last=True)
+        if self.name.startswith(("convnext", "resnet")):
+            return CpuProfile.gains_from_bfloat16()
+        return CpuProfile(precision="32-true", channels_last=True)
 
     @property
     def expects(self) -> Normalisation:
@@ -43,9 +44,12 @@ class Config(Frozen):
 
     def build(self) -> Encoder:
         """The net up to its last map, without pooling and classifier; random weights."""
+        from components.depthwise import replace_depthwise
         from components.encoder import Encoder
 
         trunk = _create(self.name)
+        if self.name.startswith("convnext"):
+            replace_depthwise(trunk)
         return Encoder(trunk, feature_dim=_check_map(trunk, self.name))
 
     def download(self) -> nn.Module:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from components.encoder import Encoder
     from components.log import Log
     from components.pixels import Pixels
-    from components.training import Session
+    from components.training import Epoch, Session
     from components.vae import VAE, Objective
 
 LOOK = 256  # images a batch where nothing is learned
@@ -57,6 +57,7 @@ class Config(Frozen):
         import torch
 
         from components import training
+        from components.optimisers import adamw
         from components.vae import VAE, Learner
 
         _check_enough(val)
@@ -64,7 +65,7 @@ class Config(Frozen):
         vae = VAE(encoder, self.latent_dim, train.size, self.decoder_width)
         steps = len(training.shuffled(len(train), self.batch_size, session.seed, epoch=0))
         optimise = partial(
-            training.adamw,
+            adamw,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             total_steps=self.epochs * steps,
@@ -107,12 +108,16 @@ def _check_enough(val: Pixels) -> None:
         raise TrainingError("VAE: no validation images to look at; raise split.val (params.yaml)")
 
 
-def _batches(pixels: Pixels, size: int, seed: int, epoch: int) -> Iterator[Tensor]:
+def _batches(pixels: Pixels, size: int, seed: int, epoch: int) -> Epoch:
     """One epoch's images in a new order, (B, 3, S, S) uint8."""
     from components.encoder import to_tensor
-    from components.training import shuffled
+    from components.training import Epoch, shuffled
 
-    return (to_tensor(pixels.take(rows)) for rows in shuffled(len(pixels), size, seed, epoch))
+    return Epoch(
+        shuffled(len(pixels), size, seed, epoch),
+        draw=lambda _step, rows, _first: to_tensor(pixels.take(rows)),
+        names=lambda rows: pixels.index["image_id"].iloc[rows].tolist(),
+    )
 
 
 def _in_order(pixels: Pixels, count: int) -> Iterator[Tensor]:

@@ -25,7 +25,8 @@ from components.classifier import (
 from components.encoder import weights_sha256
 from components.errors import CheckpointError
 from components.finetuning import Learner
-from components.training import adamw, generator
+from components.optimisers import adamw
+from components.training import generator
 
 BACKBONE = Timm(name="test_efficientnet")
 CLASSES = ("akiec", "mel", "nv")
@@ -112,6 +113,48 @@ def test_none_and_sampling_are_plain_cross_entropy():
     for imbalance in ("none", "sampling"):
         objective = build_objective(imbalance, labels.numpy(), 3, 2.0)
         assert objective(logits, labels) == functional.cross_entropy(logits, labels)
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 1.0, 2.0]])
+def test_label_smoothing_equals_torchs(weights):
+    """torch's own divides by the batch's weights only where it takes the mean."""
+    logits, labels = _logits()
+    counted = np.repeat([0, 1, 2], [4, 2, 1])  # inverse frequencies 0.583, 1.167, 2.333
+    given = class_weights(counted, 3).double() if weights else None
+    expected = functional.cross_entropy(logits, labels, given, label_smoothing=0.2, reduction="none").mean()
+    objective = build_objective("weights" if weights else "none", counted, 3, 2.0, label_smoothing=0.2)
+    assert float(objective(logits, labels)) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize("imbalance", ["none", "weights", "sampling", "focal"])
+def test_the_loss_of_a_mixture_is_the_mixture_of_its_losses(imbalance):
+    logits, labels = _logits()
+    partners = labels.roll(1)
+    objective = build_objective(imbalance, np.repeat([0, 1, 2], [4, 2, 1]), 3, 2.0)
+    hard = torch.eye(3, dtype=torch.float64)
+    shares = 0.3 * hard[labels] + 0.7 * hard[partners]
+    expected = 0.3 * objective(logits, labels) + 0.7 * objective(logits, partners)
+    assert float(objective(logits, shares)) == pytest.approx(float(expected))
+    assert float(objective(logits, hard[labels])) == pytest.approx(float(objective(logits, labels)))
+
+
+def test_smoothed_focal_loss_equals_a_naive_loop():
+    logits, labels = _logits()
+    p = logits.softmax(1)
+    terms = [
+        (0.9 * (k == labels[i]) + 0.1 / 3) * (-((1 - p[i, k]) ** 2) * p[i, k].log())
+        for i in range(40)
+        for k in range(3)
+    ]
+    objective = build_objective("focal", labels.numpy(), 3, 2.0, label_smoothing=0.1)
+    assert float(objective(logits, labels)) == pytest.approx(float(sum(terms)) / 40)
+
+
+def test_smoothing_zero_leaves_the_loss_to_the_last_bit():
+    logits, labels = _logits()
+    assert build_objective("none", labels.numpy(), 3, 2.0, 0.0)(logits, labels) == functional.cross_entropy(
+        logits, labels
+    )
 
 
 def test_balanced_batches_draw_classes_equally_often_and_images_of_the_right_class():

@@ -40,7 +40,9 @@ def labels() -> Labels:
 def settings(params, labels) -> dict[str, object]:
     """Sections that make a tiny training."""
     schedule = {"epochs": 2, "learning_rate": 0.01}
-    changes = {"frozen": schedule, "full": schedule, "batch_size": 8, "head": {"hidden": 8, "dropout": 0.2}}
+    lpft = {"head": schedule, "full": schedule}
+    head = {"hidden": 8, "dropout": 0.2}
+    changes = {"frozen": schedule, "full": schedule, "lpft": lpft, "batch_size": 8, "head": head}
     tiny = type(params.finetune).model_validate(params.finetune.model_dump() | changes)
     return {"labels": labels, "backbone": BACKBONE, "augment": params.augment, "finetune": tiny}
 
@@ -303,14 +305,337 @@ def test_the_conditions_hold_every_setting_of_finetune(settings):
     from components.finetuning import Conditions
 
     fields = {field.name for field in dataclasses.fields(Conditions)}
-    finetune_section = set(type(settings["finetune"]).model_fields) - {"frozen", "full", "head"}
-    assert fields == finetune_section | {
-        "classes",
-        "protocol",
-        "augment",
-        "epochs",
-        "learning_rate",
-        "hidden",
-        "dropout",
-    }
+    finetune_section = set(type(settings["finetune"]).model_fields) - {"frozen", "full", "lpft", "head"}
+    assert fields == finetune_section | {"classes", "phases", "augment", "hidden", "dropout"}
     assert isinstance(settings["augment"], Augment)
+
+
+def _changed(settings, **changes):
+    return settings["finetune"].model_copy(update=changes)
+
+
+def _weights(paths, run: str) -> dict[str, torch.Tensor]:
+    return read_tensors(paths.classifiers / f"{run}.safetensors")
+
+
+def _encoder(paths, run: str) -> dict[str, torch.Tensor]:
+    weights = _weights(paths, run)
+    return {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
+
+
+OPTIONS = {
+    "mixed": {"mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1},
+    "averaged": {"ema": 0.7, "clip": 0.5, "layer_decay": 0.7, "decay": "constant", "warm_up": 0.3},
+    "half_frozen": {"freeze": 2, "ema": 0.7},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_interrupted_run_with_options_goes_on_to_the_same_classifier(run, settings, paths, monkeypatch, name):
+    changed = _changed(settings, **OPTIONS[name])
+    plain, expected = run("twin"), run("twin", finetune=changed)
+    assert expected["last"] != plain["last"]
+    monkeypatch.setattr(SilentLog, "track", _stop_in_second_epoch)
+    with pytest.raises(KeyError, match="killed"):
+        run(finetune=changed)
+    monkeypatch.undo()
+    assert run(finetune=changed) == expected
+    weights, twin = _weights(paths, "vae-full-0"), _weights(paths, "twin-full-0")
+    assert all(torch.equal(weights[key], twin[key]) for key in weights)
+
+
+@pytest.mark.parametrize("option", [{name: value} for name, value in OPTIONS["averaged"].items()], ids=str)
+def test_each_option_changes_what_is_learned(run, settings, option):
+    assert run(finetune=_changed(settings, **option))["last"] != run()["last"]
+
+
+@pytest.mark.parametrize("imbalance", ["none", "weights", "sampling", "focal"])
+def test_mixing_trains_with_every_way_to_meet_imbalance(run, settings, imbalance):
+    metrics = run(finetune=_changed(settings, **OPTIONS["mixed"], imbalance=imbalance))
+    assert np.isfinite([metrics["last"]["fit/loss"], metrics["last"]["val/loss"]]).all()
+
+
+def test_averaged_weights_are_those_that_are_measured_and_kept(run, settings, paths):
+    from components.classifier import load_classifier, predict
+    from components.encoder import to_tensor
+    from components.metrics.log_loss import log_loss
+
+    metrics = run(finetune=_changed(settings, ema=0.7))
+    classifier = load_classifier(paths.classifiers / "vae-full-0.safetensors", BACKBONE, CLASSES)
+    val = read_pixels(paths.pixels / "val")
+    probabilities = predict(classifier, [to_tensor(val.take(np.arange(len(val))))])
+    assert log_loss(val.labels(CLASSES), probabilities) == pytest.approx(metrics["best"]["val/loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("protocol", ["frozen", "full"])
+def test_the_moving_average_equals_its_closed_form(protocol):
+    """After T steps: d^(T-1) w_1 + (1 - d) sum over t from 2 of d^(T-t) w_t, BatchNorm's statistics included."""
+    import pytorch_lightning as pl
+
+    from components.classifier import Classifier, build_head, build_objective
+    from components.finetuning import Learner
+    from components.optimisers import adamw
+    from components.training import fit, open_session
+
+    d, steps = 0.8, 6
+    torch.manual_seed(0)
+    encoder = BACKBONE.build()
+    classifier = Classifier(encoder, build_head(encoder.feature_dim, 8, 0.2, 3, 0))
+    objective = build_objective("none", np.arange(3), 3, 2.0)
+    learner = Learner(classifier, protocol, objective, lambda m: adamw(m, 0.01, 0.0, steps), ema=d)
+    seen = []
+
+    class Watch(pl.Callback):
+        def on_train_batch_end(self, *_):
+            seen.append({name: w.detach().clone().double() for name, w in learner.net.state_dict().items()})
+
+    batch = (torch.randint(0, 256, (6, 3, SIZE, SIZE), dtype=torch.uint8), torch.arange(6) % 3)
+    session = open_session("cpu", cpu=BACKBONE.cpu, seed=0, checkpoint=None, log=SilentLog())
+    given = {"epochs": 2, "session": session, "log": SilentLog(), "settings": {}, "what": "toy"}
+    fit(learner, lambda _: [batch] * 3, 3, **given, end_of_epoch=lambda _: {}, callbacks=[Watch()])
+    assert len(seen) == steps
+    for name, found in learner.evaluated.state_dict().items():
+        if not found.is_floating_point():
+            continue
+        expected = d ** (steps - 1) * seen[0][name] + sum(
+            (1 - d) * d ** (steps - 1 - t) * seen[t][name] for t in range(1, steps)
+        )
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+    assert any(
+        not torch.equal(found.double(), seen[-1][name]) for name, found in learner.evaluated.state_dict().items()
+    )
+
+
+def test_frozen_stages_keep_weights_and_statistics_to_the_last_bit(run, settings, paths):
+    from components.stages import depths
+
+    run(finetune=_changed(settings, freeze=2))
+    before, after = read_tensors(paths.encoders / "vae.safetensors"), _encoder(paths, "vae-full-0")
+    trunk = BACKBONE.build().trunk
+    found = depths(trunk, by_stage=True)
+    layers = {name.rpartition(".")[0]: depth for name, depth in found.items()}
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    frozen = {f"trunk.{name}" for name in trunk.state_dict() if layers[name.rpartition(".")[0]] <= 2}
+    assert any("running_mean" in name for name in frozen) and not frozen & changed
+    assert changed == {f"trunk.{name}" for name in trunk.state_dict()} - frozen
+
+
+def test_freezing_too_much_is_refused_before_anything_is_learned(run, settings):
+    from components.errors import SettingsError
+
+    log = SilentLog()
+    with pytest.raises(SettingsError, match=r"finetune.freeze = 9: expected at most 4"):
+        run("vae", "lpft", log=log, finetune=_changed(settings, freeze=9))
+    assert log.points == []
+
+
+def test_learning_rates_fall_from_the_head_to_the_images(settings):
+    from components.classifier import Classifier, build_head
+    from components.finetuning import Conditions, Phase, build_learner
+
+    encoder = BACKBONE.build()
+    classifier = Classifier(encoder, build_head(encoder.feature_dim, 8, 0.2, 3, 0))
+    plain = settings["finetune"].model_dump(exclude={"frozen", "full", "lpft", "head"}) | {"layer_decay": 0.5}
+    phase = Phase("full", 2, 0.01)
+    conditions = Conditions(CLASSES, [phase], hidden=8, dropout=0.2, augment=settings["augment"], **plain)
+    learner = build_learner(classifier, phase, conditions, np.arange(3), 3)
+    groups = learner.configure_optimizers()["optimizer"].param_groups
+    rates = {id(weight): group["initial_lr"] for group in groups for weight in group["params"]}
+    names = {name: rates[id(weight)] for name, weight in classifier.named_parameters()}
+    assert {rate for name, rate in names.items() if name.startswith("head")} == {0.01}
+    assert names["encoder.trunk.conv_stem.weight"] == pytest.approx(0.01 * 0.5**6)
+    assert names["encoder.trunk.conv_head.weight"] == pytest.approx(0.01 * 0.5)
+
+
+def test_drop_path_acts_where_a_net_has_residual_branches(run, settings, paths):
+    from components.errors import SettingsError
+
+    convnext = Timm(name="test_convnext")
+    save_encoder(paths.encoders / "conv.safetensors", convnext.build(), convnext, {"arm": "conv"})
+    dropping = _changed(settings, drop_path=0.5)
+    results = [
+        run("conv", backbone=convnext, finetune=each)["last"] for each in (settings["finetune"], dropping, dropping)
+    ]
+    assert results[0] != results[1] == results[2]
+    assert run("conv", "frozen", backbone=convnext, finetune=dropping) == run("conv", "frozen", backbone=convnext)
+    with pytest.raises(SettingsError, match=r"finetune.drop_path = 0.5: the trunk EfficientNet has no residual"):
+        run(finetune=dropping)
+
+
+def test_mixing_stands_in_the_fingerprint_of_what_is_mixed(run, settings):
+    mixed, other = _changed(settings, mixup=0.4), _changed(settings, mixup=0.2)
+    prints = [_prints(run(finetune=changed)) for changed in (settings["finetune"], mixed, other)]
+    assert len({each["augmentation_sha256"] for each in prints}) == 3
+    assert len({each["batches_sha256"] for each in prints}) == 1
+    assert _prints(run("random", finetune=mixed)) == prints[1]
+    assert run("vae", "frozen", finetune=mixed) == run("vae", "frozen")  # where the encoder learns nothing
+
+
+def _slowly(self, _kept, epoch):
+    """`Feed.features` as images, which then pass through the encoder at every step; draws by each image's row."""
+    from components.encoder import to_tensor
+    from components.training import Epoch
+
+    def draw(_step, rows, _first):
+        images = self.train.pixels.take(rows)
+        if self.conditions.views:
+            pairs = zip(images, rows, strict=True)
+            images = np.concatenate(
+                [self.augmentation(i[None], epoch % self.conditions.views, int(r)) for i, r in pairs]
+            )
+        return to_tensor(images), torch.from_numpy(self.train.labels[rows])
+
+    return Epoch(self.orders(epoch), draw)
+
+
+@pytest.mark.parametrize("imbalance", ["none", "weights", "sampling", "focal"])
+@pytest.mark.parametrize("views", [0, 2])
+def test_kept_features_give_the_numbers_of_the_slow_way(run, settings, paths, monkeypatch, imbalance, views):
+    from components.finetuning import Feed
+
+    schedule = settings["finetune"].frozen.model_copy(update={"epochs": 3})
+    changed = _changed(settings, frozen=schedule, views=views, imbalance=imbalance, monitor="accuracy", patience=9)
+    fast, curve = run("vae", "frozen", finetune=changed), pd.read_csv(paths.curves / "finetune" / "vae-frozen-0.csv")
+    weights = _weights(paths, "vae-frozen-0")
+    monkeypatch.setattr(Feed, "features", _slowly)
+    slow = run("vae", "frozen", finetune=changed)
+    pd.testing.assert_frame_equal(curve, pd.read_csv(paths.curves / "finetune" / "vae-frozen-0.csv"), rtol=1e-5)
+    assert _prints(slow) == _prints(fast)
+    for name, value in _weights(paths, "vae-frozen-0").items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-3)  # Adam makes steps even of roundings
+
+
+def test_features_of_a_view_are_those_of_its_images_one_by_one(settings, paths, params):
+    from components.encoder import to_tensor
+    from components.finetuning import Conditions, Feed, Kept, Phase, read_examples
+    from components.training import open_session
+
+    train = read_examples(read_pixels(paths.pixels / "train"), CLASSES, "train")
+    changed = _changed(settings, views=2).model_dump(exclude={"frozen", "full", "lpft", "head"})
+    phase = Phase("frozen", 4, 0.01)
+    conditions = Conditions(CLASSES, [phase], hidden=8, dropout=0.2, augment=params.augment, **changed)
+    session = open_session("cpu", cpu=BACKBONE.cpu, seed=5, checkpoint=None, log=SilentLog())
+    feed, encoder = Feed(train, conditions, seed=5), BACKBONE.build().eval()
+    kept = Kept(encoder, session)
+    for epoch in (0, 1, 3):
+        rows = np.concatenate(feed.orders(epoch))
+        found = torch.cat([features for features, _ in feed.features(kept, epoch)])
+        for row, features in zip(rows, found, strict=True):
+            image = feed.augmentation(train.pixels.take(np.array([row])), epoch % 2, int(row))
+            with torch.no_grad():
+                expected = encoder(to_tensor(image).float() / 255)[0]
+            torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-6)
+    assert len(kept.features) == 2
+
+
+@pytest.mark.parametrize(("views", "passes"), [(0, 21 + 9), (2, 3 * 21 + 9), (None, 4 * 21 + 21 + 9)])
+def test_each_view_passes_the_encoder_once(run, settings, monkeypatch, views, passes):
+    from components.encoder import Encoder
+
+    seen = []
+    forward = Encoder.forward
+    monkeypatch.setattr(Encoder, "forward", lambda self, images: seen.append(len(images)) or forward(self, images))
+    schedule = settings["finetune"].frozen.model_copy(update={"epochs": 4})
+    run("vae", "frozen", finetune=_changed(settings, frozen=schedule, views=views, patience=9))
+    assert sum(seen) == passes
+
+
+def test_epochs_go_through_the_views_in_turn(run, settings):
+    """Views are drawn by epoch's number modulo theirs, so as many views as epochs differ from fewer."""
+    schedule = settings["finetune"].frozen.model_copy(update={"epochs": 4})
+    changed = {views: _changed(settings, frozen=schedule, views=views, patience=9) for views in (0, 1, 2, 4)}
+    results = [run("vae", "frozen", finetune=each) for each in changed.values()]
+    assert len({result["last"]["fit/loss"] for result in results}) == 4
+    assert len({result["augmentation_sha256"] for result in results}) == 4
+    assert len({result["first"]["fit/loss"] for result in results[1:]}) == 1  # the first view is the same
+
+
+@pytest.mark.parametrize("views", [0, 2, None])
+def test_an_interrupted_frozen_run_goes_on_to_the_same_classifier(run, settings, paths, monkeypatch, views):
+    changed = _changed(settings, views=views, ema=0.7)
+    expected = run("twin", "frozen", finetune=changed)
+    monkeypatch.setattr(SilentLog, "track", _stop_in_second_epoch)
+    with pytest.raises(KeyError, match="killed"):
+        run("vae", "frozen", finetune=changed)
+    monkeypatch.undo()
+    assert run("vae", "frozen", finetune=changed) == expected
+    weights, twin = _weights(paths, "vae-frozen-0"), _weights(paths, "twin-frozen-0")
+    assert all(torch.equal(weights[key], twin[key]) for key in weights)
+
+
+def _head_first(settings, head: dict, full: dict, **changes):
+    lpft = settings["finetune"].lpft
+    schedules = {
+        name: getattr(lpft, name).model_copy(update=change) for name, change in {"head": head, "full": full}.items()
+    }
+    return _changed(settings, lpft=lpft.model_copy(update=schedules), **changes)
+
+
+@pytest.mark.parametrize("views", [2, None])
+def test_lpft_probes_like_frozen_and_then_moves_the_encoder(run, settings, paths, views):
+    changed = _head_first(settings, {}, {"learning_rate": 0.003}, views=views, monitor="accuracy")
+    probe = run("vae", "frozen", finetune=changed)
+    log = SilentLog()
+    metrics = run("vae", "lpft", log=log, finetune=changed)
+    curves = {p: pd.read_csv(paths.curves / "finetune" / f"vae-{p}-0.csv") for p in ("frozen", "lpft")}
+    pd.testing.assert_frame_equal(curves["lpft"].iloc[:2], curves["frozen"])
+    assert metrics["epochs"] == 4 and list(curves["lpft"]["epoch"]) == [0, 1, 2, 3]
+    assert [step for step, _ in log.points] == [0, 1, 2, 3]
+    assert probe["head_init_sha256"] == metrics["head_init_sha256"]
+    before, after = read_tensors(paths.encoders / "vae.safetensors"), _encoder(paths, "vae-lpft-0")
+    moved = any(not torch.equal(before[name], after[name]) for name in before)
+    assert moved == (metrics["best_epoch"] >= 2)
+    assert metrics["best"]["val/accuracy"] == curves["lpft"]["val/accuracy"].max()
+
+
+def test_lpft_begins_fine_tuning_at_the_best_probe(run, settings, paths):
+    """At a learning rate of almost nothing the third epoch measures what the best probe did, but for BatchNorm."""
+    from components.encoder import read_tensors as read
+
+    run(
+        "vae",
+        "lpft",
+        finetune=_head_first(settings, {"learning_rate": 0.05}, {"learning_rate": 1e-12, "epochs": 1}, freeze=4),
+    )
+    curve = pd.read_csv(paths.curves / "finetune" / "vae-lpft-0.csv")
+    best = curve["val/loss"].iloc[:2].min()
+    assert curve["val/loss"].iloc[2] != best  # BatchNorm's statistics moved
+    assert curve["val/loss"].iloc[2] == pytest.approx(best, rel=0.5)
+    assert read(paths.classifiers / "vae-lpft-0.safetensors")
+
+
+def test_lpft_keeps_the_probe_where_fine_tuning_only_spoils(run, settings, paths):
+    changed = _head_first(settings, {}, {"learning_rate": 30.0})
+    metrics = run("vae", "lpft", finetune=changed)
+    assert metrics["best_epoch"] < 2
+    before, after = read_tensors(paths.encoders / "vae.safetensors"), _encoder(paths, "vae-lpft-0")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("place", [", frozen, epoch 2", ", full, epoch 1", ", full, epoch 2"])
+def test_an_interrupted_lpft_goes_on_to_the_same_classifier(run, settings, paths, monkeypatch, place):
+    def stop(_self, items, _total, what):
+        for number, item in enumerate(items):
+            if place in what and number == 1:
+                raise KeyError("killed")
+            yield item
+
+    changed = _changed(settings, views=2, ema=0.7, mixup=0.3)
+    expected = run("twin", "lpft", finetune=changed)
+    monkeypatch.setattr(SilentLog, "track", stop)
+    with pytest.raises(KeyError, match="killed"):
+        run("vae", "lpft", finetune=changed)
+    monkeypatch.undo()
+    log = SilentLog()
+    assert run("vae", "lpft", finetune=changed, log=log) == expected
+    assert any("going on after epoch" in line for line in log.lines)
+    weights, twin = _weights(paths, "vae-lpft-0"), _weights(paths, "twin-lpft-0")
+    assert all(torch.equal(weights[key], twin[key]) for key in weights)
+    assert sorted({step for step, _ in log.points}) == [0, 1, 2, 3]
+    assert not (paths.checkpoints / "finetune" / "vae-lpft-0").exists()
+
+
+def test_arms_under_lpft_differ_in_the_encoder_alone(run):
+    first, other = run("vae", "lpft"), run("random", "lpft")
+    assert _prints(first) == _prints(other) and first["last"] != other["last"]
+    assert run("twin", "lpft") == first

@@ -1,0 +1,138 @@
+"""The next batches are made while the device works on this one: one thread, the same batches in the same order.
+
+Making a batch (reading, augmenting) lets go of Python's lock for most of its time, so a thread is enough and nothing
+is copied between processes. For a GPU the thread also pins the batch's memory and copies it over, on a stream of its
+own, beside the computation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from queue import Full, Queue
+from threading import Event, Thread
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+AHEAD = 2
+"""Batches that wait ready: more would only take memory."""
+
+POLL = 0.1
+"""Seconds after which a waiting thread looks whether it should end."""
+
+
+def prefetch(batches: Iterable[Any], device: Literal["cpu", "cuda"], ahead: int = AHEAD) -> Iterator[Any]:
+    """Hand on what `batches` gives, in its order, made ahead in a thread and on `device` already.
+
+    >>> list(prefetch(range(3), "cpu"))
+    [0, 1, 2]
+
+    An error in making a batch is raised where that batch would have come. Closing the iterator, which a loop that
+    is left early does, ends the thread.
+    """
+    ready: Queue[_Made | _Failed | None] = Queue(maxsize=ahead)
+    closed = Event()
+    move = _OnGpu() if device == "cuda" else _in_place
+    worker = Thread(target=_work, args=(iter(batches), move, ready, closed), name="prefetch", daemon=True)
+    worker.start()
+    try:
+        while (item := ready.get()) is not None:
+            yield item.take()
+    finally:
+        closed.set()
+        worker.join()
+
+
+class _Made:
+    """A batch, and when it is complete on the device."""
+
+    def __init__(self, batch: Any, copied: torch.cuda.Event | None) -> None:
+        self.batch, self.copied = batch, copied
+
+    def take(self) -> Any:
+        """The batch; what the device is told from now on waits for the copy."""
+        if self.copied is not None:
+            stream = torch.cuda.current_stream()
+            stream.wait_event(self.copied)
+            change_tensors(self.batch, lambda tensor: tensor.record_stream(stream))
+        return self.batch
+
+
+class _Failed:
+    """An error instead of a batch."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def take(self) -> Any:
+        raise self.error
+
+
+Move = Callable[[Any], _Made]
+
+
+def _work(batches: Iterator[Any], move: Move, ready: Queue[Any], closed: Event) -> None:
+    """The thread: make, move, hand over; None at the end. Whatever fails is the reader's to hear of."""
+    try:
+        for batch in batches:
+            if not _put(move(batch), ready, closed):
+                return
+    except BaseException as error:
+        _put(_Failed(error), ready, closed)
+    finally:
+        _put(None, ready, closed)
+        _close(batches)
+
+
+def _close(batches: Iterator[Any]) -> None:
+    """A generator ends in the thread that ran it."""
+    close: Callable[[], None] | None = getattr(batches, "close", None)
+    if close is not None:
+        close()
+
+
+def _put(item: Any, ready: Queue[Any], closed: Event) -> bool:
+    """Wait for a free place; False once nobody takes any more."""
+    while not closed.is_set():
+        try:
+            ready.put(item, timeout=POLL)
+        except Full:
+            continue
+        return True
+    return False
+
+
+def _in_place(batch: Any) -> _Made:
+    return _Made(batch, None)
+
+
+class _OnGpu:
+    """Copies batches to the GPU on a stream of its own."""
+
+    def __init__(self) -> None:
+        self.device = torch.device("cuda", torch.cuda.current_device())  # a thread begins on the first GPU
+        self.stream = torch.cuda.Stream(self.device)
+
+    def __call__(self, batch: Any) -> _Made:
+        with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
+            moved = change_tensors(batch, lambda tensor: tensor.pin_memory().to(self.device, non_blocking=True))
+            copied = torch.cuda.Event()
+            copied.record(self.stream)
+        return _Made(moved, copied)
+
+
+def change_tensors(batch: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The same batch with `change` of every tensor in it, through tuples, lists, mappings and dataclasses."""
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if isinstance(batch, Mapping):
+        return {name: change_tensors(value, change) for name, value in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        values = [change_tensors(value, change) for value in batch]
+        return type(batch)(*values) if hasattr(batch, "_fields") else type(batch)(values)
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+        return dataclasses.replace(batch, **change_tensors(values, change))
+    return batch

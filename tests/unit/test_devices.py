@@ -1,0 +1,181 @@
+"""Several devices: two processes give the losses of one with the same global batch, however they are started."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from components.backbones import CpuProfile
+from components.log import SilentLog
+from components.training import Epoch, fit, open_session, shuffled
+
+REPO = Path(__file__).resolve().parents[2]
+COUNT, BATCH, EPOCHS = 22, 5, 3
+TOLERANCE = 1e-5  # relative: sums in another order
+SCRIPT = """
+import sys
+from tests.unit.test_devices import train
+root, devices, num_nodes, stop = sys.argv[1], *map(int, sys.argv[2:])
+train(root, devices=devices, num_nodes=num_nodes, stop=stop)
+"""
+
+
+class Net(pl.LightningModule):
+    """GroupNorm and no dropout: what an image gives does not depend on which device it is on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        trunk = [nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        self.net = nn.Sequential(*trunk, nn.Linear(4, 1))
+
+    def training_step(self, batch, _):
+        images, targets = batch
+        return {"loss": (self.net(images) - targets).square().mean()}
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.5, momentum=0.9)
+
+
+class Noisy(SilentLog):
+    """Says which process spoke."""
+
+    def metrics(self, values, step=None):
+        sys.stdout.write(f"told {step}\n")
+
+
+def train(root, devices=1, num_nodes=1, stop=0) -> tuple[dict, list]:
+    """Train and, on the leading process, write weights and history; `stop` ends it before that epoch's third step."""
+    numbers = torch.Generator().manual_seed(0)
+    images = torch.randn(COUNT, 3, 6, 6, generator=numbers)
+    targets = images.mean(dim=(1, 2, 3))[:, None] * 5
+    profile, folder = CpuProfile(precision="32-true", channels_last=True), Path(root) / "state"
+    session = open_session(
+        "cpu", cpu=profile, seed=0, checkpoint=folder, log=SilentLog(),
+        checkpoint_steps=2, devices=devices, num_nodes=num_nodes,
+    )  # fmt: skip
+    module = Net()
+
+    def batches(epoch):
+        def draw(step, rows, _first):
+            if stop and (epoch, step) == (stop, 3):
+                raise SystemExit(3)
+            return images[rows], targets[rows]
+
+        return Epoch(shuffled(COUNT, BATCH, 0, epoch), draw)
+
+    def measure(epoch):
+        assert session.leads
+        return {"val/loss": float((module.net(images) - targets).square().mean())}
+
+    done = fit(
+        module, batches, len(shuffled(COUNT, BATCH, 0, 0)),
+        epochs=EPOCHS, session=session, log=Noisy(), settings={}, end_of_epoch=measure, monitor="val/loss", what="net",
+    )  # fmt: skip
+    path = Path(root) / f"{session.rank}.json"
+    path.write_text(json.dumps({"history": done.history, "best": done.best_epoch}))
+    torch.save(dict(module.state_dict()), path.with_suffix(".pt"))
+    return dict(module.state_dict()), done.history
+
+
+@pytest.mark.parametrize(
+    ("variables", "rank"),
+    [({}, 0), ({"LOCAL_RANK": "1"}, 1), ({"LOCAL_RANK": "1", "NODE_RANK": "1"}, 3), ({"RANK": "2"}, 2)],
+)
+def test_a_process_knows_whether_it_leads(variables, rank, monkeypatch, tmp_path):
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    profile, log = CpuProfile(precision="32-true", channels_last=True), SilentLog()
+    given = {"cpu": profile, "seed": 0, "checkpoint": tmp_path / "state", "log": log}
+    session = open_session("cpu", **given, devices=2, num_nodes=2, micro_batch=16)
+    assert (session.world, session.rank, session.leads) == (4, rank, rank == 0)
+    assert log.lines[0].endswith("channels_last, 4 devices on 2 hosts, at most 16 images at once")
+    (tmp_path / "state").mkdir()
+    session.forget()
+    assert (tmp_path / "state").exists() == (rank > 0), "the leading process alone takes the resume state away"
+    assert open_session("cpu", **given).rank == 0, "others' variables do not concern one process"
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("alone"))
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+
+
+def _torchrun(script: Path, root: Path, stop: int = 0) -> list[tuple[int, str]]:
+    """Two hosts of one process each, over the loopback: exit codes and what each said."""
+    where = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={_free_port()}"]
+    hosts = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", *where, f"--node-rank={node}",
+             str(script), str(root), "1", "2", str(stop)],
+            env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=root,
+        )
+        for node in range(2)
+    ]  # fmt: skip
+    said = [host.communicate(timeout=300)[0] for host in hosts]
+    return [(host.returncode, words) for host, words in zip(hosts, said, strict=True)]
+
+
+def _check(root: Path, alone: tuple[dict, list]) -> None:
+    """Losses and weights of both processes against those of one."""
+    state, history = alone
+    for rank in range(2):
+        found = json.loads((root / f"{rank}.json").read_text())
+        for row, expected in zip(found["history"], history, strict=True):
+            assert row == pytest.approx(expected, rel=TOLERANCE)
+        weights = torch.load(root / f"{rank}.pt", weights_only=True)
+        for name, value in state.items():
+            torch.testing.assert_close(weights[name], value, rtol=TOLERANCE, atol=1e-6)
+
+
+def test_two_hosts_under_torchrun_give_the_losses_of_one_process(alone, script, tmp_path):
+    hosts = _torchrun(script, tmp_path)
+    assert [code for code, _ in hosts] == [0, 0], hosts
+    _check(tmp_path, alone)
+    assert [words.count("told") for _, words in hosts] == [EPOCHS, 0]
+
+
+@pytest.mark.slow
+def test_two_hosts_that_stopped_go_on_within_the_epoch(alone, script, tmp_path):
+    assert all(code for code, _ in _torchrun(script, tmp_path, stop=1))
+    assert (tmp_path / "state" / "last.ckpt").is_file() and not (tmp_path / "0.json").exists()
+    hosts = _torchrun(script, tmp_path)
+    assert [code for code, _ in hosts] == [0, 0], hosts
+    _check(tmp_path, alone)
+
+
+@pytest.mark.slow
+def test_two_processes_that_lightning_starts_give_the_losses_of_one(alone, script, tmp_path):
+    command = [sys.executable, str(script), str(tmp_path), "2", "1", "0"]
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr
+    _check(tmp_path, alone)
+    assert done.stdout.count("told") == EPOCHS
