@@ -82,6 +82,18 @@ class Settled:
         by_content = pairs.assign(first=pairs["first"].map(content), second=pairs["second"].map(content))
         return cls(frozenset(table.dropna(subset=["phash"])["sha256"]), by_content)
 
+    @classmethod
+    def from_table(cls, table: pd.DataFrame) -> Settled:
+        """What `to_table` was called on."""
+        alone = table["second"].isna()
+        return cls(frozenset(table.loc[alone, "first"]), table[~alone].astype({"distance": "int64"}))
+
+    def to_table(self) -> pd.DataFrame:
+        """COLUMNS: a row for each file, `first`, with nothing in the others, and one for each pair."""
+        files = pd.DataFrame({"first": sorted(self.files)}, columns=list(COLUMNS))
+        kinds = {"first": "str", "second": "str", "distance": "Int64", "turn": "str", "correlation": "float64"}
+        return pd.concat([files.astype(kinds), self.pairs.astype(kinds)], ignore_index=True)
+
     def named(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The pairs whose files are both among `rows`, by image_id."""
         name = rows.set_index("sha256")["image_id"]
@@ -106,6 +118,8 @@ def find(
     """
     rows = table.dropna(subset=["phash"]).sort_values("image_id", kind="stable")
     rows = rows.drop_duplicates("sha256").reset_index(drop=True)
+    if settled is not None and rows["sha256"].isin(settled.files).all():
+        return _sorted(settled.named(rows))
     hashes = rows["phash"].to_numpy(np.uint64)
     cropped = _crop_hashes(rows, root, executor) if crops else np.zeros((len(rows), 0), np.uint64)
     proposed = propose(hashes, cropped, distance)
@@ -191,6 +205,7 @@ def _square(root: Path, path: str) -> Pixels:
 
 
 def shrink(luma: Pixels) -> Pixels:
+    """(H, W) to (SIDE, SIDE)."""
     return np.asarray(cv2.resize(luma, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -217,7 +232,9 @@ def _promise(whole: Plane, target: Plane, frame: Plane) -> float:
     The target's detail is fitted by the part's, and by what a small shift or scale along each axis adds to it.
     """
     halved = (SIDE // 2, SIDE // 2)
-    small, aim = (np.asarray(cv2.resize(one, halved, interpolation=cv2.INTER_AREA)) for one in (whole, target))
+    small, aim = (
+        np.asarray(cv2.resize(one, halved, interpolation=cv2.INTER_AREA), np.float32) for one in (whole, target)
+    )
     part, goal = (_band(image, 1.0, 2.0) for image in (_sample(small, frame), aim))
     weight = 1 / (_strength(goal, 3.0) + NOISE)
     slope_x, slope_y = cv2.Sobel(part, cv2.CV_32F, 1, 0), cv2.Sobel(part, cv2.CV_32F, 0, 1)
@@ -263,28 +280,30 @@ def _sample(whole: Plane, frame: Plane) -> Plane:
 
 def _inside(frame: Plane) -> np.ndarray[Any, np.dtype[np.bool_]]:
     x, y = frame[0] * _X + frame[1], frame[2] * _Y + frame[3]
-    return (x > 0) & (x < 1) & (y > 0) & (y < 1)
+    return np.asarray((x > 0) & (x < 1) & (y > 0) & (y < 1))
 
 
 def _register(whole: Plane, target: Plane, frame: Plane) -> Plane:
     """The frame moved by Gauss-Newton until the part fits the target (Lucas & Kanade 1981), with gain and offset."""
-    smooth = [np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5)) for image in (whole, target)]
+    smooth = [np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5), np.float32) for image in (whole, target)]
     for _ in range(STEPS):
         part = _sample(smooth[0], frame)
-        slope_x, slope_y = (np.asarray(cv2.Scharr(part, cv2.CV_32F, *axis)) / 32 * SIDE for axis in ((1, 0), (0, 1)))
+        slope_x, slope_y = (
+            np.asarray(cv2.Scharr(part, cv2.CV_32F, *axis), np.float32) / 32 * SIDE for axis in ((1, 0), (0, 1))
+        )
         seen = _inside(frame)
-        slopes = [slope_x * _X, slope_x, slope_y * _Y, slope_y, part, np.ones_like(part)]
-        design = np.stack([(slope * seen).ravel() for slope in slopes])  # (6, SIDE * SIDE)
+        slopes = np.stack([slope_x * _X, slope_x, slope_y * _Y, slope_y, part, np.ones_like(part)])
+        design = (slopes * seen).reshape(6, -1)
         normal = design @ design.T
         normal[np.diag_indices(6)] *= 1 + 1e-4  # a picture without slopes stays where it is
         normal[np.diag_indices(6)] += 1e-3
         solved = np.linalg.solve(normal, design @ (smooth[1] * seen).ravel())
         gain = max(float(solved[4]), 0.1)
         # slopes are by the part's own pixels: a step in the whole is as much smaller as the part is
-        frame = frame + solved[:4] / gain * frame[[0, 0, 2, 2]]
+        frame = np.asarray(frame + solved[:4] / gain * frame[[0, 0, 2, 2]], np.float32)
         if np.abs(frame).max() > 2:
             break
-    return np.asarray(frame, np.float32)
+    return frame
 
 
 def _detail_agreement(a: Plane, b: Plane, skin: Any) -> float:
@@ -343,7 +362,7 @@ def _named(found: pd.DataFrame, names: Any) -> pd.DataFrame:
 
 
 def _ordered(pairs: pd.DataFrame) -> pd.DataFrame:
-    """first < second; `turn` is what makes the second like the first, so it is undone where they change places."""
+    """The smaller name is `first`; `turn` makes the second like the first, so it is undone where they change places."""
     swap = pairs["first"] > pairs["second"]
     undone = pairs["turn"].replace({"rot90": "rot270", "rot270": "rot90"})
     first = pairs["first"].where(~swap, pairs["second"])

@@ -1,7 +1,7 @@
 """One look at a data set: every image is scanned, every row judged, every copy of a picture found.
 
-What a later look could not change is remembered in a folder: facts by a file's content, and the copies by the
-contents of all files together.
+What a later look could not change is remembered in a folder, by the files' content: the facts of each, and which of
+them were compared with each other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components import duplicates, neighbours, scan
+from components import duplicates, neighbours, perceptual, scan
 from components.files import whole
 from components.log import Log
 from components.quarantine import Admissible, apply, find_unusable, read_accepted
@@ -74,14 +74,12 @@ def examine(
 def find_copies(
     table: pd.DataFrame, root: Path, rules: Rules, executor: Executor | None, cache: Path | None
 ) -> pd.DataFrame:
-    """`duplicates.find` among the rows, or what it found in these very files before."""
-    key = _key(table, rules)
-    known = None if cache is None else _remembered(cache / PAIRS, key)
-    if known is not None:
-        return known
-    pairs = duplicates.find(table, root, rules.distance, executor, rules.crops)
+    """`duplicates.find` among the rows; files that were compared before are not compared again."""
+    key = _key(rules)
+    settled = None if cache is None else _remembered(cache / PAIRS, key)
+    pairs = duplicates.find(table, root, rules.distance, executor, rules.crops, settled)
     if cache is not None:
-        _remember(pairs, cache / PAIRS, key)
+        _remember(duplicates.Settled.of(table, pairs), cache / PAIRS, key)
     return pairs
 
 
@@ -115,25 +113,24 @@ def _moved(table: pd.DataFrame, root: Path, base: Path, side: str) -> pd.DataFra
     return table[columns].assign(image_id=side + table["image_id"], path=f"{below}/" + table["path"])
 
 
-def _key(table: pd.DataFrame, rules: Rules) -> str:
-    """Hash of all that the pairs depend on."""
-    files = table[["image_id", "sha256"]].sort_values("image_id").to_csv(index=False, lineterminator="\n")
-    code = "".join(Path(str(module.__file__)).read_text() for module in (duplicates, neighbours))
-    words = f"{scan.version()} {code} {rules.distance} {rules.crops}\n{files}"
-    return hashlib.sha256(words.encode()).hexdigest()
+def _key(rules: Rules) -> str:
+    """Hash of all that decides, besides the files, which pairs there are."""
+    code = "".join(Path(str(module.__file__)).read_text() for module in (duplicates, neighbours, perceptual))
+    return hashlib.sha256(f"{scan.version()} {code} {rules.distance} {rules.crops}".encode()).hexdigest()
 
 
-def _remembered(file: Path, key: str) -> pd.DataFrame | None:
+def _remembered(file: Path, key: str) -> duplicates.Settled | None:
     try:
         stored = pq.read_table(file)
     except (OSError, pa.ArrowException):  # none, or a damaged one: found again
         return None
-    known = (stored.schema.metadata or {}).get(b"dermflow.key") == key.encode()
-    return stored.to_pandas() if known else None
+    if (stored.schema.metadata or {}).get(b"dermflow.key") != key.encode():
+        return None
+    return duplicates.Settled.from_table(stored.to_pandas())
 
 
-def _remember(pairs: pd.DataFrame, file: Path, key: str) -> None:
-    table = pa.Table.from_pandas(pairs, preserve_index=False)
+def _remember(settled: duplicates.Settled, file: Path, key: str) -> None:
+    table = pa.Table.from_pandas(settled.to_table(), preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"dermflow.key": key.encode()})
     with whole(file) as part:
         pq.write_table(table, part)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, product
+from math import comb
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ BLOCK = 1 << 15  # hashes at a time: the scratch of one step stays in the proces
 LONG = 255  # a bucket of more hashes is compared as a whole, not hash by hash
 WIDEST = (10, 14, 18, 22)  # bits of a chunk, which need not cover all 64; its directory has 2**bits entries
 CHUNKS = range(2, 9)
-# In comparisons of two hashes met through a chunk: a bucket's look-up, a directory's entry, a pair when all are compared.
+# In comparisons of two hashes met through a chunk: a bucket's look-up, a directory's entry, a pair when all are met.
 PROBE_COST = 2.0
 DIRECTORY_COST = 6.0
 ALL_PAIRS_COST = 0.2
@@ -48,7 +49,13 @@ class Chunk:
     radius: int
 
     def keys(self, hashes: Hashes) -> Rows:
+        """The chunk of each hash, in [0, 2**width)."""
         return ((hashes >> np.uint64(self.shift)) & np.uint64(2**self.width - 1)).astype(np.int64)
+
+    @property
+    def probes(self) -> int:
+        """How many masks there are."""
+        return sum(comb(self.width, size) for size in range(self.radius + 1))
 
     def masks(self) -> list[int]:
         """Every way in which up to `radius` bits differ."""
@@ -68,7 +75,7 @@ def pairs_within(hashes: Hashes, distance: int) -> Pairs:
     members = _members(owner)
     between = _expand(members, members, near)
     equal = _equal(members, values)
-    first, second, bits = (np.concatenate(parts) for parts in zip(between, equal, strict=True))
+    first, second, bits = _joined([between, equal])
     first, second = kept[first], kept[second]
     low, high = np.minimum(first, second), np.maximum(first, second)
     return _sorted(np.r_[low, stars[0]], np.r_[high, stars[1]], np.r_[bits, np.zeros(len(stars[0]), np.uint8)])
@@ -171,17 +178,17 @@ def _cut(count: int, spare: int, widest: int, distance: int) -> list[Chunk]:
 
 def _least(plan: list[Chunk], a: Hashes, b: Hashes) -> float:
     """What a plan costs in comparisons if the hashes are spread evenly: no other spread is cheaper."""
-    met = sum(len(chunk.masks()) * (PROBE_COST + len(b) / 2**chunk.width) for chunk in plan) * len(a)
-    return met + sum(DIRECTORY_COST * 2**chunk.width for chunk in plan)
+    met: float = sum(chunk.probes * (PROBE_COST + len(b) / (1 << chunk.width)) for chunk in plan) * len(a)
+    return met + sum(DIRECTORY_COST * (1 << chunk.width) for chunk in plan)
 
 
 def _cost(plan: list[Chunk], a: Hashes, b: Hashes) -> float:
     """What it costs on these hashes: a probe meets as many pairs as there are equal chunks, or fewer."""
     cost = _least(plan, a, b)
     for chunk in plan:
-        counts = [np.bincount(chunk.keys(hashes), minlength=2**chunk.width) for hashes in (a, b)]
-        excess = float(counts[0].astype(np.float64) @ counts[1]) - len(a) * len(b) / 2**chunk.width
-        cost += len(chunk.masks()) * max(excess, 0.0)
+        counts = [np.bincount(chunk.keys(hashes), minlength=(1 << chunk.width)) for hashes in (a, b)]
+        excess = float(counts[0].astype(np.float64) @ counts[1]) - len(a) * len(b) / (1 << chunk.width)
+        cost += chunk.probes * max(excess, 0.0)
     return cost
 
 
@@ -190,7 +197,7 @@ def _chunk_pairs(a: Hashes, b: Hashes, distance: int, chunk: Chunk, same: bool) 
     order_a, keys_a = _ranked(chunk, a)
     order_b, keys_b = (order_a, keys_a) if same else _ranked(chunk, b)
     ranked_a, ranked_b = a[order_a], b[order_b]
-    starts = np.r_[0, np.cumsum(np.bincount(keys_b, minlength=2**chunk.width))]
+    starts = np.r_[0, np.cumsum(np.bincount(keys_b, minlength=(1 << chunk.width)))]
     for mask in chunk.masks():
         for begin in range(0, len(a), BLOCK):
             keys = keys_a[begin : begin + BLOCK]
@@ -244,7 +251,7 @@ def _all(a: Hashes, b: Hashes, distance: int, block: int, same: bool = False) ->
 
 def _joined(found: list[tuple[Any, Any, Any]]) -> tuple[Any, Any, Any]:
     empty = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
-    first, second, bits = (np.concatenate(parts) for parts in zip(*([empty] + found), strict=True))
+    first, second, bits = (np.concatenate(parts) for parts in zip(empty, *found, strict=True))
     return first, second, bits
 
 

@@ -144,7 +144,7 @@ def test_copies_are_found_whatever_was_done_to_them(kind: str, tmp_path: Path) -
     found = named(find(scan(tmp_path), tmp_path))
     wanted = {(f"{seed:02}", f"{seed:02}_copy") for seed in range(20)}
     assert found <= wanted
-    assert len(found) >= 19
+    assert len(found) >= 18
 
 
 @pytest.mark.parametrize("turn", TURNS)
@@ -152,7 +152,7 @@ def test_the_turn_named_makes_the_second_like_the_first(turn: str, tmp_path: Pat
     for seed in range(6):
         write(tmp_path, f"{seed}", lesion(seed))
         copy = lesion(seed)[6:, 4:] if seed % 2 else lesion(seed)
-        write(tmp_path, f"copy of {seed}" if seed < 3 else f"{seed} turned", turn_pixels(copy, turn))
+        write(tmp_path, f"copy of {seed}" if seed < 3 else f"{seed} turned", turn_pixels(copy, turn), quality=80)
     found = find(scan(tmp_path), tmp_path)
     assert len(found) == 6
     for row in found.itertuples():
@@ -238,8 +238,8 @@ def test_what_is_settled_is_not_looked_at_again(tmp_path: Path) -> None:
         write(tmp_path, f"{seed}", lesion(seed))
         write(tmp_path, f"{seed}_copy", turn_pixels(lesion(seed), "rot90"))
     before = scan(tmp_path)
-    settled = Settled.of(before, find(before, tmp_path))
-    pd.testing.assert_frame_equal(find(before, tmp_path / "gone", settled=settled, crops=False), find(before, tmp_path))
+    settled = Settled.from_table(Settled.of(before, find(before, tmp_path)).to_table())
+    pd.testing.assert_frame_equal(find(before, tmp_path / "gone", settled=settled), find(before, tmp_path))
     write(tmp_path, "0_another", lesion(0), quality=40)
     (tmp_path / "3.jpg").unlink()
     (tmp_path / "2.jpg").rename(tmp_path / "renamed.jpg")
