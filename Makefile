@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# A stage is a process: where images of containers forbid bytecode, each would compile mlflow, torch and the rest anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check bench ui lock setup clean
 .DEFAULT_GOAL := demo

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [step loader pipeline]`: run, print a table, keep the rest of benchmarks/results.json."""
+"""`python -m benchmarks [NAME ...]`, names of ALL: run, print a table, keep the rest of benchmarks/results.json."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("results.json")
-ALL = ("step", "loader", "pipeline")
+ALL = ("scan", "neardup", "gate", "step", "loader", "pipeline")
 
 
 def main(names: list[str]) -> None:

@@ -15,7 +15,8 @@ from PIL import Image
 from benchmarks.measure import Result, ratios, summarise
 from components.augment import Augment, build
 from components.phantom import draw_dataset
-from components.pixels import decode, read_pixels, square, write_pixels
+from components.pixels import read_pixels, square, write_pixels
+from components.scan import decode
 
 COUNT, SIZE = 128, 64
 POLICY = Augment(flips_and_turns=True, scale=0.15, shift=0.05, brightness=0.1, contrast=0.1, hue=4, saturation=10)
@@ -30,7 +31,7 @@ def prepare(folder: Path) -> list[Path]:
     paths = sorted((folder / "drawn").rglob("*.jpg"))[:COUNT]
     names = [path.stem for path in paths]
     index = pd.DataFrame({"image_id": names, "label": "nv", "lesion_id": names, "group": names})
-    write_pixels(folder / "packed", (square(decode(path), SIZE, "crop") for path in paths), index, SIZE)
+    write_pixels(folder / "packed", (square(decode(path.read_bytes())[1], SIZE, "crop") for path in paths), index, SIZE)
     return paths
 
 

@@ -50,10 +50,16 @@ class OneOf:
 def explain(error: ValidationError, data: object, origin: str) -> SettingsError:
     """One line a wrong value of `data`: its full key, the value, what is allowed and the file to mend."""
     lines = [
-        f"{origin}: {_key(problem['loc'], data)}{_given(problem)}: {problem['msg'].removeprefix('Value error, ')}"
+        f"{origin}: {_place(problem, data)}{problem['msg'].removeprefix('Value error, ')}"
         for problem in error.errors(include_url=False)
     ]
     return SettingsError("\n".join(lines))
+
+
+def _place(problem: ErrorDetails, data: object) -> str:
+    """`compute.device = 'tpu': `; nothing for what several sections say together, whose message names them."""
+    key = _key(problem["loc"], data)
+    return f"{key}{_given(problem)}: " if key else ""
 
 
 def _key(location: tuple[int | str, ...], data: object) -> str:

@@ -1,7 +1,12 @@
-"""Images decoded and resized once: one uint8 file a split, written as a stream and read as a memory map."""
+"""Images decoded and resized once: one uint8 file a split, written as a stream and read as a memory map.
+
+Each image's CRC-32 stands in the index and is compared the first time the image is taken, so that a byte that a
+disk or a copy changed stops the run with the image's name instead of becoming part of what is learned.
+"""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +16,14 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from components import scan
 from components.errors import DataError
 from components.files import whole
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
-COLUMNS = ("image_id", "label", "lesion_id", "group")
+COLUMNS = ("image_id", "label", "lesion_id", "group", "crc32")
 MEND = "make it again with `dvc repro -f pack`"
 
 
@@ -29,6 +34,7 @@ class Pixels:
     parts: tuple[Array, ...]  # memory maps, (N_i, S, S, 3) RGB
     index: pd.DataFrame  # COLUMNS, one row an image
     order: Ints  # (N,) place of each index row in the parts laid end to end
+    sound: Flags  # (sum of N_i,) the places whose checksum was compared in this process; shared by all `rows`
 
     def __len__(self) -> int:
         return len(self.order)
@@ -39,15 +45,32 @@ class Pixels:
         return int(self.parts[0].shape[1])
 
     def take(self, rows: Ints) -> Array:
-        """Copies of the images at `rows`, (B, S, S, 3) uint8 RGB in [0, 255], in the order asked for."""
-        places = self.order[np.asarray(rows, dtype=np.int64)]  # (B,)
+        """Copies of the images at `rows`, (B, S, S, 3) uint8 RGB in [0, 255], in the order asked for.
+
+        Raises DataError for an image that is not the one that was written.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        places = self.order[rows]  # (B,)
         images = np.empty((len(places), self.size, self.size, 3), dtype=np.uint8)
         start = 0
         for part in self.parts:
             here = np.flatnonzero((places >= start) & (places < start + len(part)))
             images[here] = np.take(part, places[here] - start, axis=0)
             start += len(part)
+        self._compare(images, rows, places)
         return images
+
+    def _compare(self, images: Array, rows: Ints, places: Ints) -> None:
+        """Checksums of those that were never taken before: once a process, because a page that was read stays."""
+        fresh = np.flatnonzero(~self.sound[places])
+        expected = self.index["crc32"].to_numpy()[rows[fresh]]
+        for at, crc32 in zip(fresh, expected, strict=True):
+            if zlib.crc32(images[at]) != crc32:
+                raise DataError(
+                    f"image {self.index['image_id'].iloc[rows[at]]}: its packed pixels have CRC-32 "
+                    f"{zlib.crc32(images[at]):08x}, expected {crc32:08x}: they changed since `pack`; {MEND}"
+                )
+        self.sound[places[fresh]] = True
 
     def labels(self, classes: Sequence[str]) -> Ints:
         """(N,) index of each image's label in `classes`; an unlabelled image or an unknown label raises."""
@@ -68,30 +91,39 @@ class Pixels:
 def write_pixels(folder: Path, images: Iterable[Array], index: pd.DataFrame, size: int) -> None:
     """Write images.npy, (N, S, S, 3), and index.csv; the folder appears whole or not at all.
 
-    `images` yields N arrays (S, S, 3) uint8 RGB in the order of `index`; one is in memory at a time.
+    `images` yields N arrays (S, S, 3) uint8 RGB in the order of `index`, which has COLUMNS but crc32; one is in
+    memory at a time.
     """
     with whole(folder) as part:
         part.mkdir()
-        _write_images(part / "images.npy", images, len(index), size)
-        index.to_csv(part / "index.csv", columns=list(COLUMNS), index=False, lineterminator="\n")
+        sums = _write_images(part / "images.npy", images, len(index), size)
+        columns = index.assign(crc32=sums)[list(COLUMNS)]
+        columns.to_csv(part / "index.csv", index=False, lineterminator="\n")
 
 
-def _write_images(path: Path, images: Iterable[Array], count: int, size: int) -> None:
-    """Plain writes instead of a writable memory map: on a full disk those raise, a map kills the process."""
-    written = 0
+def _write_images(path: Path, images: Iterable[Array], count: int, size: int) -> Ints:
+    """Plain writes instead of a writable memory map: on a full disk those raise, a map kills the process.
+
+    Returns the CRC-32 of each image.
+    """
+    sums, written = np.zeros(count, dtype=np.int64), 0
     with path.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
         np.lib.format.write_array_header_1_0(file, header)
         for written, image in enumerate(images, start=1):
             if image.shape != (size, size, 3) or image.dtype != np.uint8:
                 raise ValueError(f"image {written} is {image.dtype} {image.shape}, expected uint8 {(size, size, 3)}")
-            file.write(np.ascontiguousarray(image).data)
+            data = np.ascontiguousarray(image).data
+            file.write(data)
+            if written <= count:
+                sums[written - 1] = zlib.crc32(data)
     if written != count:
         raise ValueError(f"{written} images for {count} rows of the index")
+    return sums
 
 
 def read_pixels(*folders: Path) -> Pixels:
-    """The images of the folders one after another; shapes, type and counts are checked, pixels not read."""
+    """The images of the folders one after another; shapes, type and counts are checked now, pixels by `take`."""
     parts = tuple(_read_images(folder / "images.npy") for folder in folders)
     indexes = [_read_index(folder / "index.csv", len(part)) for folder, part in zip(folders, parts, strict=True)]
     sizes = [part.shape[1] for part in parts]
@@ -100,7 +132,8 @@ def read_pixels(*folders: Path) -> Pixels:
             f"{[str(folder) for folder in folders]} hold images of {sizes} pixels, expected one size: {MEND}"
         )
     index = pd.concat(indexes, ignore_index=True)
-    return Pixels(parts, index, np.arange(len(index), dtype=np.int64))
+    order = np.arange(len(index), dtype=np.int64)
+    return Pixels(parts, index, order, sound=np.zeros(len(index), dtype=np.bool_))
 
 
 def _read_images(path: Path) -> Array:
@@ -126,15 +159,11 @@ def _read_index(path: Path, count: int) -> pd.DataFrame:
         )
     if len(index) != count:
         raise DataError(f"{path.parent}: {path.name} has {len(index)} rows for {count} images: {MEND}")
-    return index
-
-
-def decode(path: Path) -> Array:
-    """The upright image in the file, (H, W, 3) uint8 RGB in [0, 255]; an incomplete one raises DataError."""
-    try:
-        return scan.decode(path.read_bytes())[1]
-    except (OSError, scan.UndecodableError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error}); it changed since `validate`: run `dvc repro`") from error
+    sums = pd.to_numeric(index["crc32"], errors="coerce")
+    if sums.isna().any():
+        name = index["image_id"][sums.isna()].iloc[0]
+        raise DataError(f"{path.parent}: {path.name} has no CRC-32 for image {name}: {MEND}")
+    return index.assign(crc32=sums.astype(np.int64))
 
 
 def square(image: Array, size: int, fit: Literal["crop", "pad"]) -> Array:

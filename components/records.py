@@ -2,13 +2,13 @@
 
 Structure and contents are two questions. `conform` gives any adapter's table the contract's columns and
 types, or stops; `failures` finds the rows that break the contract, so that they can be quarantined and named.
+Each table that a stage hands on has its schema here, and pandera does the checking.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -19,9 +19,12 @@ from components.files import whole
 
 SEXES = ("male", "female", "unknown")
 NUMBERS: Mapping[str, Literal["float64", "Int64"]] = {"age": "float64", "skin_type": "Int64"}
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
-# A check's text is "<rule>: <expected>"; `failures` takes both from there.
+PLACES = ("train", "val", "test", "unlabelled", "withheld")  # of the column `split`
+UNLABELLED = ("unlabelled", "withheld")  # withheld: belongs to val or test, and is used nowhere
+
+# A check's text is "<rule>: <expected>"; `failures` takes both from there. The rule of a check that sees several
+# columns is "<column>.<rule>": the column that it speaks of.
 _BUILT_IN = {"field_uniqueness": "unique: a value that no other row has", "not_nullable": "missing: a value"}
 
 
@@ -33,9 +36,26 @@ def _rule(name: str, expected: str, check: str, *limits: object) -> pa.Check:
 
 def is_relative(path: str) -> bool:
     """Whether a path is written relative, in POSIX form, and never climbs out of its folder."""
-    windows = PureWindowsPath(path)
-    climbs = ".." in PurePosixPath(path).parts
-    return path != "" and "\\" not in path and not windows.drive and not windows.root and not climbs
+    return _fault(path) is None
+
+
+def _fault(path: str) -> str | None:
+    """What is wrong with a path, in words: the path itself can name a person, and this text is shown to others."""
+    faults = {
+        "is empty": path == "",
+        "has a backslash": "\\" in path,
+        "is absolute": path.startswith("/"),
+        "has a drive": path[1:2] == ":",
+        "climbs by '..'": "/../" in f"/{path}/",
+    }
+    return next((words for words, true in faults.items() if true), None)
+
+
+def _are_relative(paths: pd.Series) -> pd.Series:
+    """`is_relative` of each path, without a Python object a row."""
+    climbs = ("/" + paths + "/").str.contains("/../", regex=False)
+    outside = paths.str.contains("\\", regex=False) | paths.str.startswith("/") | (paths.str.slice(1, 2) == ":")
+    return ~(climbs | outside | (paths == ""))
 
 
 def stays_inside(root: Path, path: str) -> bool:
@@ -43,12 +63,47 @@ def stays_inside(root: Path, path: str) -> bool:
     return is_relative(path) and (root / path).resolve().is_relative_to(root.resolve())
 
 
+def _values(table: pd.DataFrame, name: str, of: str) -> tuple[pd.Series, pd.Series]:
+    """Two columns without the rows where either is missing; of group and split, the use that a split has."""
+    columns = table[[name, of]].dropna()
+    if of == "split":
+        columns = columns[columns[of] != "withheld"].replace({of: {"unlabelled": "train"}})
+    return columns[name], columns[of]
+
+
+def _crowded(name: str, of: str) -> Callable[[pd.DataFrame], pd.Series]:
+    """A check that is false in the rows whose `name` has two values of `of` or more; missing ones count for none."""
+
+    def check(table: pd.DataFrame) -> pd.Series:
+        if name not in table or of not in table:
+            return pd.Series(True, index=table.index)  # what is missing is a fault of structure
+        names, values = _values(table, name, of)
+        pairs = pd.DataFrame({"name": names, "value": values}).drop_duplicates()["name"]
+        return ~table[name].isin(pairs[pairs.duplicated()])
+
+    return check
+
+
+def _has_its_place(table: pd.DataFrame) -> pd.Series:
+    """False where an image with a label stands among those without, or the other way round."""
+    if "label" not in table or "split" not in table:
+        return pd.Series(True, index=table.index)
+    return table["label"].isna() == table["split"].isin(UNLABELLED)
+
+
+def _of_several(name: str, expected: str, check: Callable[[pd.DataFrame], pd.Series]) -> pa.Check:
+    return pa.Check(check, error=f"{name}: {expected}")
+
+
+# Rule -> the columns whose values, found together, are what is wrong.
+_TOGETHER = {
+    "lesion_id.one_diagnosis": ("lesion_id", "diagnosis"),
+    "lesion_id.one_patient": ("lesion_id", "patient_id"),
+    "group.one_split": ("group", "split"),
+}
+
 _text = _rule("empty", "at least one character", "str_length", 1, None)
-_relative = pa.Check(
-    is_relative,
-    element_wise=True,
-    error="inside: a POSIX path relative to the data set's folder, without '..'",
-)
+_relative = pa.Check(_are_relative, error="inside: a POSIX path relative to the data set's folder, without '..'")
 _ages = _rule("range", "0 to 120 years, or nothing", "in_range", 0, 120)
 _sexes = _rule("words", f"one of {', '.join(SEXES)}", "isin", SEXES)
 _types = _rule("range", "1 to 6 (Fitzpatrick), or nothing", "in_range", 1, 6)
@@ -67,19 +122,59 @@ Raw = pa.DataFrameSchema(
         "skin_type": pa.Column(NUMBERS["skin_type"], _types, nullable=True),
         "source": pa.Column(str, _text),  # the data set's name
     },
+    checks=[
+        _of_several("lesion_id.one_diagnosis", "one diagnosis a lesion", _crowded("lesion_id", "diagnosis")),
+        _of_several("lesion_id.one_patient", "one patient a lesion", _crowded("lesion_id", "patient_id")),
+    ],
     strict=True,
     ordered=True,
 )
 """What ingest writes, once `failures` finds nothing."""
 
-Accepted = Raw.add_columns(
+Accepted = pa.DataFrameSchema(
     {
+        **Raw.columns,
         "sha256": pa.Column(str, _rule("form", "64 hexadecimal digits", "str_matches", r"^[0-9a-f]{64}$")),
         "width": pa.Column("int64", _rule("range", "at least 1 pixel", "ge", 1)),
         "height": pa.Column("int64", _rule("range", "at least 1 pixel", "ge", 1)),
-    }
+        "twins": pa.Column(str, _text, nullable=True),  # smallest image_id of its near-duplicates; null: it has none
+    },
+    strict=True,
+    ordered=True,
 )
-"""What validate lets through: Raw and what the file itself said."""
+"""What validate lets through: Raw's columns and what the files said. A person may have let a lesion's contradictions
+pass by hand; its rows are one group all the same."""
+
+Split = pa.DataFrameSchema(
+    {
+        "image_id": pa.Column(str, _text, unique=True),
+        "label": pa.Column(str, _text, nullable=True),
+        "group": pa.Column(str, _text),  # smallest image_id of those that belong together
+        "split": pa.Column(str, _rule("words", f"one of {', '.join(PLACES)}", "isin", PLACES)),
+        # with folds: the one in which it is tested; null: without a label in its group it is tested in none
+        "fold": pa.Column("Int64", _rule("range", "0 or more, or nothing", "ge", 0), nullable=True, required=False),
+    },
+    checks=[
+        _of_several("group.one_split", "one split a group", _crowded("group", "split")),
+        _of_several("split.label", "train, val or test with a label, the others without", _has_its_place),
+    ],
+    strict=True,
+    ordered=True,
+)
+"""What split writes."""
+
+Packed = pa.DataFrameSchema(
+    {
+        "image_id": pa.Column(str, _text, unique=True),
+        "label": pa.Column(str, _text, nullable=True),
+        "lesion_id": pa.Column(str, _text),
+        "group": pa.Column(str, _text),
+        "crc32": pa.Column("int64", _rule("range", "0 to 4294967295", "in_range", 0, 2**32 - 1)),
+    },
+    strict=True,
+    ordered=True,
+)
+"""The index of packed images: who each is, and the checksum of its pixels."""
 
 _REQUIRED = ("image_id", "path", "source")
 _UNKNOWN = {"sex": "unknown", "site": "unknown"}
@@ -151,19 +246,47 @@ def failures(table: pd.DataFrame, schema: pa.DataFrameSchema = Raw) -> pd.DataFr
         return pd.DataFrame({name: [] for name in ("image_id", "rule", "value", "expected")}, dtype="str")
     if cases["index"].isna().any():
         raise DataError(_structure(cases[cases["index"].isna()]))
+    cases = _named(cases)
     rows = cases["index"].to_list()
-    texts = [_BUILT_IN.get(check, check).split(": ", 1) for check in cases["check"]]
     found = pd.DataFrame(
         {
             "image_id": table.loc[rows, "image_id"].to_list(),
-            "rule": [f"{column}.{name}" for column, (name, _) in zip(cases["column"], texts, strict=True)],
-            "value": [_written(value) for value in cases["failure_case"]],
-            "expected": [expected for _, expected in texts],
+            "rule": cases["rule"].to_list(),
+            "value": _shown(cases, table),
+            "expected": cases["expected"].to_list(),
         },
         index=rows,
         dtype="str",
     )
     return found.sort_values(["image_id", "rule"], kind="stable")
+
+
+def _named(cases: pd.DataFrame) -> pd.DataFrame:
+    """Pandera's cases with `rule` and `expected`; of a check that sees all columns, the one that it speaks of."""
+    texts = cases["check"].replace(_BUILT_IN).str.split(": ", n=1, expand=True)
+    several = texts[0].str.contains(".", regex=False)
+    own = ~several | (texts[0].str.split(".").str[0] == cases["column"])
+    rule = texts[0].where(several, cases["column"] + "." + texts[0])
+    return cases.assign(rule=rule, expected=texts[1])[own]
+
+
+def _shown(cases: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+    """What was found in each case: the value, or the values that do not go together."""
+    together = {
+        rule: _found_together(table, *columns) for rule, columns in _TOGETHER.items() if (cases["rule"] == rule).any()
+    }
+    return [
+        together[rule][value] if rule in together else str(_fault(value)) if rule == "path.inside" else _written(value)
+        for rule, value in zip(cases["rule"], cases["failure_case"], strict=True)
+    ]
+
+
+def _found_together(table: pd.DataFrame, name: str, of: str) -> dict[object, str]:
+    """Lesion -> `mel, nv`, for those with several."""
+    names, values = _values(table, name, of)
+    pairs = pd.DataFrame({"name": names, "value": values}).drop_duplicates().sort_values(["name", "value"])
+    pairs = pairs[pairs["name"].duplicated(keep=False)]
+    return pairs.groupby("name")["value"].agg(", ".join).to_dict()
 
 
 def _structure(cases: pd.DataFrame) -> str:
@@ -199,23 +322,6 @@ def check(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
 def apply_labels(table: pd.DataFrame, mapping: Mapping[str, str]) -> pd.DataFrame:
     """A copy with `label` filled from `diagnosis`; a diagnosis outside the mapping stays, without a label."""
     return table.assign(label=table["diagnosis"].map(dict(mapping)).astype("str"))
-
-
-def image_files(root: Path) -> list[str]:
-    """Every image file below a folder, as sorted POSIX paths relative to it, hidden ones left out.
-
-    Those without a row are a data set's orphans: `set(image_files(root)) - set(table["path"])`.
-    """
-    found = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        parent = Path(folder).relative_to(root)
-        found += [(parent / name).as_posix() for name in names if _is_image(name)]
-    return sorted(found)
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def write_records(table: pd.DataFrame, path: Path) -> None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
-from io import StringIO
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from components import page
 from components.comparison import FEW_LESIONS, Comparison, Difference, Row
-from components.figures import INK, RULE, arm_colours, arms, confusion, gap, learning_curves
+from components.figures import arm_colours, arms, confusion, gap, learning_curves
 from components.runs import FINGERPRINTS, Run, by_protocol
 from components.statistics import Interval
 from components.verdict import MINUS, PROTOCOLS, Outcome
@@ -85,30 +80,15 @@ def _dot(of: Row | Difference, interval: Interval, colours: Mapping[str, str], u
     return arms.Dot(f"{of.arm}, {of.protocol}", colours[of.arm], *ends)
 
 
-def inline_svg(figure: Figure, name: str, meaning: str) -> Markup:
-    """The figure as an <svg> element, the same bytes each time; ink and grid take the page's colours."""
-    out = StringIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    with rc_context({"svg.hashsalt": f"dermflow {name}", "svg.fonttype": "none"}):
-        figure.savefig(out, format="svg", transparent=True, metadata=nothing)
-    svg = out.getvalue()[out.getvalue().index("<svg") :]
-    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)  # counted per figure: they would repeat on the page
-    svg = re.sub(r'<svg ([^>]*?)width="[\d.]+pt" height="[\d.]+pt"', rf'<svg \1role="img" aria-label="{meaning}"', svg)
-    svg = re.sub(r' ?xmlns:xlink="[^"]*"| version="1.1"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r' ?xmlns="[^"]*"', "", svg)  # inside HTML it is known
-    return Markup(svg.replace(INK, "currentColor").replace(RULE, "var(--rule)").strip())  # from our own figures
-
-
 def render(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
     """The whole page; the same comparison gives the same bytes."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "number": number, "change": change, "spread": spread, "points": points}
-    template = environment.from_string(files("components").joinpath("report.html.j2").read_text("utf-8"))
-    return template.render(
+    return page.render(
+        "report.html.j2",
+        {"percent": percent, "number": number, "change": change, "spread": spread, "points": points},
         comparison=comparison,
         plan=comparison.plan,
         colours=arm_colours(comparison.plan.arms),
-        figures={name: inline_svg(figure, name, _meaning(name)) for name, figure in figures.items()},
+        figures={name: page.inline_svg(figure, name, _meaning(name)) for name, figure in figures.items()},
         challengers=[arm for arm in comparison.plan.arms if arm != comparison.plan.reference],
         headline=headline(comparison),
         limits=limits(comparison),

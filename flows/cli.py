@@ -15,6 +15,8 @@ import typer
 from components.errors import DermflowError, RunError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__)
+data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Versions of the data set.")
+app.add_typer(data, name="data")
 
 
 def _told(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,6 +145,29 @@ def report() -> None:
         raise RunError(f"{answer} is not there: no comparison has been made yet; `dermflow run` makes it")
     typer.echo(answer.read_text().rstrip())
     typer.echo(f"The page: {folder / 'index.html'}; the runs: make ui")
+
+
+@data.command("diff")
+@_told
+def data_diff(
+    rev: Annotated[str, typer.Argument(help="git revision to compare with: a commit, tag or branch")],
+    page: Annotated[Path, typer.Option(help="where the page with pictures goes")] = Path("reports/data-diff.html"),
+) -> None:
+    """What has changed in the data set since REV: images, labels, class shares, quality."""
+    from flows.data import diff
+
+    answer = diff(rev)
+    answer.write(page)
+    typer.echo("\n".join([*answer.lines(), "", f"The page, with pictures: {page}"]))
+
+
+@app.command()
+@_told
+def key() -> None:
+    """Make the secret key that hides the ids of patients and lesions (privacy.key: secret)."""
+    from flows.keys import make_key
+
+    typer.echo(f"{make_key()}: keep it safe and outside the repository; without it no later data get the same ids")
 
 
 @app.command()

@@ -9,20 +9,18 @@ import pandas as pd
 from components.datasets import Adapter
 from components.errors import DataError
 from components.log import Log
+from components.privacy import EVERYTHING, PEOPLE, fingerprint, pseudonymise
 from components.records import apply_labels, write_records
-from flows.settings import Labels, Paths
+from flows.keys import read_key
+from flows.settings import Labels, Paths, Privacy
 from flows.stage import stage
 
 
 @stage
-def ingest(dataset: Adapter, labels: Labels, paths: Paths, log: Log) -> dict[str, Any]:
+def ingest(dataset: Adapter, labels: Labels, privacy: Privacy, paths: Paths, log: Log) -> dict[str, Any]:
     """Write paths.records; raises DataError for a missing folder, and for one in which nothing has a label."""
-    if not dataset.path.is_dir():
-        raise DataError(
-            f"dataset.path = {dataset.path}: no such folder; put the data set there, or name another folder "
-            "in params.yaml (docs/your-data.md)"
-        )
-    table = apply_labels(dataset.read(), labels.mapping)
+    key = read_key(privacy)
+    table = read_dataset(dataset, labels, privacy, key)
     if not table["label"].notna().any():
         raise DataError(_nothing_to_learn(table, dataset, labels))
     write_records(table, paths.records)
@@ -30,7 +28,18 @@ def ingest(dataset: Adapter, labels: Labels, paths: Paths, log: Log) -> dict[str
     if outside.any():
         words = sorted(table.loc[outside, "diagnosis"].unique())
         log.line(f"{outside.sum()} images stay without a label: labels.scheme {labels.scheme} lacks {words}")
-    return _count(table, labels.classes)
+    return {**_count(table, labels.classes), "key": fingerprint(key)}
+
+
+def read_dataset(dataset: Adapter, labels: Labels, privacy: Privacy, key: bytes) -> pd.DataFrame:
+    """A data set's rows with labels, ids as keyed hashes; an image's own id stays where the data are published."""
+    if not dataset.path.is_dir():
+        raise DataError(
+            f"dataset.path = {dataset.path}: no such folder; put the data set there, or name another folder "
+            "in params.yaml (docs/your-data.md)"
+        )
+    table = apply_labels(dataset.read(), labels.mapping)
+    return pseudonymise(table, PEOPLE if privacy.key == "public" else EVERYTHING, key)
 
 
 def _nothing_to_learn(table: pd.DataFrame, dataset: Adapter, labels: Labels) -> str:

@@ -44,6 +44,11 @@ def file_md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
+def read_revision(revision: str, path: str) -> str:
+    """A file's text as git has it at a revision; empty where there is no such revision or file."""
+    return _git("show", f"{revision}:{path}")
+
+
 def _git(*arguments: str) -> str:
     """Git's answer, empty where there is no git or no commit."""
     try:

@@ -13,8 +13,10 @@ import pandas as pd
 from components.datasets import Adapter
 from components.errors import DataError
 from components.log import Log
-from components.pixels import Array, decode, square, write_pixels
-from components.records import read_records
+from components.pixels import Array, read_pixels, square, write_pixels
+from components.records import Packed, check, read_records
+from components.scan import UndecodableError, decode
+from components.sources import SourceError, read_bytes
 from flows.settings import Compute, Labels, Paths
 from flows.settings import Pack as PackSettings
 from flows.stage import stage
@@ -33,9 +35,10 @@ def pack(
     metrics: dict[str, Any] = {"image_size": pack.image_size}
     for name in SPLITS:
         rows = table[table["split"] == name]
-        images = _load_all(square_up, rows["path"].tolist(), compute.threads)
+        images = _load_all(square_up, rows["image_id"].tolist(), rows["path"].tolist(), compute.threads)
         shown = log.track(images, len(rows), f"{name} images packed")
         write_pixels(paths.pixels / name, shown, rows, pack.image_size)
+        check(read_pixels(paths.pixels / name).index, Packed)
         counts = {label: int((rows["label"] == label).sum()) for label in labels.classes}
         metrics[name] = {"images": len(rows), **(counts if name != "unlabelled" else {})}
     return metrics
@@ -52,15 +55,23 @@ def _join(paths: Paths) -> pd.DataFrame:
     return split.merge(accepted, on="image_id").sort_values("image_id", kind="stable", ignore_index=True)
 
 
-def _load(folder: Path, size: int, fit: Literal["crop", "pad"], path: str) -> Array:
-    return square(decode(folder / path), size, fit)  # (S, S, 3)
+def _load(folder: Path, size: int, fit: Literal["crop", "pad"], image_id: str, path: str) -> Array:
+    """One square image, (S, S, 3); an error names the image's id alone, since a path can name a person."""
+    try:
+        return square(decode(read_bytes(folder, path))[1], size, fit)
+    except (SourceError, UndecodableError) as error:
+        why = error.problem if isinstance(error, SourceError) else error
+        raise DataError(
+            f"image {image_id}: cannot be read ({why}); it changed since `validate`: run `dvc repro`"
+        ) from None
 
 
-def _load_all(load: partial[Array], names: list[str], threads: int) -> Iterator[Array]:
+def _load_all(load: partial[Array], names: list[str], files: list[str], threads: int) -> Iterator[Array]:
     """Images in the order of `names`; decoders let go of the interpreter's lock, so threads suffice."""
     with ThreadPoolExecutor(threads) as executor:
         for start in range(0, len(names), AHEAD):
-            yield from executor.map(load, names[start : start + AHEAD])
+            batch = slice(start, start + AHEAD)
+            yield from executor.map(load, names[batch], files[batch])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from components.backbones import Backbone
 from components.config import Frozen, OneOf, explain
 from components.datasets import Adapter
 from components.errors import SettingsError
+from components.expectations import Limits
 from components.pretraining import Method
+from components.quarantine import Admissible
 
 PARAMS = Path("params.yaml")
 
@@ -78,6 +80,8 @@ class Paths(Frozen):
     curves: Inside
     reports: Inside
     docs: Inside
+    external: Inside
+    cache: Inside
     checkpoints: Inside
 
 
@@ -150,14 +154,54 @@ class Synthesize(Frozen):
     seed: Seed
 
 
+class Privacy(Frozen):
+    """Ids of patients and lesions go on as keyed hashes alone."""
+
+    key: Literal["public", "secret"] = Field(
+        description="public: the key that everybody has, for published data sets; "
+        "secret: of the file named by DERMFLOW_KEY_FILE, and image ids are hashed too"
+    )
+
+
+class Scan(Frozen):
+    """Where images are looked at. Not part of a stage's freshness: the table is the same wherever it is made."""
+
+    workers: PositiveInt = Field(description="processes on this host")
+    cluster: str | None = Field(
+        pattern=r"^[a-z]+://", description="address of a dask scheduler, such as tcp://host:8786; null: this host"
+    )
+
+
+class Cohort(Frozen):
+    """An external test set: never learned from, and refused where it overlaps with what is."""
+
+    name: Word
+    dataset: Annotated[Adapter, OneOf("datasets")]
+
+
+class NearDuplicates(Frozen):
+    """How near a copy of a picture must come to be proposed; pixels then decide."""
+
+    distance: int = Field(ge=0, le=12, description="bits of 64 between perceptual hashes")
+    crops: bool = Field(description="look for copies of a part of a picture, too")
+
+
 class Validate(Frozen):
     """The acceptance of a data set."""
 
     max_quarantined_share: Share = Field(description="of all rows; above it the run stops")
     min_side: PositiveInt = Field(description="pixels; a shorter image is quarantined")
     min_groups_per_class: PositiveInt = Field(description="lesions or patients; fewer stop the run")
-    max_missing_share: Share = Field(description="of rows, for age, sex and site each")
-    workers: PositiveInt = Field(description="processes that decode images")
+    max_missing_share: Share | None = Field(
+        description="of rows, for age, sex and site each; null: they may be unknown"
+    )
+    admit: tuple[Admissible, ...] = Field(description="problems that all images may have, such as grey")
+    near_duplicates: NearDuplicates
+    reference: str | None = Field(
+        min_length=1,
+        description="the accepted version that this one is compared with: a git revision, or a validation.json's path",
+    )
+    limits: Limits
 
 
 class Split(Frozen):
@@ -169,7 +213,18 @@ class Split(Frozen):
     train: Annotated[float, Field(gt=0, lt=1)]
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
+    folds: int | None = Field(
+        default=None, ge=3, description="each image is tested in one of so many turns; null: by train, val and test"
+    )
+    fold: int = Field(default=0, ge=0, description="the turn: this fold is tested, the next is val")
     seed: Seed
+
+    @model_validator(mode="after")
+    def _is_one_of_the_folds(self) -> Self:
+        if self.fold >= (self.folds or 1):
+            there = f"split.folds is {self.folds}: 0 to {self.folds - 1}" if self.folds else "split.folds is null: 0"
+            raise ValueError(f"split.fold is {self.fold}, expected, since {there}")
+        return self
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Self:
@@ -279,8 +334,11 @@ class Settings(Frozen):
     paths: Paths
     compute: Compute
     dataset: Annotated[Adapter, OneOf("datasets")]
+    external: tuple[Cohort, ...]
+    privacy: Privacy
     labels: Labels
     synthesize: Synthesize
+    scan: Scan
     validate_: Validate = Field(alias="validate")
     split: Split
     pack: Pack
@@ -296,6 +354,23 @@ class Settings(Frozen):
         for arm in self.study.arms:
             if arm not in self.pretrain.arms:
                 raise ValueError(f"study.arms names {arm!r}, pretrain.arms has {sorted(self.pretrain.arms)}")
+        return self
+
+    @model_validator(mode="after")
+    def _own_images_have_a_secret_key(self) -> Self:
+        for dataset in (self.dataset, *(cohort.dataset for cohort in self.external)):
+            if self.privacy.key == "public" and not dataset.published:
+                raise ValueError(
+                    f"privacy.key is 'public', but {dataset.kind} data ({dataset.path}) are no published data set: "
+                    "set privacy.key: secret and make a key with `dermflow key`"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _cohorts_have_names_of_their_own(self) -> Self:
+        names = [cohort.name for cohort in self.external]
+        if len(set(names)) < len(names):
+            raise ValueError(f"external names a cohort twice: {names}")
         return self
 
 

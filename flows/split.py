@@ -8,8 +8,9 @@ import pandas as pd
 
 from components.files import whole
 from components.log import Log
-from components.records import read_records
-from components.splits import prove_no_leak, split_table
+from components.records import Accepted, Split, check, read_records
+from components.splits import fold_table, prove_no_leak, split_table
+from flows.lineage import file_md5
 from flows.settings import Labels, Paths
 from flows.settings import Split as SplitSettings
 from flows.stage import stage
@@ -18,14 +19,21 @@ from flows.stage import stage
 @stage
 def split(split: SplitSettings, labels: Labels, paths: Paths, log: Log) -> dict[str, Any]:
     """Write image_id, label, group, split; raises DataError or LeakError rather than a split that misleads."""
-    accepted = read_records(paths.accepted)
-    fractions = {"train": split.train, "val": split.val, "test": split.test}
-    table = split_table(accepted, labels.classes, split.group_by, fractions, split.seed)
+    accepted = check(read_records(paths.accepted), Accepted)
+    table = check(_divide(accepted, labels.classes, split), Split)
     prove_no_leak(table, accepted, split.group_by)
     with whole(paths.split) as part:
         table.to_csv(part, index=False, lineterminator="\n")
-    log.line(f"{len(table)} images in {table['group'].nunique()} groups; no patient, lesion or file crosses")
+    log.tags({"dvc.split": file_md5(paths.split)})  # dvc.lock still holds that of the split before
+    log.line(f"{len(table)} images in {table['group'].nunique()} groups; no patient, lesion, file or copy crosses")
     return _count(table, labels.classes)
+
+
+def _divide(accepted: pd.DataFrame, classes: tuple[str, ...], split: SplitSettings) -> pd.DataFrame:
+    if split.folds is not None:
+        return fold_table(accepted, classes, split.group_by, split.folds, split.fold, split.seed)
+    fractions = {"train": split.train, "val": split.val, "test": split.test}
+    return split_table(accepted, classes, split.group_by, fractions, split.seed)
 
 
 def _count(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, Any]:

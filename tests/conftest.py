@@ -23,3 +23,12 @@ def ham10000() -> Path:
     if not (folder / "HAM10000_metadata.csv").is_file():
         pytest.skip("real data: ../shared/data/ham10000 is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tables() -> Path:
+    """The folder of real metadata tables without images, or a skip that says why."""
+    folder = SHARED / "tables"
+    if not (folder / "PAD-UFES-20_metadata.csv").is_file():
+        pytest.skip("real tables: ../shared/data/tables is not here")
+    return folder

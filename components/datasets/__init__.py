@@ -1,10 +1,10 @@
 """Adapters: one layout of images and labels a file; each reads a folder into the common table.
 
-An adapter's `Config` has `kind`, `path` (the data set's folder) and `read`.
+An adapter's `Config` has `kind`, `path` (the data set's folder), `published` and `read`.
 """
 
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ class Adapter(Protocol):
 
     kind: str
     path: Path
+    published: ClassVar[bool]  # whether anybody may know its ids of patients and lesions
 
     def read(self) -> pd.DataFrame:
         """One row an image in the columns of `components.records.Raw`; errors name the file and the mend."""

@@ -1,21 +1,27 @@
-"""A class a subfolder: the plainest layout there is, for images of one's own."""
+"""A class a subfolder, plain or as a tar: the plainest layout there is, for images of one's own."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 from pydantic import Field, field_validator
 
 from components.config import Frozen
 from components.errors import DataError
-from components.records import conform, image_files
+from components.records import conform
+from components.sources import list_images
 
 
 class Config(Frozen):
-    """`path/DIAGNOSIS/.../image.jpg`; what lies in the unlabelled subfolder has no diagnosis."""
+    """`path/DIAGNOSIS/.../image.jpg`; what lies in the unlabelled subfolder has no diagnosis.
+
+    A tar stands for a folder: `nv/0.tar/a.jpg`, `nv.tar/a.jpg` and `0.tar/nv/a.jpg` all show a nv.
+    """
+
+    published: ClassVar[bool] = False
 
     kind: Literal["folder"] = "folder"
     path: Path = Field(description="the folder whose subfolders are named as the diagnoses")
@@ -41,8 +47,9 @@ class Config(Frozen):
 
     def read(self) -> pd.DataFrame:
         """One row an image file; its path is its id. Raises DataError for none."""
-        files = [PurePosixPath(file) for file in image_files(self.path)]
-        loose = [file for file in files if len(file.parts) == 1]
+        files = [PurePosixPath(file) for file in list_images(self.path)]
+        folders = [_diagnosis(file) for file in files]
+        loose = [file for file, folder in zip(files, folders, strict=True) if folder is None]
         if not files or loose:
             what = f"{loose[0]} lies in no subfolder" if loose else "no image in any subfolder"
             raise DataError(
@@ -54,13 +61,20 @@ class Config(Frozen):
             {
                 "image_id": [file.as_posix() for file in files],
                 "path": [file.as_posix() for file in files],
-                "diagnosis": [None if file.parts[0] == self.unlabelled else file.parts[0] for file in files],
+                "diagnosis": [None if folder == self.unlabelled else folder for folder in folders],
                 "lesion_id": _matched(names, self.lesion_pattern, "lesion_pattern"),
                 "patient_id": _matched(names, self.patient_pattern, "patient_pattern"),
                 "source": "folder",
             }
         )
         return conform(table, str(self.path))
+
+
+def _diagnosis(file: PurePosixPath) -> str | None:
+    """The first folder on the path, inside shards too; a shard that holds images bare is one itself."""
+    folders = [part for part in file.parts[:-1] if not part.endswith(".tar")]
+    shards = [part.removesuffix(".tar") for part in file.parts[:-1] if part.endswith(".tar")]
+    return next(iter(folders + shards), None)
 
 
 def _matched(names: list[str], pattern: str | None, key: str) -> list[str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 from pydantic import Field
@@ -19,6 +19,8 @@ COLUMNS = (
 
 class Config(Frozen):
     """Drawings of components/phantom.py; good for tests and the demo, and for no medical statement."""
+
+    published: ClassVar[bool] = True
 
     kind: Literal["synthetic"] = "synthetic"
     path: Path = Field(description="the folder that synthesize writes: paths.synthetic")

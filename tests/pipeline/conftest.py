@@ -10,14 +10,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from PIL import Image
+
+from components.phantom import draw_dataset
 
 REPO = Path(__file__).resolve().parents[2]
 TINY = (
     "study.arms=[imagenet,random]", "study.protocols=[frozen]", "study.seeds=[0]",
     "synthesize.lesions=90", "synthesize.unlabelled=6", "synthesize.image_size=48", "pack.image_size=32",
     "finetune.frozen={epochs: 2, learning_rate: 0.003}", "finetune.batch_size=16", "compare.resamples=50",
-    "validate.workers=1",
+    "scan.workers=1",
 )  # fmt: skip
 
 
@@ -26,7 +30,8 @@ def environment(home: Path) -> dict[str, str]:
     here = str(Path(sys.executable).parent)
     return {
         **os.environ, "PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "PREFECT_HOME": str(home / "prefect"),
-        "PYTHONPATH": "", "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": "", "PREFECT_API_URL": "",
+        "DERMFLOW_KEY_FILE": str(home / "key"), "PYTHONPATH": "", "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": "",
+        "PREFECT_API_URL": "",
     }  # fmt: skip
 
 
@@ -86,3 +91,36 @@ def new_checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Check
         return checkout
 
     return make
+
+
+NAME = "Mustermann"
+PEOPLE = (
+    "dataset={kind: folder, path: data/raw/clinic, lesion_pattern: '_(l[0-9]+)_', patient_pattern: '^([A-Za-z0-9]+)_'}",
+    "privacy.key=secret", "synthesize.lesions=0", "synthesize.unlabelled=0", "validate.max_missing_share=1",
+    "validate.max_quarantined_share=0.1",
+)  # fmt: skip
+
+
+def photograph_people(folder: Path) -> None:
+    """A clinic's own folder: names in the files' names, names and places inside the files, one file broken."""
+    drawn = folder.parent / "drawn"
+    draw_dataset(
+        drawn, lesions=90, unlabelled=6, image_size=48, images_per_lesion=1.4, confounding=0.5, difficulty=0.4, seed=3
+    )
+    table = pd.read_csv(drawn / "metadata.csv", dtype="str", keep_default_na=False)
+    lesions, patients = (pd.factorize(table[name])[0] for name in ("lesion_id", "patient_id"))
+    for row, (lesion, patient) in enumerate(zip(lesions, patients, strict=True)):
+        place = folder / (table["diagnosis"][row] or "unlabelled")
+        place.mkdir(parents=True, exist_ok=True)
+        with Image.open(drawn / table["path"][row]) as image:
+            image.save(place / f"{NAME}{patient}_l{lesion}_{row}.jpg", quality=95, exif=describe_person(), comment=NAME)
+    (folder / "nv" / f"{NAME}0_l0_broken.jpg").write_bytes(b"\xff\xd8\xff" + NAME.encode())
+    shutil.rmtree(drawn)
+
+
+def describe_person() -> Image.Exif:
+    """EXIF as a camera and a careless archive write it."""
+    exif = Image.Exif()
+    exif[0x013B] = f"Erika {NAME}"  # Artist
+    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0)})  # GPS
+    return exif

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from mlflow.entities import Run
 
-from tests.pipeline.conftest import Checkout
+from tests.pipeline.conftest import NAME, PEOPLE, Checkout, photograph_people
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +50,17 @@ def by_flow(new_checkout: Callable[[], Checkout]) -> Checkout:
 def by_repro(new_checkout: Callable[[], Checkout]) -> Checkout:
     checkout = new_checkout()
     checkout.repro()
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def of_people(new_checkout: Callable[[], Checkout]) -> Checkout:
+    """A clinic's own images, with a key; nothing has run yet."""
+    checkout = new_checkout()
+    photograph_people(checkout.folder / "data" / "raw" / "clinic")
+    key = Path(checkout.environment["DERMFLOW_KEY_FILE"])
+    if not key.exists():
+        assert str(key) in checkout.run("-m", "flows.cli", "key").stdout
     return checkout
 
 
@@ -109,12 +120,12 @@ def test_dvc_commands_say_something(by_repro: Checkout) -> None:
     assert ".html" in by_repro.run("-m", "dvc", "plots", "show").stdout
 
 
-def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(new_checkout: Callable[[], Checkout]) -> None:
-    checkout = new_checkout()
+def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(of_people: Checkout) -> None:
+    checkout = of_people
     weights = checkout.folder / "weights.pth"
     weights.write_bytes(b"not these")
     wrong = "pretrain.arms.imagenet={kind: imagenet, source: file, file: weights.pth, sha256: " + "a" * 64 + "}"
-    checkout.use(wrong)
+    checkout.use(*PEOPLE, wrong)
     failed = checkout.flow(check=False)
     assert failed.returncode == 1
     assert "weights.pth" in failed.stdout + failed.stderr
@@ -123,10 +134,26 @@ def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(new_checkou
     assert status["pretrain@imagenet"] == "FAILED"
     assert status["finetune@random-frozen-0"] == "FINISHED"
     assert status["pipeline demo"] == "FAILED"
-    checkout.use()
+    checkout.use(*PEOPLE)
     done = checkout.flow()
     running = set(re.findall(r"Running stage '([\w@-]+)'", done.stdout + done.stderr))
     assert running == {"pretrain@imagenet", "finetune@imagenet-frozen-0", "evaluate", "compare"}
+
+
+def test_nothing_that_leaves_the_table_names_a_person_or_a_place(of_people: Checkout) -> None:
+    """Names stand in paths, ids, EXIF and a comment of the raw images; a whole run has been made of them."""
+    folder = of_people.folder
+    words = [NAME.encode(), b"mustermann", b"Erika", b"Exif\0\0"]
+    assert all(word in next(folder.glob("data/raw/clinic/nv/*_0.jpg")).read_bytes() for word in (words[0], words[3]))
+    leaving = ("mlruns", "reports", "metrics", "curves", "data/pixels", "data/predictions", "data/encoders",
+               "data/classifiers", "data/docs", "data/split.csv")  # fmt: skip
+    files = [path for name in leaving for path in [folder / name, *(folder / name).rglob("*")] if path.is_file()]
+    assert len(files) > 40
+    assert any("quarantine" in path.name and "mlruns" in path.parts for path in files)
+    found = {(word, str(path.relative_to(folder))) for path in files for word in words if word in path.read_bytes()}
+    assert not found
+    told = {run.data.tags.get("error") for run in runs_of(of_people)}
+    assert "WeightsError: its message stays on the host" in told
 
 
 def wait_for(happened: Callable[[], bool], flow: subprocess.Popen[bytes]) -> None:

@@ -1,22 +1,24 @@
+import tarfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from components.config import kinds
 from components.datasets.folder import Config as Folder
 from components.datasets.ham10000 import Config as Ham10000
 from components.datasets.synthetic import Config as Synthetic
 from components.errors import DataError
 from components.log import SilentLog
 from components.phantom import draw_dataset
-from components.records import Raw, apply_labels, failures, image_files, read_records
+from components.records import Raw, apply_labels, failures, read_records
+from components.sources import list_images
 from flows.ingest import ingest
-from flows.settings import Labels, Settings, load_settings
+from flows.settings import Labels, Privacy, Settings, load_settings
 from flows.synthesize import synthesize
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
+PUBLIC = Privacy(key="public")
 LABELS = Labels(scheme="two", schemes={"two": {"benign": ("nv",), "malignant": ("mel",)}})
 
 
@@ -41,14 +43,6 @@ def settings(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Set
     return read
 
 
-def test_every_adapter_fails_alike_for_a_folder_that_is_not_there(tmp_path: Path):
-    found = kinds("datasets")
-    assert {"folder", "ham10000", "synthetic"} <= set(found)
-    for kind, config in found.items():
-        with pytest.raises(DataError, match=r"(?s)nowhere.*dataset\.path|dataset\.path = .*nowhere"):
-            config(kind=kind, path=tmp_path / "nowhere").read()
-
-
 # --- synthetic
 
 
@@ -63,7 +57,7 @@ def test_the_synthetic_set_reads_as_it_was_drawn(tmp_path: Path):
     for name in ("image_id", "path", "lesion_id", "patient_id", "age", "sex", "site", "skin_type"):
         assert table[name].to_list() == pytest.approx(drawn[name].to_list(), nan_ok=True), name
     assert table["diagnosis"].isna().sum() == 3
-    assert image_files(tmp_path / "set") == sorted(table["path"])
+    assert list_images(tmp_path / "set") == sorted(table["path"])
 
 
 def test_a_synthetic_set_that_was_never_drawn_says_how_to_draw_it(tmp_path: Path):
@@ -94,10 +88,15 @@ def test_ham10000_reads_both_layouts(tmp_path: Path):
     assert failures(table).empty
 
 
+def test_of_ham10000s_copies_the_known_folders_count(tmp_path: Path):
+    parts = "HAM10000_images_part_1/ISIC_1.jpg", "ham10000_images_part_1/ISIC_1.jpg"  # as Kaggle's archive has them
+    assert ham(tmp_path, "L1,ISIC_1,nv,h,1,male,back\n", *parts).read()["path"].to_list() == [parts[0]]
+
+
 def test_a_row_without_an_image_keeps_its_place_and_an_image_without_a_row_is_found(tmp_path: Path):
     table = ham(tmp_path, "L1,ISIC_1,nv,histo,45.0,male,back\n", "images/ISIC_9.jpg").read()
     assert table["path"].to_list() == ["images/ISIC_1.jpg"]
-    assert set(image_files(tmp_path)) - set(table["path"]) == {"images/ISIC_9.jpg"}
+    assert set(list_images(tmp_path)) - set(table["path"]) == {"images/ISIC_9.jpg"}
 
 
 def test_duplicate_ids_survive_reading_and_are_found_after(tmp_path: Path):
@@ -115,7 +114,7 @@ def test_an_id_that_climbs_out_of_the_folder_is_found(tmp_path: Path):
     ("rows", "images", "message"),
     [
         (None, ["images/a.jpg"], r"HAM10000_metadata.csv is missing; put HAM10000_metadata.csv there"),
-        (HEADER, [], r"no .jpg in images, .*; put the images into .*images"),
+        (HEADER, [], r"dataset.path = .*: no image there; put the images into .*images"),
         ("image_id,dx\na,nv\n", ["images/a.jpg"], r"lacks the columns \['lesion_id', 'age', 'sex', 'localization'\]"),
         (HEADER + "L,a,nv,h,old,male,back\n", ["images/a.jpg"], r"1 rows whose age is no number, first a: 'old'"),
         ("", ["images/a.jpg"], r"HAM10000_metadata.csv: is no table of comma-separated values"),
@@ -140,8 +139,12 @@ def test_real_ham10000_has_its_published_counts(ham10000: Path):
     assert table["age"].isna().sum() == 57
     assert (table["sex"] == "unknown").sum() == 57
     assert (table["site"] == "unknown").sum() == 234
+    assert table["site"].value_counts().to_dict() == {
+        "lower extremity": 2396, "posterior torso": 2192, "anterior torso": 1429, "torso": 1404,
+        "upper extremity": 1208, "head/neck": 1097, "unknown": 234, "oral/genital": 48, "palms/soles": 7,
+    }  # fmt: skip
     assert failures(table).empty
-    assert set(image_files(ham10000)) == set(table["path"])
+    assert set(list_images(ham10000)) == set(table["path"])
 
 
 # --- folder
@@ -188,6 +191,18 @@ def test_a_folder_of_another_layout_is_refused(tmp_path: Path, files, message):
         Folder(path=touch(tmp_path, *files)).read()
 
 
+def test_a_shard_stands_for_the_folder_it_was_packed_from(tmp_path: Path):
+    touch(tmp_path, "nv/a.jpg")
+    for shard, member in (("mel.tar", "b.jpg"), ("shards/000.tar", "bcc/deep/c.jpg"), ("df/0.tar", "d.jpg")):
+        (tmp_path / shard).parent.mkdir(exist_ok=True)
+        with tarfile.open(tmp_path / shard, "w") as tar:
+            tar.addfile(tarfile.TarInfo(member))
+    table = Folder(path=tmp_path).read()
+    assert table.set_index("path")["diagnosis"].to_dict() == {
+        "df/0.tar/d.jpg": "df", "mel.tar/b.jpg": "mel", "nv/a.jpg": "nv", "shards/000.tar/bcc/deep/c.jpg": "shards",
+    }  # fmt: skip
+
+
 # --- the stages
 
 
@@ -195,7 +210,9 @@ def test_the_demo_draws_and_ingests_itself(settings: Settings):
     few = settings.synthesize.model_copy(update={"lesions": 17, "unlabelled": 6, "image_size": 32})
     log = SilentLog()
     drawn = synthesize.work(synthesize=few, paths=settings.paths, log=log)
-    counts = ingest.work(dataset=settings.dataset, labels=settings.labels, paths=settings.paths, log=log)
+    counts = ingest.work(
+        dataset=settings.dataset, labels=settings.labels, privacy=PUBLIC, paths=settings.paths, log=log
+    )
     assert counts["images"] == drawn["images"] == counts["labelled"] + counts["unlabelled"]
     assert counts["unlabelled"] == drawn["unlabelled"] == 6
     assert sum(counts["classes"].values()) == counts["labelled"]
@@ -209,7 +226,7 @@ def test_the_demo_draws_and_ingests_itself(settings: Settings):
 def test_ingest_keeps_diagnoses_outside_the_map_and_says_so(settings: Settings, tmp_path: Path):
     log = SilentLog()
     data = Folder(path=touch(tmp_path / "own", "nv/a.jpg", "mel/b.jpg", "wart/c.jpg", "unlabelled/d.jpg"))
-    counts = ingest.work(dataset=data, labels=LABELS, paths=settings.paths, log=log)
+    counts = ingest.work(dataset=data, labels=LABELS, privacy=PUBLIC, paths=settings.paths, log=log)
     assert (counts["labelled"], counts["outside"], counts["unlabelled"]) == (2, 1, 1)
     assert counts["classes"] == {"benign": 1, "malignant": 1}
     assert log.lines == ["1 images stay without a label: labels.scheme two lacks ['wart']"]
@@ -222,20 +239,22 @@ def test_ingest_writes_the_same_bytes_again(settings: Settings, tmp_path: Path):
     data = Folder(path=touch(tmp_path / "own", "nv/a.jpg", "mel/b.jpg"))
     written = []
     for _ in range(2):
-        ingest.work(dataset=data, labels=LABELS, paths=settings.paths, log=SilentLog())
+        ingest.work(dataset=data, labels=LABELS, privacy=PUBLIC, paths=settings.paths, log=SilentLog())
         written.append(settings.paths.records.read_bytes())
     assert written[0] == written[1]
 
 
 def test_ingest_says_where_a_missing_data_set_belongs(settings: Settings):
     with pytest.raises(DataError, match=r"dataset.path = gone: no such folder; put the data set there"):
-        ingest.work(dataset=Folder(path=Path("gone")), labels=LABELS, paths=settings.paths, log=SilentLog())
+        ingest.work(
+            dataset=Folder(path=Path("gone")), labels=LABELS, privacy=PUBLIC, paths=settings.paths, log=SilentLog()
+        )
 
 
 def test_ingest_stops_where_no_diagnosis_is_in_the_map(settings: Settings, tmp_path: Path):
     data = Folder(path=touch(tmp_path / "own", "wart/a.jpg"))
     with pytest.raises(DataError, match=r"none of 1 images has a diagnosis .*found \['wart'\], expected some of"):
-        ingest.work(dataset=data, labels=LABELS, paths=settings.paths, log=SilentLog())
+        ingest.work(dataset=data, labels=LABELS, privacy=PUBLIC, paths=settings.paths, log=SilentLog())
     assert not settings.paths.records.exists()
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 # Code whose change makes no result stale: messages, the terminal's voice, how settings are checked (their values
-# are params), how a stage is run. And pictures, but where they are an output.
+# are params), how, where and with what memory a stage is run. And pictures, but where they are an output.
 NOT_FRESHNESS = {
-    "components.errors", "components.log", "components.config", "flows.settings", "flows.stage",
+    "components.errors", "components.log", "components.config", "components.executors", "components.scan_cache",
+    "flows.lineage", "flows.settings", "flows.stage",
 }  # fmt: skip
+INCLUDED = re.compile(r"""(?:include|extends|import) ["']([^"']+)""")
 FAMILIES = {"dataset": "datasets", "backbone": "backbones", "pretrain": "pretraining"}
 
 
@@ -48,6 +51,12 @@ def file_of(repo: Path, module: str) -> Path | None:
     return None
 
 
+def closed(paths: set[Path]) -> set[Path]:
+    """With what templates among them include."""
+    named = {name for path in paths if path.suffix == ".j2" for name in INCLUDED.findall(path.read_text())}
+    return paths | {path.parent / name for path in paths for name in named}
+
+
 def code_of(repo: Path, stage: str, sections: set[str]) -> set[str]:
     """The files that a stage's result is made by."""
     waiting = [repo / "flows" / f"{stage}.py"]
@@ -58,9 +67,9 @@ def code_of(repo: Path, stage: str, sections: set[str]) -> set[str]:
         path = waiting.pop()
         if path in code or path.suffix != ".py":
             continue
-        code |= set(path.parent.glob(f"{path.stem}.*"))  # a template stands beside its module
+        code |= closed({path, *path.parent.glob(f"{path.stem}.*")})  # a template stands beside its module
         for module in imports_of(path) - NOT_FRESHNESS:
-            if module.startswith("components.figures") and stage != "compare":
+            if module.startswith("components.figures") and stage not in ("compare", "validate"):
                 continue
             found = file_of(repo, module)
             if found is not None:
@@ -74,7 +83,8 @@ def listed(deps: list[str], path: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "stage", ["synthesize", "ingest", "validate", "split", "pack", "pretrain", "finetune", "evaluate", "compare"]
+    "stage",
+    ["synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "compare"],
 )
 def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: str) -> None:
     entry = stages_of(repo)[stage]
@@ -89,7 +99,7 @@ def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: st
 
 def test_every_stage_is_checked_above(repo: Path) -> None:
     assert set(stages_of(repo)) == {
-        "synthesize", "ingest", "validate", "split", "pack", "pretrain", "finetune", "evaluate", "compare",
+        "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "compare",
     }  # fmt: skip
 
 
@@ -99,4 +109,4 @@ def test_only_evaluate_opens_test_images(repo: Path) -> None:
     assert openers == ["evaluate"]
     # compare reads predictions; nothing behind pack sees the images themselves
     sources = [name for name, entry in stages.items() if "${dataset.path}" in entry["deps"]]
-    assert sources == ["ingest", "validate", "pack"]
+    assert sources == ["ingest", "validate", "admit", "pack"]

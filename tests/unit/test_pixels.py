@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import re
 import resource
+import subprocess
+import sys
+import tarfile
+import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from components.errors import DataError
-from components.pixels import decode, read_pixels, square, write_pixels
+from components.log import SilentLog
+from components.pixels import read_pixels, square, write_pixels
+from components.records import Packed, check, conform, write_records
+from flows.pack import SPLITS, pack
+from flows.settings import Labels
+from flows.settings import Pack as PackSettings
 
 RNG = np.random.default_rng(0)
 
@@ -188,12 +199,148 @@ def test_growing_a_flat_image_keeps_it_flat() -> None:
     assert (square(np.full((4, 4, 3), 77, np.uint8), 16, "crop") == 77).all()
 
 
-def test_decode_reads_rgb_and_names_what_it_cannot_read(tmp_path: Path) -> None:
-    picture = RNG.integers(0, 256, (9, 7, 3), dtype=np.uint8)
-    Image.fromarray(picture).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(decode(tmp_path / "a.png"), picture)
-    np.testing.assert_array_equal(decode(tmp_path / "a.png")[..., ::-1], cv2.imread(str(tmp_path / "a.png")))
-    (tmp_path / "b.jpg").write_bytes(b"")
-    for name in ("b.jpg", "gone.jpg"):
-        with pytest.raises(DataError, match=rf"{name}: cannot be decoded .*dvc repro"):
-            decode(tmp_path / name)
+def flip_a_bit(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(data)
+
+
+def test_a_changed_byte_names_its_image_and_the_mend(tmp_path: Path) -> None:
+    make(tmp_path / "one", "a", "b")
+    images = make(tmp_path / "two", "c", "img_7", "e")
+    file = tmp_path / "two" / "images.npy"
+    flip_a_bit(file, len(file.read_bytes()) - 8 * 8 * 3 - 1)  # the last byte of img_7
+    pixels = read_pixels(tmp_path / "one", tmp_path / "two")
+    np.testing.assert_array_equal(pixels.take(np.array([4, 2])), images[[2, 0]])
+    message = r"image img_7: its packed pixels have CRC-32 [0-9a-f]{8}, expected [0-9a-f]{8}.*dvc repro -f pack"
+    for part in (pixels, pixels.rows(np.array([0, 3]))):
+        with pytest.raises(DataError, match=message):
+            part.take(np.arange(len(part)))
+
+
+def test_an_image_is_compared_once_a_process_by_whoever_takes_it(tmp_path: Path) -> None:
+    make(tmp_path / "a", "x", "y", "z")
+    pixels = read_pixels(tmp_path / "a")
+    some = pixels.rows(np.array([2, 0]))
+    some.take(np.array([1, 1]))
+    assert pixels.sound.tolist() == [True, False, False]
+    pixels.take(np.array([1]))
+    assert some.sound.tolist() == [True, True, False]
+    assert not read_pixels(tmp_path / "a").sound.any()
+
+
+def test_checksums_are_those_of_the_bytes_as_they_lie(tmp_path: Path) -> None:
+    images = make(tmp_path / "a", "x", "y")
+    turned = RNG.integers(0, 256, (1, 8, 8, 3), dtype=np.uint8).swapaxes(1, 2)  # not contiguous
+    write_pixels(tmp_path / "b", turned, index_of("z"), 8)
+    sums = pd.read_csv(tmp_path / "a" / "index.csv")["crc32"]
+    assert sums.tolist() == [zlib.crc32(image.tobytes()) for image in images]
+    np.testing.assert_array_equal(read_pixels(tmp_path / "b").take(np.array([0])), turned)
+
+
+def test_two_images_that_changed_places_are_noticed(tmp_path: Path) -> None:
+    images = make(tmp_path / "a", "x", "y")
+    np.save(tmp_path / "a" / "images.npy", images[::-1])
+    with pytest.raises(DataError, match="image x: "):
+        read_pixels(tmp_path / "a").take(np.arange(2))
+
+
+def test_an_index_without_checksums_is_one_of_before(tmp_path: Path) -> None:
+    make(tmp_path / "a", "x", "y")
+    index = tmp_path / "a" / "index.csv"
+    table = pd.read_csv(index)
+    table.astype({"crc32": object}).assign(crc32=["7", "?"]).to_csv(index, index=False)
+    with pytest.raises(DataError, match=r"index.csv has no CRC-32 for image y: .*dvc repro -f pack"):
+        read_pixels(tmp_path / "a")
+    table.drop(columns="crc32").to_csv(index, index=False)
+    with pytest.raises(DataError, match=r"has columns \['image_id', 'label', 'lesion_id', 'group'\], expected"):
+        read_pixels(tmp_path / "a")
+
+
+def study(root: Path, suffix: str) -> dict[str, Any]:
+    """Four accepted images, one a split, and the arguments of the stage `pack`."""
+    names = ["a", "b", "c", "d"]
+    table = pd.DataFrame({"image_id": names, "source": "x", "path": [f"{suffix}{name}.png" for name in names]})
+    write_records(conform(table, "a test"), root / "accepted.parquet")
+    split = table[["image_id"]].assign(label=["nv", None, "nv", "nv"], group=names, split=SPLITS)
+    split.to_csv(root / "split.csv", index=False)
+    paths = SimpleNamespace(accepted=root / "accepted.parquet", split=root / "split.csv", pixels=root / "pixels")
+    return {
+        "dataset": SimpleNamespace(path=root / "data"),
+        "labels": Labels(scheme="s", schemes={"s": {"mel": ("mel",), "nv": ("nv",)}}),
+        "pack": PackSettings(image_size=16, fit="crop"),
+        "paths": paths,
+        "compute": SimpleNamespace(threads=2),
+        "log": SilentLog(),
+    }
+
+
+def picture() -> tuple[np.ndarray, bytes]:
+    pixels = RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return pixels, file.getvalue()
+
+
+@pytest.mark.parametrize("suffix", ["", "folder/", "shards/000.tar/inner/"])
+def test_files_and_members_of_shards_are_packed_alike(tmp_path: Path, suffix: str) -> None:
+    arguments, pictures = study(tmp_path, suffix), {}
+    file = tmp_path / "data" / (suffix.partition("/inner")[0] or ".")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for name in "abcd":
+        pictures[name], data = picture()
+        if ".tar" not in suffix:
+            file.mkdir(exist_ok=True, parents=True)
+            (file / f"{name}.png").write_bytes(data)
+            continue
+        with tarfile.open(file, "a") as tar:
+            member = tarfile.TarInfo(f"inner/{name}.png")
+            member.size = len(data)
+            tar.addfile(member, BytesIO(data))
+    metrics = pack.work(**arguments)
+    for name, side in zip("abcd", SPLITS, strict=True):
+        pixels = read_pixels(tmp_path / "pixels" / side)
+        assert check(pixels.index, Packed)["image_id"].tolist() == [name]
+        np.testing.assert_array_equal(pixels.take(np.array([0]))[0], pictures[name])
+    assert metrics["train"] == {"images": 1, "mel": 0, "nv": 1}
+    assert metrics["unlabelled"] == {"images": 1}
+
+
+@pytest.mark.parametrize("data, why", [(None, "missing"), (b"", r".+"), (b"\xff\xd8\xff\xe0", r".+")])
+def test_what_cannot_be_packed_is_named_by_its_id_and_not_by_its_path(
+    tmp_path: Path, data: bytes | None, why: str
+) -> None:
+    arguments = study(tmp_path, "Erika_Mustermann/")
+    folder = tmp_path / "data" / "Erika_Mustermann"
+    folder.mkdir(parents=True)
+    for name in "abcd":
+        (folder / f"{name}.png").write_bytes(picture()[1])
+    (folder / "a.png").unlink()
+    if data is not None:
+        (folder / "a.png").write_bytes(data)
+    with pytest.raises(DataError, match=rf"^image a: cannot be read \({why}\); .*run `dvc repro`$") as caught:
+        pack.work(**arguments)
+    assert "Mustermann" not in str(caught.value)
+    assert not (tmp_path / "pixels" / "train").exists()
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+import numpy as np, pandas as pd
+from components.pixels import read_pixels, write_pixels
+count = int(sys.argv[1])
+ids = pd.Series(range(count)).map("image {:07d}".format)
+index = pd.DataFrame({"image_id": ids, "label": "nv", "lesion_id": ids, "group": ids})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+images = (np.full((32, 32, 3), number % 251, np.uint8) for number in range(count))
+write_pixels(Path(sys.argv[2]), images, index, 32)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_packing_holds_no_images_in_memory(tmp_path: Path, repo: Path) -> None:
+    command = [sys.executable, "-c", MEASURE, "40000", str(tmp_path / "packed")]
+    grown = int(subprocess.run(command, cwd=repo, check=True, capture_output=True, text=True).stdout)
+    assert (tmp_path / "packed" / "images.npy").stat().st_size > 120e6  # bytes
+    assert grown < 60  # MiB: text of the index, not 117 MiB of images

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from components import report
-from components.figures import PALETTE, gap
+from components.figures import INK, PALETTE, RULE, gap
+from components.page import inline_svg
 from components.statistics import Interval
 from flows.compare import compare
 from tests.unit.fabrication import Truth, draw_curve, fabricate, fingerprints, settings, write_json
@@ -87,7 +88,7 @@ def test_figures_follow_the_pages_colours(page: str) -> None:
     figures = re.findall(r"<svg .*?</svg>", page, flags=re.DOTALL)
     assert len(figures) == 8 + 2 + 2 + 4  # curves and gaps, test metrics, differences, confusions
     assert all('aria-label="' in figure and "currentColor" in figure for figure in figures)
-    assert not any(report.INK in figure or report.RULE in figure for figure in figures)
+    assert not any(INK in figure or RULE in figure for figure in figures)
 
 
 def test_the_page_answers_in_this_order(page: str) -> None:
@@ -180,8 +181,8 @@ def test_a_study_with_a_hostile_name_writes_no_markup(tmp_path: Path) -> None:
 
 def test_the_same_figure_gives_the_same_svg_with_no_ids_that_repeat() -> None:
     curves = {"vae": [draw_curve(0.6, 0.1, 4)]}
-    first, second = (report.inline_svg(gap.draw(curves, "loss", {"vae": PALETTE[0]}), name, "gap") for name in "aa")
-    other = report.inline_svg(gap.draw(curves, "loss", {"vae": PALETTE[0]}), "b", "gap")
+    first, second = (inline_svg(gap.draw(curves, "loss", {"vae": PALETTE[0]}), name, "gap") for name in "aa")
+    other = inline_svg(gap.draw(curves, "loss", {"vae": PALETTE[0]}), "b", "gap")
     assert first == second
     ids = re.findall(r' id="([^"]+)"', first)
     assert ids

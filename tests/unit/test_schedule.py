@@ -33,7 +33,12 @@ def test_errors_are_told_without_a_traceback(tmp_path: Path, monkeypatch: pytest
 
 
 def test_demo_refuses_another_study(tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (repo / "params.yaml").read_text().replace("kind: synthetic", "kind: folder")
+    text = (
+        (repo / "params.yaml")
+        .read_text()
+        .replace("kind: synthetic", "kind: folder")
+        .replace("key: public", "key: secret")
+    )
     (tmp_path / "params.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["demo"])

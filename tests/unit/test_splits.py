@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,10 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.errors import DataError, LeakError
-from components.splits import count_groups, group_rows, prove_no_leak, split_table
+from components.log import SilentLog
+from components.records import Split, check, conform, write_records
+from components.splits import count_groups, fold_table, group_rows, prove_external, prove_no_leak, split_table
+from flows.settings import Labels
+from flows.settings import Split as SplitSettings
+from flows.split import split as split_stage
 
 CLASSES = ("bcc", "mel", "nv")
 BOTH = ("patient_id", "lesion_id")
+PLACES = ("train", "val", "test", "unlabelled", "withheld")
 FRACTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
 
 
@@ -24,6 +32,7 @@ def records(**columns: list[str | None]) -> pd.DataFrame:
     names: list[str | None] = [f"i{n:04d}" for n in range(count)]
     blank: list[str | None] = [None] * count
     plain = {"image_id": names, "label": blank, "lesion_id": names, "patient_id": blank, "sha256": names}
+    plain |= {"source": ["here"] * count, "twins": blank}
     return pd.DataFrame(plain | columns).astype("str")
 
 
@@ -45,6 +54,8 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
         lesion_id=[f"l{n}" for n in lesion],
         patient_id=[f"p{n}" if n < 10 else None for n in patient],
         sha256=[f"s{n}" if n < 5 else f"own{place}" for place, n in enumerate(file)],
+        source=[f"source {n % 3}" for n in file],
+        twins=[f"t{n}" if n in (5, 6) else None for n in file],
     )
     lone = records(label=[name for name in CLASSES for _ in range(12)])
     lone = lone.assign(**{name: "lone" + lone[name] for name in ("image_id", "lesion_id", "sha256")})
@@ -61,6 +72,12 @@ def test_rows_that_share_anything_are_one_group() -> None:
     assert groups.tolist() == ["i0000"] * 4 + ["i0004", "i0005"]
 
 
+def test_near_duplicates_are_one_group_whatever_else_they_are() -> None:
+    table = records(twins=["i0000", None, "i0000", "i0003", "i0003"])
+    assert group_rows(table, ["lesion_id"]).tolist() == ["i0000", "i0001", "i0000", "i0003", "i0003"]
+    assert group_rows(table.drop(columns="twins"), ["lesion_id"]).nunique() == 5
+
+
 def test_a_missing_patient_joins_nobody() -> None:
     assert group_rows(records(label=["mel", "mel", None]), BOTH).nunique() == 3
 
@@ -69,7 +86,7 @@ def test_a_missing_patient_joins_nobody() -> None:
 @given(tables())
 def test_groups_are_those_of_a_naive_union(table: pd.DataFrame) -> None:
     group = {name: {name} for name in table["image_id"]}
-    for column in (*BOTH, "sha256"):
+    for column in (*BOTH, "sha256", "twins"):
         for _, rows in table.groupby(column):
             merged = set().union(*(group[name] for name in rows["image_id"]))
             group.update(dict.fromkeys(merged, merged))
@@ -84,7 +101,7 @@ def test_no_patient_lesion_or_file_is_on_two_sides(table: pd.DataFrame, seed: in
     prove_no_leak(split, table, BOTH)
     joined = table.merge(split[["image_id", "split"]], on="image_id")
     used = joined[joined["split"] != "withheld"].replace({"split": {"unlabelled": "train"}})
-    for column in (*BOTH, "sha256"):
+    for column in (*BOTH, "sha256", "twins"):
         assert (used.groupby(column)["split"].nunique() <= 1).all()
     labelled = joined[joined["label"].notna()]
     assert (pd.crosstab(labelled["label"], labelled["split"])[["train", "val", "test"]] > 0).all(axis=None)
@@ -187,12 +204,181 @@ def test_a_patient_who_crosses_stops_the_run_and_names_the_setting() -> None:
         prove_no_leak(split, table, ["lesion_id"])
 
 
-@pytest.mark.parametrize("column, noun", [("lesion_id", "lesion"), ("sha256", "image content")])
-def test_lesions_and_files_that_cross_are_found(column: str, noun: str) -> None:
+NOUNS = {"lesion_id": "lesion", "patient_id": "patient", "sha256": "image content", "twins": "near-duplicate of"}
+
+
+@pytest.mark.parametrize("column", NOUNS)
+def test_whatever_crosses_is_found_and_its_images_are_named(column: str) -> None:
     table = records(**{column: ["same", "same", "same"]})
     split = table[["image_id"]].assign(split=["val", "test", "unlabelled"])
-    with pytest.raises(LeakError, match=f"{noun} same is in train, val and test: "):
-        prove_no_leak(split, table, ["patient_id"])
+    images = r"; images i0002 \(unlabelled\), i0000 \(val\), i0001 \(test\)$"
+    with pytest.raises(LeakError, match=f"^{NOUNS[column]} same is in unlabelled, val and test: .*{images}"):
+        prove_no_leak(split, table, ["lesion_id"])
+
+
+@pytest.mark.parametrize("column", ["sha256", "twins"])
+@pytest.mark.parametrize("side", ["val", "test"])
+def test_an_unlabelled_copy_of_a_val_or_test_image_is_not_pretrained_on(column: str, side: str) -> None:
+    table = records(**{column: ["a", "b", "a", "b"]}, label=["nv", "nv", None, None])
+    split = table[["image_id"]].assign(split=["train", side, "unlabelled", "unlabelled"])
+    message = rf"{NOUNS[column]} b is in unlabelled and {side}: run `dvc repro -f split`; images i0003 .*, i0001 "
+    with pytest.raises(LeakError, match=message):
+        prove_no_leak(split, table, BOTH)
+    prove_no_leak(split.assign(split=["train", side, "unlabelled", "withheld"]), table, BOTH)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(PLACES)), max_size=8))
+def test_leaks_are_those_of_a_naive_loop(rows: list[tuple[int, str]]) -> None:
+    used = [(n, "train" if place == "unlabelled" else place) for n, place in rows if place != "withheld"]
+    leaks = any(a == b and here != there for a, here in used for b, there in used)
+    table = records(twins=[f"t{n}" for n, _ in rows] or [None])
+    split = table[["image_id"]].assign(split=[place for _, place in rows] or ["train"])
+    if not leaks:
+        prove_no_leak(split, table, BOTH)
+        return
+    with pytest.raises(LeakError, match=r"near-duplicate of t\d is in"):
+        prove_no_leak(split, table, BOTH)
+
+
+def sources(counts: dict[tuple[str, str], int]) -> pd.DataFrame:
+    rows = [key for key, count in counts.items() for _ in range(count)]
+    return records(label=[label for label, _ in rows], source=[source for _, source in rows])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_source_of_each_class_is_cut_to_the_nearest_group(seed: int) -> None:
+    table = sources({("bcc", "a"): 50, ("bcc", "b"): 100, ("mel", "a"): 300, ("mel", "c"): 25, ("nv", "b"): 2000})
+    split = split_table(table, CLASSES, BOTH, FRACTIONS, seed).assign(source=table["source"])
+    counts = split.groupby(["label", "source"])["split"].value_counts().unstack()
+    wanted = counts.sum(axis=1).to_numpy()[:, None] * [0.6, 0.2, 0.2]
+    assert np.abs(counts[["train", "val", "test"]] - wanted).max(axis=None) <= 1
+
+
+def test_a_source_left_to_chance_would_not_be() -> None:
+    table = sources({("mel", "a"): 100, ("mel", "b"): 100})
+    alone = split_table(table.assign(source="one"), ["mel"], BOTH, FRACTIONS, 3).assign(source=table["source"])
+    counts = alone.groupby("source")["split"].value_counts().unstack()
+    assert np.abs(counts[["train", "val", "test"]] - [60, 20, 20]).max(axis=None) > 1
+
+
+def test_small_sources_fall_back_to_their_class() -> None:
+    table = sources({("mel", f"clinic {n}"): 1 for n in range(30)} | {("nv", "a"): 40, ("bcc", "a"): 14})
+    split = split_table(table, CLASSES, BOTH, FRACTIONS, 0)
+    counts = pd.crosstab(split["label"], split["split"])[["train", "val", "test"]]
+    wanted = counts.sum(axis=1).to_numpy()[:, None] * [0.6, 0.2, 0.2]
+    assert np.abs(counts - wanted).max(axis=None) <= 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(tables(), st.integers(3, 5), st.integers(0, 3))
+def test_over_the_folds_every_image_is_tested_once_and_validated_once(
+    table: pd.DataFrame, folds: int, seed: int
+) -> None:
+    turns = [fold_table(table, CLASSES, BOTH, folds, fold, seed) for fold in range(folds)]
+    labelled = turns[0]["label"].notna()
+    for name in ("test", "val"):
+        times = sum((turn["split"] == name).astype(int) for turn in turns)
+        assert (times == labelled.astype(int)).all()
+    for fold, turn in enumerate(turns):
+        prove_no_leak(check(turn, Split), table, BOTH)
+        pd.testing.assert_series_equal(turn["fold"], turns[0]["fold"])
+        assert (turn[labelled & (turn["fold"] == fold)]["split"] == "test").all()
+        assert (turn[labelled & (turn["fold"] == (fold + 1) % folds)]["split"] == "val").all()
+        assert set(turn[turn["split"] == "test"]["label"]) == set(CLASSES)
+
+
+def test_folds_are_of_equal_size_in_each_class_and_source() -> None:
+    table = sources({("bcc", "a"): 50, ("mel", "a"): 300, ("mel", "b"): 75, ("nv", "b"): 2000})
+    split = fold_table(table, CLASSES, BOTH, 5, 0, 0).assign(source=table["source"])
+    counts = split.groupby(["label", "source"])["fold"].value_counts().unstack()
+    assert (counts.to_numpy() == counts.sum(axis=1).to_numpy()[:, None] / 5).all()
+
+
+def test_a_class_with_fewer_groups_than_folds_is_named() -> None:
+    with pytest.raises(DataError, match=r"class mel has 4 groups by .*expected at least 5, one for each of fold 0, "):
+        fold_table(lesions({"bcc": 9, "mel": 4, "nv": 9}), CLASSES, BOTH, 5, 0, 0)
+
+
+@pytest.mark.parametrize("folds, fold, message", [(2, 0, "folds"), (5, 5, "0 to 4"), (None, 1, r"null: 0")])
+def test_a_fold_that_is_not_there_is_refused(folds: int | None, fold: int, message: str) -> None:
+    plain = {"group_by": ["lesion_id"], "train": 0.6, "val": 0.2, "test": 0.2, "seed": 0}
+    assert SplitSettings.model_validate(plain).folds is None
+    assert SplitSettings.model_validate(plain | {"folds": 3, "fold": 2}).fold == 2
+    with pytest.raises(ValueError, match=message):
+        SplitSettings.model_validate(plain | {"folds": folds, "fold": fold})
+
+
+def cohort(**columns: list[str | None]) -> pd.DataFrame:
+    table = records(**columns)
+    return table.assign(image_id="x" + table["image_id"], source="elsewhere")
+
+
+NO_PAIRS = pd.DataFrame({"first": [], "second": []}, dtype="str")
+OURS = records(
+    lesion_id=["l0", "l1", "l2", "l3", "l4"],
+    patient_id=["p0", "p1", "p2", "p3", None],
+    sha256=["s0", "s1", "s2", "s3", "s4"],
+)
+OUR_SPLIT = OURS[["image_id"]].assign(split=["train", "unlabelled", "val", "test", "withheld"])
+STRANGE = {"lesion_id": ["a", "b"], "patient_id": ["c", None], "sha256": ["d", "e"]}
+
+
+@pytest.mark.parametrize("ours, side", [(0, "train"), (1, "unlabelled"), (2, "val")])
+@pytest.mark.parametrize(
+    "column, letter, said",
+    [
+        ("sha256", "s", "image xi0001 has the content of"),
+        ("patient_id", "p", "patient p{} is that of"),
+        ("lesion_id", "l", "lesion l{} is that of"),
+    ],
+)
+def test_an_external_image_that_was_learned_from_is_refused(
+    ours: int, side: str, column: str, letter: str, said: str
+) -> None:
+    overlapping = cohort(**(STRANGE | {column: ["other", f"{letter}{ours}"]}))
+    message = rf"^external test set pad: {said.format(ours)} image i000{ours}, which is in {side}: .*\(external, params"
+    with pytest.raises(LeakError, match=message):
+        prove_external("pad", overlapping, OURS, OUR_SPLIT, NO_PAIRS)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_an_external_near_duplicate_is_refused(swapped: bool) -> None:
+    pairs = pd.DataFrame({"first": ["xi0000", "xi0001"], "second": ["i0002", "i0002"]})
+    pairs = pairs.rename(columns={"first": "second", "second": "first"}) if swapped else pairs
+    message = r"image xi0000 is a near-duplicate of image i0002, which is in val \(1 more like it\): "
+    with pytest.raises(LeakError, match=message):
+        prove_external("pad", cohort(**STRANGE), OURS, OUR_SPLIT, pairs)
+
+
+def test_an_external_set_may_meet_test_images_withheld_ones_and_itself() -> None:
+    external = cohort(lesion_id=["l3", "l4", "q"], patient_id=["p3", None, None], sha256=["s3", "s4", "s4"])
+    pairs = pd.DataFrame({"first": ["xi0000", "xi0001", "i0000"], "second": ["i0003", "xi0002", "i0001"]})
+    prove_external("pad", external, OURS, OUR_SPLIT, pairs)
+
+
+def test_the_split_stage_writes_what_holds_and_names_it_to_the_run(tmp_path: Path) -> None:
+    table = lesions({"bcc": 20, "mel": 20, "nv": 40}).assign(sha256=lambda t: t["image_id"].map(_digest))
+    given_columns = conform(table[["image_id", "label", "lesion_id", "source"]].assign(path="a.jpg"), "a test")
+    accepted = given_columns.assign(sha256=table["sha256"], width=9, height=9, twins=pd.array([None] * 80, "str"))
+    write_records(accepted, tmp_path / "accepted.parquet")
+    paths = SimpleNamespace(accepted=tmp_path / "accepted.parquet", split=tmp_path / "split.csv")
+    chosen = SplitSettings(group_by=("lesion_id",), train=0.6, val=0.2, test=0.2, folds=5, fold=3, seed=0)
+    labels = Labels(scheme="s", schemes={"s": {name: (name,) for name in CLASSES}})
+    log = SilentLog()
+    metrics = split_stage.work(chosen, labels, paths, log)
+    assert log.words == {"dvc.split": hashlib.md5((tmp_path / "split.csv").read_bytes()).hexdigest()}
+    written = pd.read_csv(tmp_path / "split.csv")
+    assert written["split"].value_counts().to_dict() == {"train": 48, "test": 16, "val": 16}
+    assert (written[written["split"] == "test"]["fold"] == 3).all()
+    assert metrics["images"]["test"] == 16
+    write_records(accepted.assign(width=0), tmp_path / "accepted.parquet")
+    with pytest.raises(DataError, match=r"(?s)80 values break the contract.*i0000: width is '0', expected at least 1"):
+        split_stage.work(chosen, labels, paths, log)
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def test_withheld_images_cross_nothing() -> None:

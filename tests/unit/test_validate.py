@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,13 +15,16 @@ import pytest
 from PIL import Image
 
 from components.config import Frozen
+from components.datasets.folder import Config as Own
 from components.datasets.ham10000 import Config as Ham10000
 from components.errors import DataError, LeakError
 from components.log import SilentLog
-from components.pixels import decode, read_pixels, square
+from components.pixels import read_pixels, square
 from components.records import apply_labels, conform, read_records, write_records
+from components.scan import decode
+from flows.admit import admit
 from flows.pack import pack
-from flows.settings import Compute, Labels, Pack, Paths, Split, Validate
+from flows.settings import Cohort, Compute, Labels, Pack, Paths, Privacy, Scan, Split, Validate
 from flows.split import split
 from flows.validate import validate
 
@@ -31,8 +35,9 @@ COMPUTE = Compute(device="cpu", threads=2, precision="auto", compile=False)
 
 
 def limits(**changes: object) -> Validate:
-    plain = {"max_quarantined_share": 0.5, "min_side": 16, "min_groups_per_class": 3, "max_missing_share": 1}
-    return Validate.model_validate(plain | {"workers": 1} | changes)
+    plain = {"max_quarantined_share": 0.5, "min_side": 16, "min_groups_per_class": 3, "max_missing_share": None}
+    plain |= {"admit": (), "near_duplicates": {"distance": 7, "crops": True}, "reference": None, "limits": {}}
+    return Validate.model_validate(plain | {} | changes)
 
 
 class Folder(Frozen):
@@ -43,6 +48,12 @@ class Folder(Frozen):
 
     def read(self) -> pd.DataFrame:
         raise NotImplementedError
+
+
+def draw_picture(seed: int) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    layers = [Image.fromarray(rng.integers(0, 256, (n, n, 3), dtype=np.uint8)).resize((120, 96)) for n in (4, 12, 40)]
+    return Image.blend(Image.blend(layers[0], layers[1], 0.5), layers[2], 0.3)
 
 
 @dataclass
@@ -62,16 +73,23 @@ class Study:
         self.row(name, f"{name}.png", diagnosis, **more)
         return file
 
+    def picture(self, name: str, diagnosis: str, seed: int, **more: object) -> Path:
+        """A picture with coarse and fine structure, unlike noise: its copies can be known again."""
+        file = self.root / f"{name}.png"
+        draw_picture(seed).save(file)
+        self.row(name, f"{name}.png", diagnosis, **more)
+        return file
+
     def row(self, name: str, path: str, diagnosis: str | None, **more: object) -> None:
         self.rows.append({"image_id": name, "path": path, "diagnosis": diagnosis, "source": "SYNTHETIC"} | more)
 
-    def validate(self, **changes: object) -> dict[str, object]:
+    def validate(self, workers: int = 1, **changes: object) -> dict[str, object]:
         table = apply_labels(conform(pd.DataFrame(self.rows), "test"), LABELS.mapping)
         write_records(table, self.paths.records)
         return dict(
             validate.work(
                 dataset=Folder(path=self.root), labels=LABELS, split=SPLIT, validate=limits(**changes),
-                paths=self.paths, log=self.log,
+                scan=Scan(workers=workers, cluster=None), paths=self.paths, log=self.log,
             )
         )  # fmt: skip
 
@@ -186,7 +204,99 @@ def test_images_without_a_row_are_told_and_do_no_harm(study: Study) -> None:
     (study.root / "mel0.png").write_bytes((study.root / "orphan.png").read_bytes())
     metrics = study.validate(max_quarantined_share=0)
     assert (metrics["orphans"], metrics["quarantined"]) == (1, 0)
-    assert study.log.lines == ["1 image files have no row and are left out, first orphan.png"]
+    assert "1 image files have no row and are left out" in study.log.lines
+
+
+def test_a_copy_under_another_patient_is_grouped_and_shown_for_review(study: Study) -> None:
+    lesion = study.picture("first", "mel", 5, patient_id="p1")
+    with Image.open(lesion) as image:
+        image.resize((60, 48)).rotate(90, expand=True).save(study.root / "turned.jpg", quality=60)
+    study.row("turned", "turned.jpg", "mel", patient_id="p2")
+    metrics = study.validate()
+    assert (metrics["near_duplicate_pairs"], metrics["pairs_to_review"], metrics["quarantined"]) == (1, 1, 0)
+    twins = read_records(study.paths.accepted).set_index("image_id")["twins"].dropna()
+    assert twins.to_dict() == {"first": "first", "turned": "first"}
+    study.split()
+    split = pd.read_csv(study.paths.split, index_col="image_id")
+    assert split.loc["first", "split"] == split.loc["turned", "split"]
+    page = (study.paths.reports / "data.html").read_text()
+    assert "turned" in page
+    assert "turned.jpg" not in page
+
+
+def test_a_person_can_accept_what_can_be_used(study: Study) -> None:
+    study.image("tiny", "mel", side=8)
+    by_hand = study.root / "accepted_by_hand.csv"
+    assert study.validate(max_quarantined_share=0.1)["quarantined_by_rule"] == {"image.too_small": 1}
+    by_hand.write_text("image_id,rule,who,why\ntiny,image.too_small,Dr. A,the only one of its kind\n")
+    metrics = study.validate(max_quarantined_share=0)
+    assert (metrics["quarantined"], metrics["accepted_by_hand"]) == (0, {"image.too_small": 1})
+    assert "the only one of its kind" in (study.paths.reports / "data.html").read_text()
+    study.rows = study.rows[:-1]
+    with pytest.raises(DataError, match="line 2: image_id is 'tiny', expected an image of this data set"):
+        study.validate()
+
+
+def test_a_data_set_is_held_against_the_version_that_was_accepted(study: Study, tmp_path: Path) -> None:
+    accepted = tmp_path / "validation.json"
+    accepted.write_text(json.dumps(study.validate()))
+    assert study.validate(reference=str(accepted))["accepted"] == 20
+    for n in range(12):
+        study.image(f"more{n}", "mel")
+    with pytest.raises(DataError, match=r"(?s)not accepted.*share.* mel.*max_share_drift"):
+        study.validate(reference=str(accepted))
+    with pytest.raises(DataError, match=r"validate.reference = 'v9' \(params.yaml\) is no accepted version"):
+        study.validate(reference="v9")
+
+
+def test_nothing_changed_means_nothing_is_looked_at(study: Study) -> None:
+    study.validate()
+    facts = study.paths.facts.read_bytes()
+    study.validate()
+    assert study.log.lines[-1] == "20 of 20 images accepted, 0 of them looked at anew"
+    study.image("new", "mel")
+    study.validate()
+    assert study.log.lines[-1] == "21 of 21 images accepted, 1 of them looked at anew"
+    assert study.paths.facts.read_bytes() != facts
+
+
+def test_the_page_is_there_when_the_run_stops(study: Study) -> None:
+    study.image("broken", "mel").write_bytes(b"")
+    with pytest.raises(DataError, match="1 of 21 rows cannot be used"):
+        study.validate(max_quarantined_share=0)
+    assert "image.empty" in (study.paths.reports / "data.html").read_text()
+
+
+def admit_as(study: Study, name: str, folder: Path) -> dict[str, object]:
+    """Admit the folder's images, a class a subfolder, as an external cohort."""
+    cohort = Cohort(name=name, dataset=Own(path=folder))
+    return dict(
+        admit.work(
+            cohort=name, external=[cohort], dataset=Folder(path=study.root), labels=LABELS,
+            privacy=Privacy(key="public"), validate=limits(), scan=Scan(workers=1, cluster=None), paths=study.paths,
+            log=study.log,
+        )
+    )  # fmt: skip
+
+
+def test_an_external_set_is_admitted_unless_it_holds_what_is_learned_from(study: Study, tmp_path: Path) -> None:
+    study.validate()
+    study.split()
+    split = pd.read_csv(study.paths.split, index_col="image_id")["split"]
+    theirs = tmp_path / "theirs"
+    (theirs / "mel").mkdir(parents=True)
+    draw_picture(99).save(theirs / "mel" / "new.png")
+    assert admit_as(study, "clinic", theirs)["accepted"] == 1
+    assert read_records(study.paths.external / "clinic.parquet")["image_id"].tolist() == ["mel/new.png"]
+
+    tested, learned = (split.index[split == side][0] for side in ("test", "train"))
+    shutil.copy(study.root / f"{tested}.png", theirs / "mel" / "tested.png")
+    assert admit_as(study, "clinic", theirs)["accepted"] == 2  # nobody learned from it
+    shutil.copy(study.root / f"{learned}.png", theirs / "mel" / "learned.png")
+    with pytest.raises(
+        LeakError, match=rf"external test set clinic: image mel/learned.png .* image {learned}, .* train"
+    ):
+        admit_as(study, "clinic", theirs)
 
 
 def test_a_class_with_too_few_groups_stops_the_run(study: Study) -> None:
@@ -253,7 +363,7 @@ def test_split_and_pack_hold_every_image_where_it_belongs(study: Study) -> None:
         pixels = read_pixels(study.paths.pixels / name)
         assert pixels.index["image_id"].tolist() == sorted(table.index[table["split"] == name])
         for row, image_id in enumerate(pixels.index["image_id"]):
-            expected = square(decode(study.root / paths[image_id]), 16, "crop")
+            expected = square(decode((study.root / paths[image_id]).read_bytes())[1], 16, "crop")
             np.testing.assert_array_equal(pixels.take(np.array([row]))[0], expected)
         assert metrics[name]["images"] == counts["images"][name] == len(pixels)  # type: ignore[index]
     assert len(read_pixels(study.paths.pixels / "unlabelled")) == 3
@@ -285,7 +395,7 @@ def test_pack_names_an_image_that_broke_since(study: Study) -> None:
     study.validate()
     study.split()
     (study.root / "nv3.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"nv3\.png: cannot be decoded \(0 bytes\)"):
+    with pytest.raises(DataError, match=r"image nv3: cannot be read \(0 bytes\)"):
         study.pack()
 
 
@@ -296,7 +406,8 @@ def test_ham10000_is_accepted_with_its_two_pairs_of_equal_files(ham10000: Path, 
     labels = Labels(scheme="seven", schemes={"seven": {word: (word,) for word in words}})
     write_records(apply_labels(dataset.read(), labels.mapping), paths.records)
     metrics = validate.work(
-        dataset=dataset, labels=labels, split=SPLIT, validate=limits(max_quarantined_share=0), paths=paths,
+        dataset=dataset, labels=labels, split=SPLIT, validate=limits(max_quarantined_share=0),
+        scan=Scan(workers=1, cluster=None), paths=paths,
         log=SilentLog(),
     )  # fmt: skip
     assert (metrics["accepted"], metrics["orphans"], metrics["exact_duplicate_groups"]) == (10015, 0, 2)
