@@ -47,7 +47,7 @@ class GramDepthwise(nn.Conv2d):
         tensors = (images, self.weight, *([] if self.bias is None else [self.bias]))
         if torch.is_autocast_enabled("cpu"):
             tensors = tuple(tensor.to(torch.get_autocast_dtype("cpu")) for tensor in tensors)
-        output: Tensor = _Convolve.apply(*tensors)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        output: Tensor = _Convolve.apply(*tensors)
         return output
 
 

@@ -113,12 +113,12 @@ class _OnGpu:
 
     def __init__(self) -> None:
         self.device = torch.device("cuda", torch.cuda.current_device())  # a thread begins on the first GPU
-        self.stream = torch.cuda.Stream(self.device)
+        self.stream: Any = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def __call__(self, batch: Any) -> _Made:
         with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
             moved = change_tensors(batch, lambda tensor: tensor.pin_memory().to(self.device, non_blocking=True))
-            copied = torch.cuda.Event()
+            copied: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             copied.record(self.stream)
         return _Made(moved, copied)
 
@@ -133,6 +133,6 @@ def change_tensors(batch: Any, change: Callable[[Tensor], Any]) -> Any:
         values = [change_tensors(value, change) for value in batch]
         return type(batch)(*values) if hasattr(batch, "_fields") else type(batch)(values)
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        values = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
-        return dataclasses.replace(batch, **change_tensors(values, change))
+        parts = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+        return dataclasses.replace(batch, **change_tensors(parts, change))
     return batch

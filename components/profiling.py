@@ -127,7 +127,8 @@ class _Loop:
 
     def _step(self, batch: Any, number: int, clock: _Clock) -> None:
         with clock.phase("forward"), self.session.autocast():
-            loss = self.module.training_step(batch, number)["loss"]
+            told: Any = self.module.training_step(batch, number)
+            loss = told["loss"]
         with clock.phase("backward"):
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -141,7 +142,7 @@ class _Clock:
 
     def __init__(self, device: str) -> None:
         self.seconds = dict.fromkeys(PHASES, 0.0)
-        self.wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+        self.wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -250,8 +251,8 @@ def _amounts(seconds: float, of: float) -> tuple[str, str]:
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Columns as wide as their widest entry: words left, numbers right."""
     widths = [max(len(entry) for entry in column) for column in zip(*rows, strict=True)]
-    cells = [
-        [entry.ljust(width) if place < 2 else entry.rjust(width) for place, (entry, width) in enumerate(zip(row, widths, strict=True))]
-        for row in rows
-    ]  # fmt: skip
-    return ["  ".join(row).rstrip() for row in cells]
+    return ["  ".join(map(_padded, row, widths, range(len(row)))).rstrip() for row in rows]
+
+
+def _padded(entry: str, width: int, place: int) -> str:
+    return entry.ljust(width) if place < 2 else entry.rjust(width)

@@ -69,7 +69,8 @@ def run(
         )
     session.place(module)
     module.train()
-    optimizer = module.configure_optimizers()["optimizer"]
+    made: Any = module.configure_optimizers()
+    optimizer: torch.optim.Optimizer = made["optimizer"]
     shares = _shares(optimizer)
     rates = np.geomspace(lowest, highest, steps).tolist()
     losses: list[float] = []
@@ -81,8 +82,7 @@ def run(
         smoothed.append(_average(losses[-1], smoothed, losses))
         if not math.isfinite(losses[-1]) or smoothed[-1] > DIVERGED * min(smoothed):
             break
-    found = RangeTest(tuple(rates[: len(losses)]), tuple(losses), tuple(smoothed))
-    return found
+    return RangeTest(tuple(rates[: len(losses)]), tuple(losses), tuple(smoothed))
 
 
 def _shares(optimizer: torch.optim.Optimizer) -> list[float]:
@@ -110,11 +110,12 @@ def _step(
     """The loss before the step."""
     batch = change_tensors(batch, lambda tensor: tensor.to(session.device))
     with session.autocast():
-        loss: torch.Tensor = module.training_step(batch, number)["loss"]  # type: ignore[index, call-overload, assignment]
+        told: Any = module.training_step(batch, number)
+    loss = told["loss"]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-    return loss.item()
+    return float(loss)
 
 
 def _average(loss: float, smoothed: list[float], losses: list[float]) -> float:

@@ -97,7 +97,7 @@ def _trainings(settings: Settings, log: Log) -> Iterable[Training]:
     for protocol in dict.fromkeys(_protocol(settings, word) for word in settings.study.protocols):
         yield _finetuning(settings, _draw(settings), protocol, log)
     for arm in settings.study.arms:
-        method = settings.pretrain.arms[arm]
+        method: object = settings.pretrain.arms[arm]
         if isinstance(method, VaeConfig):
             yield _pretraining(settings, arm, method, log)
 
