@@ -58,11 +58,6 @@ def _are_relative(paths: pd.Series) -> pd.Series:
     return ~(climbs | outside | (paths == ""))
 
 
-def stays_inside(root: Path, path: str) -> bool:
-    """Whether `root / path` lies below `root` once symbolic links are followed."""
-    return is_relative(path) and (root / path).resolve().is_relative_to(root.resolve())
-
-
 def _values(table: pd.DataFrame, name: str, of: str) -> tuple[pd.Series, pd.Series]:
     """Two columns without the rows where either is missing; of group and split, the use that a split has."""
     columns = table[[name, of]].dropna()
