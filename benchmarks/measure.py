@@ -29,10 +29,16 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
+def rounds(*ways: Callable[[], object], repeats: int = 7) -> list[tuple[float, ...]]:
+    """CPU seconds of each way, A B C A B C ..., after one round that warms up."""
+    for way in ways:
+        way()
+    return [tuple(cpu_seconds(way) for way in ways) for _ in range(repeats)]
+
+
 def ratios(ours: Callable[[], object], theirs: Callable[[], object], repeats: int = 7) -> list[float]:
     """How many times faster ours is than theirs, pair by pair, after one pair that warms up."""
-    ours(), theirs()
-    return [1 / (cpu_seconds(ours) / cpu_seconds(theirs)) for _ in range(repeats)]
+    return [that / this for this, that in rounds(ours, theirs, repeats=repeats)]
 
 
 def summarise(name: str, values: list[float], goal: str, unit: str, command: str) -> Result:

@@ -8,7 +8,8 @@ own, beside the computation.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from queue import Full, Queue
 from threading import Event, Thread
 from typing import Any, Literal
@@ -23,7 +24,7 @@ POLL = 0.1
 """Seconds after which a waiting thread looks whether it should end."""
 
 
-def prefetch(batches: Iterable[Any], device: Literal["cpu", "cuda"], ahead: int = AHEAD) -> Iterator[Any]:
+def prefetch(batches: Iterable[Any], device: Literal["cpu", "cuda"], ahead: int = AHEAD) -> Generator[Any, None, None]:
     """Hand on what `batches` gives, in its order, made ahead in a thread and on `device` already.
 
     >>> list(prefetch(range(3), "cpu"))
@@ -34,8 +35,8 @@ def prefetch(batches: Iterable[Any], device: Literal["cpu", "cuda"], ahead: int 
     """
     ready: Queue[_Made | _Failed | None] = Queue(maxsize=ahead)
     closed = Event()
-    move = _OnGpu() if device == "cuda" else _in_place
-    worker = Thread(target=_work, args=(iter(batches), move, ready, closed), name="prefetch", daemon=True)
+    place = _OnGpu() if device == "cuda" else _OnCpu()
+    worker = Thread(target=_work, args=(batches, place, ready, closed), name="prefetch", daemon=True)
     worker.start()
     try:
         while (item := ready.get()) is not None:
@@ -70,27 +71,21 @@ class _Failed:
         raise self.error
 
 
-Move = Callable[[Any], _Made]
-
-
-def _work(batches: Iterator[Any], move: Move, ready: Queue[Any], closed: Event) -> None:
+def _work(batches: Iterable[Any], place: _OnCpu, ready: Queue[Any], closed: Event) -> None:
     """The thread: make, move, hand over; None at the end. Whatever fails is the reader's to hear of."""
     try:
-        for batch in batches:
-            if not _put(move(batch), ready, closed):
-                return
+        with place, closing(_one_by_one(batches)) as coming:  # a generator ends in the thread that ran it
+            for batch in coming:
+                if not _put(place.move(batch), ready, closed):
+                    return
     except BaseException as error:
         _put(_Failed(error), ready, closed)
     finally:
         _put(None, ready, closed)
-        _close(batches)
 
 
-def _close(batches: Iterator[Any]) -> None:
-    """A generator ends in the thread that ran it."""
-    close: Callable[[], None] | None = getattr(batches, "close", None)
-    if close is not None:
-        close()
+def _one_by_one(batches: Iterable[Any]) -> Generator[Any, None, None]:
+    yield from batches
 
 
 def _put(item: Any, ready: Queue[Any], closed: Event) -> bool:
@@ -104,23 +99,43 @@ def _put(item: Any, ready: Queue[Any], closed: Event) -> bool:
     return False
 
 
-def _in_place(batch: Any) -> _Made:
-    return _Made(batch, None)
-
-
-class _OnGpu:
-    """Copies batches to the GPU on a stream of its own."""
+class _OnCpu:
+    """Batches stay where they are made; what makes them computes on as many threads as the reader."""
 
     def __init__(self) -> None:
-        self.device = torch.device("cuda", torch.cuda.current_device())  # a thread begins on the first GPU
+        self.threads = torch.get_num_threads()
+
+    def __enter__(self) -> None:
+        torch.set_num_threads(self.threads)  # OpenMP's count is each thread's own
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to undo: the thread ends."""
+
+    def move(self, batch: Any) -> _Made:
+        return _Made(batch, None)
+
+
+class _OnGpu(_OnCpu):
+    """Copies batches to the reader's GPU on a stream of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.device = torch.device("cuda", torch.cuda.current_device())
         self.stream: Any = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-    def __call__(self, batch: Any) -> _Made:
-        with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
-            moved = change_tensors(batch, lambda tensor: tensor.pin_memory().to(self.device, non_blocking=True))
+    def __enter__(self) -> None:
+        super().__enter__()
+        torch.cuda.set_device(self.device)  # a thread begins on the first GPU
+
+    def move(self, batch: Any) -> _Made:
+        with torch.cuda.stream(self.stream):
+            moved = change_tensors(batch, self._copy)
             copied: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             copied.record(self.stream)
         return _Made(moved, copied)
+
+    def _copy(self, tensor: Tensor) -> Tensor:
+        return tensor if tensor.is_cuda else tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 def change_tensors(batch: Any, change: Callable[[Tensor], Any]) -> Any:

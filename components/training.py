@@ -13,6 +13,7 @@ import resource
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from components.batches import Part, count_rows, parts, pieces
 from components.batches import generator as generator  # who trains needs these too, from one place
 from components.batches import shuffled as shuffled
 from components.errors import TrainingError
+from components.feeding import prefetch
 from components.files import whole
 from components.log import Log, SilentLog
 from components.session import Session as Session
@@ -175,12 +177,13 @@ class _Batches:
     def __iter__(self) -> Iterator[Any]:
         run, epoch = self.run, len(self.run.history)
         run.cost = _Cost()
-        coming = parts(run.batches(epoch), run.step, run.session.rank, run.session.world)
+        drawn = parts(run.batches(epoch), run.step, run.session.rank, run.session.world)
         title = f"{run.what}, epoch {epoch + 1}/{run.epochs}"
-        for part in run.journal.track(run.cost.of(coming), run.steps_per_epoch - run.step, title):
-            run.part = part
-            yield part.batch
-            run.between_steps()
+        with closing(prefetch(drawn, run.session.device)) as coming:
+            for part in run.journal.track(run.cost.of(coming), run.steps_per_epoch - run.step, title):
+                run.part = part
+                yield part.batch
+                run.between_steps()
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: `_Run` knows the step. That it is here tells Lightning that an epoch can be gone on with."""

@@ -175,18 +175,23 @@ def test_within_an_epoch_skipped_batches_are_not_drawn(tmp_path, straight):
     assert _told(log) == list(enumerate(result.history))
 
 
-def test_a_state_is_written_when_its_minutes_are_over(tmp_path):
-    def watched(epoch):
-        for batch in _batches(epoch):
-            seen.append((tmp_path / "last.ckpt").exists())
-            yield batch
+class StateSeen(pl.Callback):
+    """Whether a resume state is there as each step begins; batches are drawn ahead and cannot tell."""
 
+    def __init__(self, folder) -> None:
+        self.folder, self.seen = folder, []
+
+    def on_train_batch_start(self, *_):
+        self.seen.append((self.folder / "last.ckpt").exists())
+
+
+def test_a_state_is_written_when_its_minutes_are_over(tmp_path):
     for minutes, expected in ((1e-9, [False, True, True, True, True]), (60, [False] * 5)):
-        seen = []
+        watch = StateSeen(tmp_path)
         session = _session(tmp_path, checkpoint_minutes=minutes)
-        _train(session=session, batches=watched, epochs=1)
+        _train(session=session, callbacks=[watch], epochs=1)
         session.forget()
-        assert seen == expected
+        assert watch.seen == expected
 
 
 class Averaged(pl.Callback):
