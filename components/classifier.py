@@ -23,6 +23,7 @@ from components.encoder import VERSION, Encoder, check_header, embed, read_tenso
 from components.errors import CheckpointError
 from components.metrics.accuracy import accuracy
 from components.metrics.balanced_accuracy import balanced_accuracy
+from components.metrics.macro_auroc import macro_auroc
 from components.pixels import Pixels
 
 Imbalance = Literal["none", "weights", "sampling", "focal"]
@@ -170,16 +171,37 @@ class Examples:
         return hashlib.sha256(self.pixels.index.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
 
 
+def alike(train: Examples, val: Examples, seed: int) -> Examples:
+    """Train images of which each class has as many as in val, drawn once from `seed`: what a gap is measured on.
+
+    Loss and accuracy depend on the mix of classes, balanced accuracy on which classes there are, and all of them
+    spread more in the smaller sample: equal counts leave memorising as the only difference. Of a class with fewer
+    train images than val images all are taken.
+    """
+    rows = matched_rows(train.labels, val.labels, seed)
+    return Examples(train.pixels.rows(rows), train.labels[rows])
+
+
+def matched_rows(train: Ints, val: Ints, seed: int) -> Ints:
+    """Rows of train labels (N,) with as many of each class as val labels have, in order."""
+    rng = np.random.default_rng([seed, 0x6A9])  # draws of its own
+    wanted = np.bincount(val)
+    rows = [np.flatnonzero(train == k) for k in range(len(wanted))]
+    drawn = [rng.choice(own, min(count, len(own)), replace=False) for own, count in zip(rows, wanted, strict=True)]
+    return np.sort(np.concatenate(drawn))
+
+
 @torch.no_grad()
 def measure(head: Head, features: Tensor, labels: Ints) -> dict[str, float]:
-    """Mean cross-entropy (unweighted, in nats), accuracy and balanced accuracy of features (N, D), in float32."""
-    logits = _logits(head, features)  # (N, K)
-    loss = functional.cross_entropy(logits.double(), torch.from_numpy(labels))
-    scores = logits.numpy()
+    """Mean cross-entropy (unweighted, in nats), accuracy, balanced accuracy and macro AUROC of features (N, D)."""
+    logits = _logits(head, features).double()  # (N, K)
+    loss = functional.cross_entropy(logits, torch.from_numpy(labels))
+    p = logits.softmax(dim=1).numpy()
     return {
         "loss": float(loss),
-        "accuracy": accuracy(labels, scores),
-        "balanced_accuracy": balanced_accuracy(labels, scores),
+        "accuracy": accuracy(labels, p),
+        "balanced_accuracy": balanced_accuracy(labels, p),
+        "macro_auroc": macro_auroc(labels, p),
     }
 
 
@@ -187,8 +209,8 @@ def describe_gap(train: Mapping[str, float], val: Mapping[str, float]) -> dict[s
     """One row of the curve: both splits' measures, and how far they are apart, positive when overfitting."""
     row = {f"train/{name}": value for name, value in train.items()}
     row |= {f"val/{name}": value for name, value in val.items()}
-    gap_loss, gap_accuracy = val["loss"] - train["loss"], train["accuracy"] - val["accuracy"]
-    return row | {"gap/loss": gap_loss, "gap/accuracy": gap_accuracy}
+    worse = {name: (1 if name == "loss" else -1) * (val[name] - train[name]) for name in train}
+    return row | {f"gap/{name}": value for name, value in worse.items()}
 
 
 @torch.no_grad()

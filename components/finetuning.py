@@ -30,6 +30,7 @@ from components.classifier import (
     Imbalance,
     Ints,
     Objective,
+    alike,
     balanced_batches,
     build_head,
     build_objective,
@@ -199,7 +200,7 @@ class _Job:
 
     def _feeding(self, phase: Phase, learner: Learner) -> tuple[Callable[[int], Epoch], Callable[[int], Row]]:
         """The phase's batches by epoch, and what is measured after each."""
-        train, val = self.feed.train, self.val
+        train, val = alike(self.feed.train, self.val, self.session.seed), self.val
         if phase.protocol == "full":
             return self.feed.mixed, lambda _: _watch(learner.evaluated, train, val)
         kept = Kept(self.classifier.encoder, self.session)

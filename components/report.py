@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from components import page
-from components.comparison import FEW_LESIONS, Comparison, Difference, Row
+from components.clinical import HEADLINE, Clinical
+from components.comparison import FEW_LESIONS, Comparison, Difference, Plan, Row
 from components.figures import arm_colours, arms, confusion, gap, learning_curves
+from components.gaps import QUANTITIES
+from components.power import MOST, Need
 from components.runs import FINGERPRINTS, Run, by_protocol
 from components.statistics import Interval
-from components.verdict import MINUS, PROTOCOLS, Outcome
+from components.subgroups import MEASURES
+from components.verdict import MINUS, PROTOCOLS, Claim, Outcome, shown_p
 
 DASH = "\N{EN DASH}"  # stands where nothing is known
 
@@ -24,12 +29,14 @@ PAPER = (
 """Arm, final val loss, change, train accuracy, change, val accuracy, change, gap: arXiv 2505.16773, its table."""
 
 TONES = {
-    Outcome.BETTER: "good",
-    Outcome.BETTER_LARGER_GAP: "good",
+    Outcome.SUPERIOR: "good",
+    Outcome.SUPERIOR_LARGER_GAP: "good",
     Outcome.EQUIVALENT: "even",
+    Outcome.NON_INFERIOR: "even",
+    Outcome.NON_INFERIOR_SMALLER_GAP: "good",
     Outcome.SMALLER_GAP_LOWER_ACCURACY: "mixed",
     Outcome.SMALLER_GAP: "mixed",
-    Outcome.WORSE: "bad",
+    Outcome.INFERIOR: "bad",
 }
 """The chip's colour; what is not decided has none."""
 
@@ -42,6 +49,14 @@ TEST_COLUMNS = {
 }
 
 
+GAP_COLUMNS = {
+    "gap/loss": f"Loss, val {MINUS} train",
+    "gap/accuracy": f"Accuracy, train {MINUS} val, points",
+    "gap/balanced_accuracy": "Balanced accuracy, points",
+    "gap/macro_auroc": "Macro AUROC, points",
+}
+
+
 def draw_figures(comparison: Comparison, runs: Sequence[Run]) -> dict[str, Figure]:
     """Every figure of the page by name; the names are also the files' names in MLflow."""
     colours = arm_colours(comparison.plan.arms)
@@ -50,7 +65,9 @@ def draw_figures(comparison: Comparison, runs: Sequence[Run]) -> dict[str, Figur
         curves = {arm: [run.curve for run in group] for arm, group in sheet.items()}
         for quantity in ("loss", "accuracy"):
             found[f"curves-{quantity}-{protocol}"] = learning_curves.draw(curves, quantity, colours)
-            found[f"gap-{quantity}-{protocol}"] = gap.draw(curves, quantity, colours)
+        for quantity in QUANTITIES:
+            begun = comparison.plan.onset if quantity == "loss" else None
+            found[f"gap-{quantity}-{protocol}"] = gap.draw(curves, quantity, colours, begun)
     for row in comparison.rows:
         counts = np.array(row.confusion)
         found[f"confusion-{row.name}"] = confusion.draw(counts, comparison.plan.classes, colours[row.arm])
@@ -61,31 +78,53 @@ def _dots(comparison: Comparison, colours: Mapping[str, str]) -> dict[str, Figur
     """Test metrics of every arm, and the paired differences where there is something to compare."""
     plan = comparison.plan
     chance = {"balanced_accuracy": 1 / len(plan.classes), "macro_auroc": 0.5}
-    found = {
-        f"test-{name}": arms.draw([_dot(row, row.test[name], colours) for row in comparison.rows], title, line)
-        for name, line in chance.items()
-        for title in [f"test {TEST_COLUMNS[name].lower().replace('auroc', 'AUROC')}"]
-    }
-    accuracies = [_dot(each, each.test["balanced_accuracy"], colours, 100) for each in comparison.differences]
-    if accuracies:
+    found = {}
+    for name, line in chance.items():
+        title = f"test {TEST_COLUMNS[name].lower().replace('auroc', 'AUROC')}"
+        found[f"test-{name}"] = arms.draw([_test_dot(row, name, colours, plan) for row in comparison.rows], title, line)
+    differences = comparison.differences
+    if differences:
         title = f"balanced accuracy minus {plan.reference}'s, points"
+        accuracies = [_test_dot(each, "balanced_accuracy", colours, plan, 100) for each in differences]
         found["difference-accuracy"] = arms.draw(accuracies, title, 0.0, 100 * plan.rule.margin)
-        gaps = [_dot(each, each.gap, colours) for each in comparison.differences]
+        gaps = [arms.Dot(_named(each), colours[each.arm], *_ends(each.gap, 1)) for each in differences]
         found["difference-gap"] = arms.draw(gaps, f"gap (loss) minus {plan.reference}'s", 0.0)
     return found
 
 
-def _dot(of: Row | Difference, interval: Interval, colours: Mapping[str, str], unit: float = 1) -> arms.Dot:
-    ends = (unit * interval.mean, unit * interval.low, unit * interval.high)
-    return arms.Dot(f"{of.arm}, {of.protocol}", colours[of.arm], *ends)
+def _test_dot(of: Row | Difference, name: str, colours: Mapping[str, str], plan: Plan, unit: float = 1) -> arms.Dot:
+    """Both kinds of luck as the whisker, each alone below it."""
+    interval = of.test[name]
+    reaches = of.sources[name].reaches(plan.rule.confidence)
+    parts = [(unit * (interval.mean - reach), unit * (interval.mean + reach)) for reach in reaches]
+    return arms.Dot(_named(of), colours[of.arm], *_ends(interval, unit), parts=parts)
 
 
-def render(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
+def _named(of: Row | Difference) -> str:
+    return f"{of.arm}, {of.protocol}"
+
+
+def _ends(interval: Interval, unit: float) -> tuple[float, float, float]:
+    return unit * interval.mean, unit * interval.low, unit * interval.high
+
+
+def render(comparison: Comparison, clinical: Clinical, figures: Mapping[str, Figure]) -> str:
     """The whole page; the same comparison gives the same bytes."""
     return page.render(
         "report.html.j2",
-        {"percent": percent, "number": number, "change": change, "spread": spread, "points": points},
+        {
+            "percent": percent,
+            "number": number,
+            "change": change,
+            "spread": spread,
+            "points": points,
+            "p": shown_p,
+            "begun": begun,
+        },
         comparison=comparison,
+        clinical=clinical,
+        headline_names=HEADLINE,
+        measures=MEASURES,
         plan=comparison.plan,
         colours=arm_colours(comparison.plan.arms),
         figures={name: page.inline_svg(figure, name, _meaning(name)) for name, figure in figures.items()},
@@ -98,9 +137,11 @@ def render(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
         columns=TEST_COLUMNS,
         meanings=FINGERPRINTS,
         few=FEW_LESIONS,
+        gap_columns=GAP_COLUMNS,
         percent_form=percent,
         points_form=points,
         signed_form=signed,
+        needs=[(each, planning(each.need, comparison.groups)) for each in comparison.differences],
     )
 
 
@@ -108,19 +149,43 @@ def _meaning(name: str) -> str:
     return name.replace("-", " ").replace("_", " ")
 
 
-def headline(comparison: Comparison) -> list[str]:
-    """The verdicts in a sentence an arm: what to read when there is time for one line."""
+def headline(comparison: Comparison) -> list[Claim]:
+    """The verdicts in a sentence an arm and outcome: what to read when there is time for one line."""
     plan = comparison.plan
-    sentences = []
-    for arm in plan.arms:
-        found: dict[str, list[str]] = {}
-        for each in comparison.differences:
-            if each.arm == arm:
-                found.setdefault(each.verdict.outcome.value, []).append(PROTOCOLS[each.protocol])
-        if found:
-            parts = [f"{outcome} ({' and '.join(protocols)})" for outcome, protocols in found.items()]
-            sentences.append(f"{arm} against {plan.reference}: {'; '.join(parts)}.")
-    return sentences
+    found: dict[tuple[str, str], list[Difference]] = {}
+    for each in sorted(comparison.differences, key=lambda each: plan.arms.index(each.arm)):
+        found.setdefault((each.arm, each.verdict.outcome.value), []).append(each)
+    return [
+        Claim(
+            f"{arm} against {plan.reference}: {outcome} ({' and '.join(PROTOCOLS[each.protocol] for each in same)}).",
+            f"comparison-{same[0].name}",
+        )
+        for (arm, outcome), same in found.items()
+    ]
+
+
+def planning(need: Need | None, groups: int) -> str:
+    """What would decide it, in words."""
+    if need is None:
+        return "Not known: it takes a margin above zero and two seeds."
+    seeds = f"{need.seeds} seeds with these lesions" if need.seeds else f"no number of seeds up to {MOST} alone"
+    lesions = "no number of lesions alone"
+    if need.lesions:
+        lesions = f"about {math.ceil(need.lesions * groups):,} test lesions with these seeds"
+    return (
+        f"A true difference of {100 * need.effect:g} points is found with a chance of {100 * need.now:.0f} %. "
+        f"For {100 * need.power:g} %: {seeds}, or {lesions}. "
+        f"As it is, {100 * need.power:g} % of differences of {100 * need.detectable:.1f} points are found."
+    )
+
+
+def begun(onsets: Sequence[int | None]) -> str:
+    """The epochs from which gaps have begun: `2 to 4`, and how many seeds have none."""
+    known = sorted(epoch for epoch in onsets if epoch is not None)
+    if not known:
+        return "in no seed"
+    span = f"{known[0]}" if known[0] == known[-1] else f"{known[0]} to {known[-1]}"
+    return span if len(known) == len(onsets) else f"{span}; none in {len(onsets) - len(known)} of {len(onsets)} seeds"
 
 
 def limits(comparison: Comparison) -> list[str]:
@@ -134,13 +199,15 @@ def limits(comparison: Comparison) -> list[str]:
         f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) != 1)}: the seed changes head, batches and augmentation; "
         "each encoder was pretrained once, so luck in pretraining is in no interval.",
         "The gap's interval counts seeds alone, not which images happened to be in train and val.",
+        "Accuracy and log loss hold for this mix of classes: resampling keeps how many lesions each class has.",
     ]
     if rare:
         lines.append(f"Fewer than {FEW_LESIONS} test lesions: {', '.join(rare)}. Their sensitivity is hardly known.")
     if pairs > 1:
         lines.append(
-            f"{pairs} comparisons, each at {100 * plan.rule.confidence:g} %, without a correction: the chance that "
-            f"at least one says better by luck can reach {50 * (1 - plan.rule.confidence) * pairs:.2g} %."
+            f"{pairs} comparisons: Holm's correction keeps the chance that any says superior or inferior by luck below "
+            f"{100 * plan.rule.alpha:g} %, and so for each other question. It does not widen the intervals shown. "
+            "The differences of AUROC, accuracy and log loss decide nothing."
         )
     if plan.synthetic:
         lines.insert(0, "The images are drawings. Nothing here is evidence about skin, lesions or pretraining.")

@@ -9,14 +9,20 @@ from typing import Any
 
 import pandas as pd
 
+from components.clinical import ClinicalPlan, assess
+from components.clinical import as_metrics as clinical_metrics
+from components.clinical import as_record as clinical_record
+from components.clinical import draw_figures as draw_clinical
 from components.comparison import Comparison, Plan, as_metrics, as_record, as_table, compare_runs
 from components.datasets import Adapter
 from components.errors import DataError
 from components.files import whole
 from components.log import Log
 from components.report import draw_figures, render, summary
-from components.runs import Run
+from components.runs import Run, same_images
+from components.subgroups import describe
 from components.verdict import Rule
+from flows.settings import Clinical as ClinicalSettings
 from flows.settings import Compare as CompareSettings
 from flows.settings import Evaluate, Labels, Paths, Study
 from flows.stage import stage
@@ -29,26 +35,62 @@ def compare(
     labels: Labels,
     evaluate: Evaluate,
     compare: CompareSettings,
+    clinical: ClinicalSettings,
     paths: Paths,
     log: Log,
 ) -> dict[str, float]:
-    """Write comparison.json, comparison.csv, index.html, answer.txt; return what to follow from run to run."""
+    """Write comparison.json and .csv, clinical.json, index.html, answer.txt; return what to follow from run to run."""
     measured = _read_json(paths.metrics / "evaluate.json")
     order = product(study.protocols, study.arms, study.seeds)
     runs = [_read_run(arm, protocol, seed, paths, measured) for protocol, arm, seed in order]
     comparison = compare_runs(runs, _plan(study, dataset, labels, evaluate, compare), log)
-    figures = draw_figures(comparison, runs)
-    _write(
-        paths.reports / "comparison.json",
-        json.dumps(as_record(comparison), indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+    found = assess(
+        runs, _clinical_plan(study, labels, evaluate, compare, clinical), _describe(runs, labels, clinical, paths), log
     )
+    figures = {**draw_figures(comparison, runs), **draw_clinical(found)}
+    _write(paths.reports / "comparison.json", _as_json(as_record(comparison)))
+    _write(paths.reports / "clinical.json", _as_json(clinical_record(found)))
     _write(paths.reports / "comparison.csv", as_table(comparison).to_csv(index=False, lineterminator="\n"))
-    _write(paths.reports / "index.html", render(comparison, figures))
+    _write(paths.reports / "index.html", render(comparison, found, figures))
     _write(paths.reports / "answer.txt", "\n".join(summary(comparison)) + "\n")
     _tell(comparison, paths.reports, log)
     for name, figure in figures.items():
         log.figure(f"{name}.png", figure)
-    return as_metrics(comparison)
+    return {**as_metrics(comparison), **clinical_metrics(found)}
+
+
+def _as_json(record: Any) -> str:
+    return json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _clinical_plan(
+    study: Study, labels: Labels, evaluate: Evaluate, compare: CompareSettings, clinical: ClinicalSettings
+) -> ClinicalPlan:
+    severity = clinical.severity_of_classes(labels)
+    return ClinicalPlan(
+        arms=study.arms,
+        reference=study.reference,
+        classes=labels.classes,
+        malignant=clinical.malignant_classes(labels),
+        severity=severity,
+        costs=clinical.costs if severity else None,
+        levels=clinical.levels,
+        thresholds=clinical.thresholds,
+        answered=clinical.answered,
+        miss=clinical.miss,
+        bins=evaluate.calibration_bins,
+        ages=clinical.ages,
+        least_groups=clinical.least_groups,
+        confidence=compare.confidence,
+        resamples=compare.resamples,
+        seed=compare.seed,
+    )
+
+
+def _describe(runs: list[Run], labels: Labels, clinical: ClinicalSettings, paths: Paths) -> pd.DataFrame:
+    """What is known of the test images besides their classes, in the order of the predictions."""
+    names = same_images(runs, "test", labels.classes).names
+    return describe(list(names), pd.read_parquet(paths.accepted), pd.read_parquet(paths.facts), clinical.ages)
 
 
 def _plan(study: Study, dataset: Adapter, labels: Labels, evaluate: Evaluate, compare: CompareSettings) -> Plan:
@@ -64,6 +106,8 @@ def _plan(study: Study, dataset: Adapter, labels: Labels, evaluate: Evaluate, co
         calibration_bins=evaluate.calibration_bins,
         seed=compare.seed,
         synthetic=dataset.kind == "synthetic",
+        power=compare.power,
+        onset=compare.onset,
     )
 
 

@@ -6,6 +6,7 @@ files so that checking params.yaml imports no torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -24,6 +25,7 @@ from components.quarantine import Admissible
 PARAMS = Path("params.yaml")
 
 Share = Annotated[float, Field(ge=0, le=1)]
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -128,6 +130,21 @@ class Labels(Frozen):
             if len(classes) < 2:
                 raise ValueError(f"labels.schemes.{name} has {len(classes)} classes, expected at least 2")
         return self
+
+    def gather(self, levels: Mapping[str, Sequence[str]], setting: str) -> dict[str, tuple[str, ...]]:
+        """Levels of diagnoses as levels of classes; raises ValueError for a class that stands in two of them."""
+        found: dict[str, list[str]] = {level: [] for level in levels}
+        for name, words in self.schemes[self.scheme].items():
+            shares = {level: len(set(words) & set(diagnoses)) for level, diagnoses in levels.items()}
+            meets = [level for level, share in shares.items() if share]
+            if len(meets) > 1 or (meets and shares[meets[0]] < len(words)):
+                raise ValueError(
+                    f"{setting} divides class {name!r} of labels.schemes.{self.scheme}, whose diagnoses are "
+                    f"{list(words)}: a class lies on one side as a whole"
+                )
+            if meets:
+                found[meets[0]].append(name)
+        return {level: tuple(names) for level, names in found.items()}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -315,6 +332,42 @@ class Evaluate(Frozen):
     calibration_bins: PositiveInt
 
 
+class Clinical(Frozen):
+    """What a clinic wants to know of each model; computed by the stage compare."""
+
+    malignant: tuple[str, ...] | None = Field(description="diagnoses; null: not known")
+    severity: dict[str, tuple[str, ...]] | None = Field(
+        description="level -> diagnoses, from least to most severe; null: no triage"
+    )
+    costs: tuple[tuple[float, ...], ...] | None = Field(
+        description="of one image: rows the true level, columns the decision; null: no triage"
+    )
+    levels: tuple[OpenShare, ...] = Field(description="of specificity and of sensitivity that val fixes")
+    thresholds: tuple[OpenShare, ...] = Field(description="chances of malignancy at which a person would act")
+    answered: OpenShare = Field(description="share of images that a model which may abstain answers")
+    miss: OpenShare = Field(description="share of lesions whose set of answers may lack the truth")
+    ages: tuple[PositiveInt, ...] = Field(description="edges of the age bands, years")
+    least_groups: PositiveInt = Field(description="lesions below which a subgroup shows no number")
+
+    @model_validator(mode="after")
+    def _costs_fit_levels(self) -> Self:
+        count = len(self.severity or ())
+        if self.costs is not None and [len(row) for row in self.costs] != [count] * count:
+            raise ValueError(f"clinical.costs is no table of {count} x {count}, one row and column a level of severity")
+        return self
+
+    def malignant_classes(self, labels: Labels) -> tuple[str, ...] | None:
+        """None where no class is known to be malignant, or none not to be."""
+        found = labels.gather({"malignant": self.malignant or ()}, "clinical.malignant")["malignant"]
+        return found if 0 < len(found) < len(labels.classes) else None
+
+    def severity_of_classes(self, labels: Labels) -> dict[str, tuple[str, ...]] | None:
+        """None where a class has no level."""
+        found = labels.gather(self.severity or {}, "clinical.severity")
+        whole = sum(map(len, found.values())) == len(labels.classes) and all(found.values())
+        return found if whole else None
+
+
 class Compare(Frozen):
     """How sure the verdict must be."""
 
@@ -324,6 +377,10 @@ class Compare(Frozen):
     margin: Annotated[float, Field(ge=0, le=0.5)] = Field(
         description="balanced accuracy; differences inside it do not matter in practice"
     )
+    power: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="chance to find a difference as large as the margin, for which seeds and lesions are counted"
+    )
+    onset: PositiveFloat = Field(description="nats; the gap in loss that counts as begun")
     seed: Seed
 
 
@@ -348,6 +405,13 @@ class Settings(Frozen):
     finetune: Finetune
     evaluate: Evaluate
     compare: Compare
+    clinical: Clinical
+
+    @model_validator(mode="after")
+    def _levels_keep_classes_whole(self) -> Self:
+        self.clinical.malignant_classes(self.labels)
+        self.clinical.severity_of_classes(self.labels)
+        return self
 
     @model_validator(mode="after")
     def _arms_are_defined(self) -> Self:

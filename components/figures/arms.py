@@ -22,6 +22,7 @@ class Dot:
     low: float
     high: float
     seeds: Sequence[float] = ()  # single values, drawn faintly
+    parts: Sequence[tuple[float, float]] = ()  # intervals of single sources, thin below: solid, then dotted
 
 
 def draw(dots: Sequence[Dot], title: str, line: float | None = None, margin: float = 0.0) -> Figure:
@@ -34,6 +35,10 @@ def draw(dots: Sequence[Dot], title: str, line: float | None = None, margin: flo
     for place, dot in enumerate(dots):
         if np.isfinite([dot.low, dot.high]).all():
             axes.plot([dot.low, dot.high], [place, place], color=dot.colour, linewidth=2.2, solid_capstyle="round")
+        for below, (low, high) in enumerate(dot.parts):
+            if np.isfinite([low, high]).all():
+                at, style = place + 0.2 + 0.14 * below, ("solid", (0, (1, 1.2)))[below % 2]
+                axes.plot([low, high], [at, at], color=dot.colour, linewidth=1.3, linestyle=style)
         axes.plot(dot.seeds, [place] * len(dot.seeds), "|", color=dot.colour, alpha=0.6, markersize=9)
         axes.plot([dot.mean], [place], "o", color=dot.colour, markersize=6)
     axes.set_yticks(range(len(dots)), [dot.label for dot in dots])

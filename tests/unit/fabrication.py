@@ -17,7 +17,7 @@ from components.log import SilentLog
 from components.metrics.accuracy import accuracy
 from components.metrics.balanced_accuracy import balanced_accuracy
 from components.metrics.expected_calibration_error import expected_calibration_error
-from flows.settings import Compare, Evaluate, Labels, Paths, Study
+from flows.settings import Clinical, Compare, Evaluate, Labels, Paths, Study
 
 CLASSES = ("bkl", "mel", "nv")
 FOLDERS = {name: Path(name) for name in Paths.model_fields}
@@ -45,7 +45,16 @@ def settings(
     truth: Truth, reference: str = "imagenet", synthetic: bool = False, **compare: object
 ) -> dict[str, object]:
     """The keyword arguments of the stage, log included."""
-    chosen = {"confidence": 0.95, "resamples": 400, "min_seeds": 3, "margin": 0.02, "seed": 0, **compare}
+    chosen = {
+        "confidence": 0.95,
+        "resamples": 400,
+        "min_seeds": 3,
+        "margin": 0.02,
+        "power": 0.8,
+        "onset": 0.05,
+        "seed": 0,
+    }
+    chosen |= compare
     dataset = Synthetic if synthetic else Ham10000
     return {
         "study": Study(
@@ -59,15 +68,32 @@ def settings(
         "labels": Labels(scheme="few", schemes={"few": {name: (name,) for name in truth.classes}}),
         "evaluate": Evaluate(calibration_bins=15),
         "compare": Compare(**chosen),
+        "clinical": clinical_settings(),
         "paths": truth.paths,
         "log": SilentLog(),
     }
+
+
+def clinical_settings() -> Clinical:
+    """What a clinic asks, of the three classes."""
+    return Clinical(
+        malignant=("mel",),
+        severity={"routine": ("bkl", "nv"), "urgent": ("mel",)},
+        costs=((0, 1), (10, 0)),
+        levels=(0.9,),
+        thresholds=(0.1, 0.2, 0.3),
+        answered=0.8,
+        miss=0.1,
+        ages=(40, 60),
+        least_groups=20,
+    )
 
 
 def fabricate(truth: Truth, folder: Path) -> None:
     """Every file that compare reads, under `folder`."""
     rng = np.random.default_rng(truth.seed)
     images = pd.concat([draw_images(truth, split, rng) for split in ("val", "test")], ignore_index=True)
+    write_facts(folder, truth.paths, images["image_id"], rng)
     measured = {}
     for arm, protocol, seed in product(truth.right, truth.protocols, truth.seeds):
         run = f"{arm}-{protocol}-{seed}"
@@ -91,6 +117,16 @@ def write_run(
     rows = curve.drop(columns="epoch").to_dict("records")
     summary = {"first": rows[0], "last": rows[-1], "best": rows[best], "best_epoch": best, "epochs": len(rows)}
     write_json(folder / paths.metrics / "finetune" / f"{run}.json", {**summary, **prints})
+
+
+def write_facts(folder: Path, paths: Paths, names: pd.Series, rng: np.random.Generator) -> None:
+    """What is known of the images besides their classes."""
+    sexes, ages = rng.choice(["female", "male"], len(names)), rng.integers(20, 90, len(names))
+    accepted = pd.DataFrame({"image_id": names, "sex": sexes, "age": ages})
+    facts = pd.DataFrame({"image_id": names, "sharpness": rng.gamma(2.0, 50.0, len(names))})
+    for path, table in ((paths.accepted, accepted), (paths.facts, facts)):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        table.to_parquet(folder / path, index=False)
 
 
 def draw_images(truth: Truth, split: str, rng: np.random.Generator) -> pd.DataFrame:
@@ -124,22 +160,18 @@ def draw_curve(share: float, gap: float, epochs: int) -> pd.DataFrame:
     rise = 1 - np.exp(-0.6 * (epoch + 1))
     val_loss, val_accuracy = 1.2 - 0.7 * share * rise, 0.3 + (share - 0.3) * rise
     grown = gap * (epoch + 1) / epochs
-    train_loss, train_accuracy = val_loss - grown, val_accuracy + grown / 2
-    return pd.DataFrame(
-        {
-            "epoch": epoch,
-            "fit/loss": train_loss + 0.1,
-            "train/loss": train_loss,
-            "train/accuracy": train_accuracy,
-            "train/balanced_accuracy": train_accuracy - 0.05,
-            "val/loss": val_loss,
-            "val/accuracy": val_accuracy,
-            "val/balanced_accuracy": val_accuracy - 0.05,
-            "gap/loss": val_loss - train_loss,
-            "gap/accuracy": train_accuracy - val_accuracy,
-            "learning_rate": 0.001,
-        }
-    )
+    splits = {
+        "train": {"loss": val_loss - grown, "accuracy": val_accuracy + grown / 2},
+        "val": {"loss": val_loss, "accuracy": val_accuracy},
+    }
+    curve: dict[str, object] = {"epoch": epoch, "fit/loss": val_loss - grown + 0.1, "learning_rate": 0.001}
+    for split, found in splits.items():
+        found |= {"balanced_accuracy": found["accuracy"] - 0.05, "macro_auroc": (1 + found["accuracy"]) / 2}
+        curve |= {f"{split}/{name}": values for name, values in found.items()}
+    for name in splits["val"]:
+        difference = splits["val"][name] - splits["train"][name]
+        curve[f"gap/{name}"] = difference if name == "loss" else -difference
+    return pd.DataFrame(curve)
 
 
 def measure(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:

@@ -221,6 +221,7 @@ def test_measures_equal_those_of_scikit_learn():
     assert found["loss"] == pytest.approx(sk.log_loss(labels, probabilities), rel=1e-5)
     assert found["accuracy"] == sk.accuracy_score(labels, probabilities.argmax(1))
     assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, probabilities.argmax(1)))
+    assert found["macro_auroc"] == pytest.approx(sk.roc_auc_score(labels, probabilities, multi_class="ovr"))
 
 
 def test_measuring_draws_no_dropout_and_leaves_the_mode_as_it_was():
@@ -231,10 +232,13 @@ def test_measuring_draws_no_dropout_and_leaves_the_mode_as_it_was():
 
 
 def test_the_gap_is_positive_when_overfitting():
-    train = {"loss": 0.2, "accuracy": 0.9, "balanced_accuracy": 0.8}
-    val = {"loss": 0.5, "accuracy": 0.7, "balanced_accuracy": 0.6}
+    train = {"loss": 0.2, "accuracy": 0.9, "balanced_accuracy": 0.8, "macro_auroc": 0.95}
+    val = {"loss": 0.5, "accuracy": 0.7, "balanced_accuracy": 0.6, "macro_auroc": 0.85}
     row = describe_gap(train, val)
-    assert (row["gap/loss"], row["gap/accuracy"]) == (pytest.approx(0.3), pytest.approx(0.2))
+    gaps = {name: value for name, value in row.items() if name.startswith("gap/")}
+    assert gaps == pytest.approx(
+        {"gap/loss": 0.3, "gap/accuracy": 0.2, "gap/balanced_accuracy": 0.2, "gap/macro_auroc": 0.1}
+    )
     assert row["val/loss"] == 0.5 and row["train/balanced_accuracy"] == 0.8
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from components.errors import DataError
+from components.gaps import onset
+from components.significance import clustered_mcnemar, delong, holm
 from flows.compare import compare
 from tests.unit.fabrication import Truth, fabricate, settings
 
@@ -43,9 +47,9 @@ def _edit(path: str, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("right", "gap", "outcome"),
     [
-        (0.85, 0.01, "better"),
-        (0.85, 0.20, "better, larger gap"),
-        (0.50, 0.01, "worse"),
+        (0.85, 0.01, "superior"),
+        (0.85, 0.20, "superior, larger gap"),
+        (0.50, 0.01, "inferior"),
         (0.55, -0.10, "smaller gap, lower accuracy"),
     ],
 )
@@ -60,7 +64,7 @@ def test_a_planted_difference_is_found(right: float, gap: float, outcome: str) -
 @pytest.mark.parametrize("seed", range(5))
 def test_equal_arms_are_not_called_different(seed: int) -> None:
     truth = Truth(right=RIGHT, gap=GAP, protocols=("frozen",), lesions=150, seed=seed)
-    assert _outcome(_answer(truth)) in {"equivalent within margin", "not decided: the interval is too wide"}
+    assert not re.match("superior|inferior|smaller gap", _outcome(_answer(truth)))
 
 
 def test_arms_with_the_same_answers_are_equivalent() -> None:
@@ -97,7 +101,7 @@ def test_val_chooses_even_where_test_disagrees() -> None:
     compare.work(**settings(truth))
     answer = json.loads(Path("reports/comparison.json").read_text())
     assert answer["recommendation"]["chosen"] == "imagenet-frozen"
-    assert _outcome(answer) == "better"
+    assert _outcome(answer) == "superior"
 
 
 def test_synthetic_images_recommend_nothing_and_say_what_they_are() -> None:
@@ -139,6 +143,84 @@ def test_table_and_metrics_say_what_the_runs_say() -> None:
     losses = [run["last"]["val/loss"] / run["first"]["val/loss"] - 1 for run in runs]
     assert table.loc["vae", "val/loss_change"] == pytest.approx(np.mean(losses), abs=1e-3)
     assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_three_arms_and_two_protocols_are_corrected_together() -> None:
+    truth = Truth(right=RIGHT | {"random": 0.66}, gap=GAP | {"random": 0.05}, lesions=120)
+    differences = _answer(truth)["differences"]
+    assert len(differences) == 4
+    for question in ("differs", "above_margin", "below_margin", "gap"):
+        raw = [each["tests"][question]["p"] for each in differences]
+        corrected = [each["tests"][question]["holm"] for each in differences]
+        assert corrected == pytest.approx(holm(raw), abs=1e-5)
+        assert max(corrected) > max(raw) * 0.99
+    said = [each["tests"]["differs"]["holm"] for each in differences]
+    for each, p in zip(differences, said, strict=True):
+        if re.match("superior|inferior|smaller gap, lower", each["verdict"]["outcome"]):
+            assert p <= 0.05
+
+
+def test_the_gap_is_read_from_summary_and_curve() -> None:
+    fabricate(SMALL, Path())
+    compare.work(**settings(SMALL, onset=0.005))
+    answer = json.loads(Path("reports/comparison.json").read_text())
+    row = next(row for row in answer["rows"] if row["arm"] == "vae")
+    curves = [pd.read_csv(f"curves/finetune/vae-frozen-{seed}.csv") for seed in SMALL.seeds]
+    assert answer["epochs"] == {"frozen": 3}
+    for name in ("loss", "accuracy", "balanced_accuracy", "macro_auroc"):
+        columns = [curve[f"gap/{name}"] for curve in curves]
+        assert row["gaps"][f"gap/{name}"]["mean"] == pytest.approx(np.mean([c.iloc[-1] for c in columns]), abs=1e-5)
+        assert row["gap_areas"][f"gap/{name}"]["mean"] == pytest.approx(
+            np.mean([np.trapezoid(c) for c in columns]), abs=1e-5
+        )
+    assert row["onsets"] == [onset(curve["gap/loss"].to_numpy(), 0.005) for curve in curves]
+    ends = [pd.read_csv(f"curves/finetune/imagenet-frozen-{seed}.csv")["gap/loss"].iloc[-1] for seed in SMALL.seeds]
+    expected = stats.ttest_rel([curve["gap/loss"].iloc[-1] for curve in curves], ends)
+    assert answer["differences"][0]["tests"]["gap"]["p"] == pytest.approx(expected.pvalue, abs=1e-5)
+
+
+def test_the_tests_beside_say_what_their_functions_say() -> None:
+    answer = _answer(SMALL)
+    runs = {arm: [_test_rows(f"{arm}-frozen-{seed}") for seed in SMALL.seeds] for arm in RIGHT}
+    labels, groups = runs["vae"][0][:2]
+    p = {arm: [found[2] for found in each] for arm, each in runs.items()}
+    beside = answer["differences"][0]["beside"]
+    expected = delong(labels, p["vae"], p["imagenet"], groups)
+    assert beside["delong"]["p"] == pytest.approx(expected.p, abs=1e-5)
+    auroc = answer["differences"][0]["test"]["macro_auroc"]
+    assert auroc["mean"] == pytest.approx(expected.difference, abs=1e-5)
+    right = {arm: np.stack([each.argmax(1) == labels for each in found]) for arm, found in p.items()}
+    assert beside["mcnemar"]["p"] == pytest.approx(
+        clustered_mcnemar(right["vae"], right["imagenet"], groups).p, abs=1e-5
+    )
+    assert beside["permutation"] == pytest.approx(beside["mcnemar"]["p"], abs=0.25)
+
+
+def _test_rows(run: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    table = pd.read_parquet(f"predictions/{run}.parquet").query("split == 'test'").sort_values("image_id")
+    labels = pd.Categorical(table["label"], categories=list(SMALL.classes)).codes.astype(int)
+    return labels, table["group"].to_numpy(str), table[[f"p_{name}" for name in SMALL.classes]].to_numpy()
+
+
+@pytest.mark.parametrize("file", ["curve", "summary"])
+def test_a_run_without_the_gap_of_auroc_is_named(file: str) -> None:
+    fabricate(SMALL, Path())
+    if file == "curve":
+        path = Path("curves/finetune/vae-frozen-1.csv")
+        pd.read_csv(path).drop(columns="gap/macro_auroc").to_csv(path, index=False)
+    else:
+        path = Path("metrics/finetune/vae-frozen-1.json")
+        content = json.loads(path.read_text())
+        del content["last"]["gap/macro_auroc"]
+        path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"vae-frozen-1 lacks? gap/macro_auroc.*dvc repro -f finetune"):
+        compare.work(**settings(SMALL))
+
+
+def test_without_a_margin_nothing_is_planned_and_nothing_is_equivalent() -> None:
+    answer = _answer(SMALL, margin=0.0)
+    assert answer["differences"][0]["need"] is None
+    assert not re.match("equivalent|non-inferior", _outcome(answer))
 
 
 def test_arms_that_met_other_batches_are_not_compared() -> None:

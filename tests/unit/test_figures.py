@@ -52,6 +52,13 @@ def test_dots_have_whiskers_where_an_interval_is_known() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
 
 
+def test_dots_show_each_kind_of_luck_below_the_whisker() -> None:
+    dot = arms.Dot("a", "#000000", 0.5, 0.4, 0.6, parts=[(0.42, 0.58), (0.45, 0.55), (float("nan"), float("nan"))])
+    lines = arms.draw([dot], "accuracy").axes[0].lines
+    shown = [(list(line.get_xdata()), line.get_ydata()[0] > 0, line.get_linestyle()) for line in lines[:3]]
+    assert shown == [([0.4, 0.6], False, "-"), ([0.42, 0.58], True, "-"), ([0.45, 0.55], True, "--")]
+
+
 def test_confusion_shows_percent_of_the_truth_and_leaves_an_absent_class_empty() -> None:
     axes = confusion.draw(np.array([[3, 1, 0], [0, 5, 0], [0, 0, 0]]), ["bcc", "mel", "nv"], PALETTE[0]).axes[0]
     shown = {(text.get_position(), text.get_text()) for text in axes.texts}

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from contextlib import chdir
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from components import report
 from components.figures import INK, PALETTE, RULE, gap
 from components.page import inline_svg
+from components.power import Need
 from components.statistics import Interval
 from flows.compare import compare
 from tests.unit.fabrication import Truth, draw_curve, fabricate, fingerprints, settings, write_json
@@ -86,7 +88,9 @@ def test_no_path_and_no_time_stands_in_the_page(page: str) -> None:
 
 def test_figures_follow_the_pages_colours(page: str) -> None:
     figures = re.findall(r"<svg .*?</svg>", page, flags=re.DOTALL)
-    assert len(figures) == 8 + 2 + 2 + 4  # curves and gaps, test metrics, differences, confusions
+    ours = [figure for figure in figures if re.search('aria-label="(curves|gap|test|difference|confusion) ', figure)]
+    assert len(ours) == 4 + 8 + 2 + 2 + 4
+    assert len(figures) > len(ours)  # the clinic's
     assert all('aria-label="' in figure and "currentColor" in figure for figure in figures)
     assert not any(INK in figure or RULE in figure for figure in figures)
 
@@ -101,10 +105,14 @@ def test_the_page_answers_in_this_order(page: str) -> None:
         "arXiv 2505.16773",
         "Learning curves",
         "Overfitting gap",
+        "Begun from epoch",
         "On test images",
         "Paired differences",
+        "Other tests of the same models",
+        "What would decide it",
         "Sensitivity by class",
         "What is taken for what",
+        "Can its probabilities be taken at their word?",
         "Why the comparison is fair",
         "What this cannot say",
         "dvc repro",
@@ -118,6 +126,82 @@ def test_the_page_shows_the_fingerprints_that_make_it_fair(page: str) -> None:
     for protocol in ("frozen", "full"):
         for seed in range(3):
             assert all(value[:12] in page for value in fingerprints(protocol, seed).values())
+
+
+class _Cells(HTMLParser):
+    """The words inside each element that has an id, and where each claim leads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str | None] = []
+        self.cells: dict[str, str] = {}
+        self.claims: list[tuple[str, str]] = []
+        self.claiming = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag not in VOID:
+            self.open.append(given.get("id"))
+            self.claiming = given.get("class") == "claim"
+        if self.claiming:
+            self.claims.append((str(given["href"]).removeprefix("#"), ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open.pop()
+        self.claiming = False
+
+    def handle_data(self, data: str) -> None:
+        for name in filter(None, self.open):
+            self.cells[name] = self.cells.get(name, "") + data
+        if self.claiming:
+            self.claims[-1] = (self.claims[-1][0], self.claims[-1][1] + data)
+
+
+def test_every_sentence_of_the_verdict_leads_to_its_numbers(page: str) -> None:
+    reader = _Cells()
+    reader.feed(page)
+    assert len(reader.claims) == 1 + 3 + 2 * 4  # headline, recommendation, two comparisons
+    for anchor, words in reader.claims:
+        text = re.sub(r"95 % interval|imagenet-\w+-\d", "", words)
+        numbers = re.findall(rf"[{MINUS}+]?\d+(?:\.\d+)?", text)
+        assert all(number in reader.cells[anchor] for number in numbers), (words, reader.cells[anchor])
+        assert numbers or "against" in words or "Deploy" in words
+    for anchor, words in reader.claims:
+        if anchor.startswith("comparison-"):
+            outcome = re.search(r": ([^.(]+?)[ (.]*(?:\(|\.)", words)
+            assert outcome and outcome[1] in reader.cells[anchor]
+
+
+def test_both_kinds_of_luck_are_shown_apart(page: str) -> None:
+    words = re.sub(r"\s+", " ", _read(page).words)
+    assert len(re.findall(r"seeds ±\d+\.\d, lesions ±\d+\.\d", words)) == 4 + 2  # rows, differences
+
+
+def test_the_page_says_what_would_decide_it(page: str) -> None:
+    words = re.sub(r"\s+", " ", _read(page).words)
+    assert len(re.findall(r"A true difference of 2 points is found with a chance of \d+ %\. For 80 %:", words)) == 2
+
+
+@pytest.mark.parametrize(
+    ("onsets", "words"),
+    [
+        ((3, 2, 4), "2 to 4"),
+        ((3, 3), "3"),
+        ((None, 2, 5), "2 to 5; none in 1 of 3 seeds"),
+        ((None, None), "in no seed"),
+    ],
+)
+def test_the_onset_counts_the_seeds_without_one(onsets: tuple[int | None, ...], words: str) -> None:
+    assert report.begun(onsets) == words
+
+
+def test_a_plan_that_nothing_can_fill_says_so() -> None:
+    need = Need(effect=0.02, power=0.8, now=0.124, seeds=None, lesions=None, detectable=0.0712)
+    words = report.planning(need, 300)
+    assert "found with a chance of 12 %. For 80 %: no number of seeds up to 100 alone, or no number of lesions" in words
+    assert words.endswith("80 % of differences of 7.1 points are found.")
+    assert "about 601 test lesions" in report.planning(replace(need, lesions=2.001), 300)
+    assert "margin above zero" in report.planning(None, 300)
 
 
 def test_images_that_are_no_drawings_have_no_banner(page: str) -> None:
@@ -139,6 +223,7 @@ def test_the_papers_numbers_give_the_papers_percentages(tmp_path: Path) -> None:
         for arm, rows in ends.items():
             first, last = (dict(zip(keys, row, strict=True)) for row in rows)
             last |= {"gap/loss": gaps[arm], "gap/accuracy": last["train/accuracy"] - last["val/accuracy"]}
+            last |= {"gap/balanced_accuracy": 0.0, "gap/macro_auroc": 0.0}
             for seed in truth.seeds:
                 summary = {"first": first, "last": last, "best": last, **fingerprints("frozen", seed)}
                 write_json(Path(f"metrics/finetune/{arm}-frozen-{seed}.json"), summary)

@@ -11,8 +11,9 @@ from scipy import stats
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
+from benchmarks import evidence
 from components import metrics, statistics
-from components.statistics import Interval
+from components.statistics import Interval, Sample
 
 METRICS = ["balanced_accuracy", "accuracy", "log_loss", "macro_auroc"]
 
@@ -122,25 +123,165 @@ def test_copies_of_an_image_make_nothing_surer() -> None:
     np.testing.assert_allclose(draws[0], draws[1], rtol=1e-6)
 
 
-def test_equal_lesions_leave_students_interval() -> None:
-    by_seed = np.array([0.70, 0.74, 0.71])
-    draws = statistics.seed_draws(3, 4000, np.random.default_rng(0))
-    sample = statistics.two_level(np.tile(by_seed[:, None], 4000), draws)
-    found = statistics.percentile_interval(by_seed.mean(), sample, 0.95)
-    expected = statistics.student_interval(by_seed, 0.95)
-    assert [found.low, found.high] == pytest.approx([expected.low, expected.high], rel=0.002)
+def _samples(values: np.ndarray, groups: np.ndarray, design: statistics.Design) -> list[Sample]:
+    """Means of values (S, N) as one metric of S runs."""
+    return [design.split(row @ design.columns / design.columns.sum(0)) for row in values]
 
 
-def test_equal_seeds_leave_the_lesion_bootstrap() -> None:
-    resampled = np.random.default_rng(0).normal(size=500)
-    draws = statistics.seed_draws(4, 500, np.random.default_rng(1))
-    np.testing.assert_allclose(statistics.two_level(np.tile(resampled, (4, 1)), draws), resampled)
+def _one_class(groups: np.ndarray, resamples: int, seed: int = 0) -> statistics.Design:
+    return statistics.lay_out(groups, np.zeros(len(groups), int), resamples, np.random.default_rng(seed))
 
 
-def test_one_seed_leaves_the_lesion_bootstrap() -> None:
-    resampled = np.random.default_rng(0).normal(size=(1, 50))
-    draws = statistics.seed_draws(1, 50, np.random.default_rng(1))
-    np.testing.assert_array_equal(statistics.two_level(resampled, draws), resampled[0])
+def test_each_stratum_keeps_its_lesions() -> None:
+    labels = np.repeat([0, 1, 2], [30, 20, 10])
+    groups = np.arange(60) // 2  # 15, 10 and 5 lesions
+    strata = statistics.strata_of(groups, labels)
+    weights = statistics.resample_groups(groups, 200, np.random.default_rng(0), strata)
+    assert len(set(strata)) == 3
+    for k, images in enumerate((30, 20, 10)):
+        assert (weights[labels == k].sum(0) == images).all()
+        assert weights[labels == k].std(1).min() > 0
+
+
+def test_a_class_of_few_lesions_is_drawn_with_the_next_rarest() -> None:
+    labels = np.repeat([0, 1, 2, 3], [40, 3, 9, 2])
+    strata = statistics.strata_of(np.arange(54), labels)
+    of_class = [set(strata[labels == k]) for k in range(4)]
+    assert of_class[3] == of_class[1] != of_class[2] != of_class[0]
+    assert statistics.strata_of(np.arange(3), np.array([0, 1, 2])).tolist() == [0, 0, 0]
+
+
+def test_a_patient_with_several_classes_stands_with_the_rarest() -> None:
+    labels = np.array([0] * 20 + [1] * 8 + [0])
+    groups = np.array([*range(28), 27])  # the last patient has an image of either class
+    strata = statistics.strata_of(groups, labels)
+    assert strata[27] == strata[28] == strata[20] != strata[0]
+
+
+def test_leaving_out_a_group_leaves_out_its_images() -> None:
+    weights = statistics.omit_each_group(np.array(["b", "a", "b", "c"]))
+    assert weights.tolist() == [[1, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 0]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_bca_is_scipys(seed: int, confidence: float) -> None:
+    values = np.random.default_rng(seed).exponential(size=40)  # skewed: all three corrections matter
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=999, confidence_level=confidence, method="BCa", rng=np.random.default_rng(seed)
+    )
+    design = _one_class(np.arange(40), 10)
+    (sample,) = _samples(values[None], np.arange(40), design)
+    ours = statistics.estimate([sample], design.strata)
+    ends = statistics.bca_ends(theirs.bootstrap_distribution, ours.mean, ours.acceleration, confidence)
+    assert ends == pytest.approx(tuple(theirs.confidence_interval), rel=1e-9)
+
+
+def test_one_seed_of_many_single_images_is_scipys_bca_interval() -> None:
+    values = np.random.default_rng(1).exponential(size=400)
+    design = _one_class(np.arange(400), 8000)
+    found = statistics.estimate(_samples(values[None], np.arange(400), design), design.strata).interval(0.95)
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=8000, rng=np.random.default_rng(0)).confidence_interval
+    reach = theirs.high - theirs.low
+    assert [found.low, found.high] == pytest.approx([theirs.low, theirs.high], abs=0.03 * reach)
+
+
+def test_influences_are_those_of_leaving_out_in_a_loop() -> None:
+    labels, p, groups = _draw(4)
+    design = statistics.lay_out(groups, labels, 5, np.random.default_rng(0))
+    sample = design.apply(statistics.balanced_accuracy, labels, p)
+    for g, name in enumerate(np.unique(groups)):
+        kept = groups != name
+        expected = metrics.metrics()["balanced_accuracy"](labels[kept], p[kept])
+        assert sample.omitted[g] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_jackknife_of_a_stratified_mean_has_the_textbook_variance() -> None:
+    rng = np.random.default_rng(2)
+    strata, values = np.repeat([0, 1], [12, 30]), rng.normal(size=42)
+
+    def mean(columns: np.ndarray) -> np.ndarray:  # of two strata that count alike, whatever their sizes
+        parts = [values[strata == k] @ columns[strata == k] / columns[strata == k].sum(0) for k in (0, 1)]
+        return (parts[0] + parts[1]) / 2
+
+    design = statistics.lay_out(np.arange(42), strata, 20_000, rng)
+    found = statistics.estimate([design.split(mean(design.columns))], design.strata)
+    parts = [values[strata == k].var(ddof=1) / (strata == k).sum() / 4 for k in (0, 1)]
+    assert found.sources.by_lesions == pytest.approx(np.sqrt(sum(parts)), rel=0.02)
+    assert found.sources.lesions == pytest.approx(sum(parts) ** 2 / (parts[0] ** 2 / 11 + parts[1] ** 2 / 29), rel=0.05)
+
+
+def test_equal_lesions_leave_students_interval_and_test() -> None:
+    values = np.repeat([[0.70], [0.74], [0.71]], 20, axis=1)
+    design = _one_class(np.arange(20), 500)
+    found = statistics.estimate(_samples(values, np.arange(20), design), design.strata)
+    expected = statistics.student_interval(values[:, 0], 0.95)
+    assert [found.interval(0.95).low, found.interval(0.95).high] == pytest.approx(
+        [expected.low, expected.high], rel=1e-4
+    )
+    assert found.p_value(0.69) == pytest.approx(stats.ttest_1samp(values[:, 0], 0.69).pvalue, abs=1e-3)
+    assert found.sources.by_seeds == pytest.approx(stats.sem(values[:, 0]), rel=1e-4)
+
+
+def test_equal_seeds_leave_the_lesions_interval() -> None:
+    values = np.random.default_rng(0).normal(size=60)
+    design = _one_class(np.arange(60), 500)
+    one, four = (
+        statistics.estimate(_samples(np.tile(values, (seeds, 1)), np.arange(60), design), design.strata)
+        for seeds in (1, 4)
+    )
+    assert one.interval(0.9) == four.interval(0.9)
+    assert four.sources.by_seeds == 0
+    assert four.sources.by_lesions == pytest.approx(stats.sem(values), rel=0.1)
+
+
+def test_the_sources_are_those_that_were_planted() -> None:
+    rng, lesions, seeds = np.random.default_rng(3), 400, 40
+    shared, own = rng.normal(size=lesions), rng.normal(size=(seeds, lesions))
+    values = 0.2 * rng.normal(size=(seeds, 1)) + 0.8 * shared + 1.2 * own
+    design = _one_class(np.arange(lesions), 1000)
+    found = statistics.estimate(_samples(values, np.arange(lesions), design), design.strata).sources
+    assert found.by_lesions == pytest.approx(0.8 / 20, rel=0.1)
+    assert found.interplay == pytest.approx(1.2 / 20, rel=0.1)
+    assert found.training == pytest.approx(0.2, rel=0.3)
+    assert found.by_seeds == pytest.approx(np.hypot(0.2, 1.2 / 20) / np.sqrt(40), rel=0.2)
+    assert found.both == pytest.approx(np.hypot(found.by_lesions, found.by_seeds))
+
+
+@given(st.integers(0, 10**6), st.floats(-1.5, 1.5), st.floats(0.55, 0.99))
+def test_test_and_interval_never_disagree(seed: int, null: float, confidence: float) -> None:
+    rng = np.random.default_rng(seed)
+    design = _one_class(np.arange(25), 200, seed)
+    values = 0.4 * rng.normal(size=(3, 1)) + rng.exponential(size=(3, 25)) - 1
+    found = statistics.estimate(_samples(values, np.arange(25), design), design.strata)
+    interval, p = found.interval(confidence), found.p_value(null)
+    if abs(p - (1 - confidence)) > 1e-4 and p > 2 / 201:
+        assert (p < 1 - confidence) == (not interval.low <= null <= interval.high)
+
+
+def test_a_wider_interval_holds_the_narrower() -> None:
+    design = _one_class(np.arange(30), 300)
+    values = np.random.default_rng(0).exponential(size=(3, 30))
+    found = statistics.estimate(_samples(values, np.arange(30), design), design.strata)
+    ends = [(found.interval(c).low, found.interval(c).high) for c in np.linspace(0.05, 0.999, 60)]
+    assert (np.diff([low for low, _ in ends]) <= 1e-12).all()
+    assert (np.diff([high for _, high in ends]) >= -1e-12).all()
+
+
+def test_nothing_known_is_no_interval_and_no_difference() -> None:
+    nothing = Sample(np.nan, np.full(9, np.nan), np.full(4, np.nan))
+    found = statistics.estimate([nothing, nothing], np.zeros(4, int))
+    assert not found.interval(0.95).known
+    assert found.p_value() == 1
+
+
+def test_arms_that_agree_everywhere_do_not_differ() -> None:
+    labels, p, groups = _draw(6)
+    design = statistics.lay_out(groups, labels, 100, np.random.default_rng(0))
+    sample = design.apply(statistics.macro_auroc, labels, p)
+    found = statistics.estimate([sample - sample] * 3, design.strata)
+    assert found.interval(0.95) == Interval(0.0, 0.0, 0.0)
+    assert found.p_value() == 1
 
 
 def test_intervals_stay_in_bounds_and_ignore_what_is_not_known() -> None:
@@ -149,33 +290,21 @@ def test_intervals_stay_in_bounds_and_ignore_what_is_not_known() -> None:
     assert not statistics.percentile_interval(np.nan, np.full(9, np.nan), 0.95).known
 
 
-def _simulate(rng: np.random.Generator, seed_spread: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """A metric of three seeds on resampled lesions, (3, R), and the draws; the truth is zero."""
-    lesions, resamples = 60, 250
-    groups = np.repeat(np.arange(lesions), 2)
-    by_lesion = np.repeat(rng.normal(size=lesions), 2) * 0.8 * noise
-    values = seed_spread * rng.normal(size=(3, 1)) + by_lesion + noise * rng.normal(size=(3, 120))  # (3, N)
-    weights = statistics.resample_groups(groups, resamples, rng)
-    return values @ weights / weights.sum(0), statistics.seed_draws(3, resamples, rng)
+def test_intervals_cover_and_equal_arms_are_not_called_superior() -> None:
+    """The slim form of `python -m benchmarks.evidence`, whose full table stands in docs/deciding.md."""
+    world = evidence.World("slim", (30, 20), 3, 0.2)
+    found = evidence.simulate(world, repeats=200, resamples=300)
+    assert found["alarm"] <= 0.06
+    assert found["alarm.one"] <= 0.05
+    covered = {name: share for name, share in found.items() if not name.startswith("alarm")}
+    assert len(covered) == 8
+    assert all(0.90 <= share <= 0.995 for share in covered.values()), covered
 
 
-def _coverage(seed_spread: float, noise: float) -> dict[str, float]:
-    """How often 95 % intervals hold the truth, by three ways to make them."""
+def test_three_seeds_resampled_would_not_cover() -> None:
+    """Why seeds are not bootstrapped: no resample of three values leaves their range."""
     rng = np.random.default_rng(0)
-    covered = {"two-level": 0.0, "lesions alone": 0.0, "three seeds resampled": 0.0}
-    for _ in range(400):
-        values, draws = _simulate(rng, seed_spread, noise)
-        picked = values[rng.integers(0, 3, (250, 3)), np.arange(250)[:, None]].mean(1)
-        ways = [statistics.two_level(values, draws), values.mean(0), picked]
-        for name, sample in zip(covered, ways, strict=True):
-            interval = statistics.percentile_interval(0.0, sample, 0.95)
-            covered[name] += (interval.low <= 0 <= interval.high) / 400
-    return covered
-
-
-def test_two_level_intervals_cover_the_truth_whatever_makes_it_uncertain() -> None:
-    seeds, both, lesions = _coverage(0.1, 1e-6), _coverage(0.1, 0.5), _coverage(0.0, 0.5)
-    for covered in (seeds, both, lesions):
-        assert covered["two-level"] > 0.92
-    assert seeds["three seeds resampled"] < 0.8  # why seeds are not resampled
-    assert seeds["lesions alone"] < 0.1
+    drawn = rng.normal(size=(2000, 3))
+    picked = drawn[np.arange(2000)[:, None, None], rng.integers(0, 3, (2000, 400, 3))].mean(2)
+    low, high = np.quantile(picked, [0.025, 0.975], axis=1)
+    assert np.mean((low <= 0) & (high >= 0)) < 0.8
