@@ -59,7 +59,7 @@ class _Common(_BatchNorm):
         values = inputs.float()
         count = values.new_tensor([values.numel() / values.shape[1]])
         sums = _add_up(torch.cat([values.sum(dims), count]))  # (C + 1,)
-        mean, total = sums[:-1] / sums[-1], float(sums[-1])
+        mean, total = sums[:-1] / sums[-1], float(sums[-1].detach())
         centred = values - mean.view(shape)
         variance = _add_up(centred.square().sum(dims)) / total  # (C,)
         self._follow(mean.detach(), variance.detach() * total / max(1.0, total - 1))

@@ -136,7 +136,8 @@ def _train(
     state: resuming.State | None,
 ) -> None:
     """Lightning with everything off that speaks, logs or writes by itself."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for voice in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(voice).setLevel(logging.ERROR)
     session = run.session
     run.trainer = trainer = pl.Trainer(
         accelerator=session.device,
@@ -421,6 +422,7 @@ class _Run(pl.Callback):
         if self.session.leads:
             with whole(folder / SUSPECTS) as unfinished:
                 unfinished.write_text("\n".join(["row,name", *lines, ""]))
+            self.journal.artifact(folder / SUSPECTS)
         return f"; its images stand in {folder / SUSPECTS}"
 
     def between_steps(self) -> None:

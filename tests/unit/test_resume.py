@@ -215,7 +215,8 @@ class Chain:
         assert runs[0].data.tags["mlflow.parentRunId"] == parent
         assert self.over or int(runs[0].data.tags["resumed"]) > 3
         measured = histories(whole, expected)
-        assert {"system/images_per_second", "system/peak_memory_gib", "fit/gradient_norm_max"} <= set(measured)
+        health = {f"system/{name}" for name in ("images_per_second", "data_wait_share", "peak_memory_gib")}
+        assert health | {"learning_rate", "fit/gradient_norm", "fit/gradient_norm_max"} <= set(measured)
         for run in runs:
             told = histories(self.root, run)
             assert "error" not in run.data.tags and run.data.params == expected.data.params
