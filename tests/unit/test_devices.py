@@ -170,7 +170,7 @@ def test_two_hosts_under_torchrun_give_the_losses_of_one_process(alone, script, 
     assert [words.count("told") for _, words in hosts] == [EPOCHS, 0]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_two_hosts_that_stopped_go_on_within_the_epoch(alone, script, tmp_path):
     assert all(code for code, _ in _torchrun(tmp_path, str(script), str(tmp_path), "1", "2", "1"))
     assert (tmp_path / "state" / "last.ckpt").is_file() and not (tmp_path / "0.json").exists()
@@ -179,7 +179,7 @@ def test_two_hosts_that_stopped_go_on_within_the_epoch(alone, script, tmp_path):
     _check(tmp_path, alone)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_that_lightning_starts_give_the_losses_of_one(alone, script, tmp_path):
     command = [sys.executable, str(script), str(tmp_path), "2", "1", "0"]
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, cwd=tmp_path, timeout=300)
@@ -265,7 +265,7 @@ def test_a_stage_on_two_hosts_under_torchrun_gives_the_metrics_of_one_process(ne
     _same_result(root, alone, "vae-full-0")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_stage_on_two_devices_that_lightning_starts_gives_the_metrics_of_one(new_checkout, monkeypatch):
     """Two phases: the processes that the first starts work in the second, too."""
     alone, root = new_checkout(), new_checkout(devices=2)

@@ -233,7 +233,7 @@ def _die(process) -> None:
 
 
 @pytest.mark.parametrize("training", list(COMMANDS))
-@pytest.mark.parametrize("seed", [20, 21, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (22, 23, 24))])
+@pytest.mark.parametrize("seed", [20, 21, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (22, 23, 24))])
 def test_killed_at_any_moment_and_started_again_equals_one_run(training, seed, start, straight, new_checkout):
     whole, seconds = straight[training]
     moments, chain = random.Random(seed), Chain(training, new_checkout(), start)
@@ -355,7 +355,7 @@ def test_a_second_process_is_refused(start, new_checkout):
     assert "RunError: another process trains finetune@vae-full-0 here" in (root / "said.txt").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("training", list(COMMANDS))
 def test_the_command_line_itself_killed_goes_on(training, straight, new_checkout):
     root, (name, *words) = new_checkout(), COMMANDS[training]
