@@ -1,64 +1,113 @@
-"""loader_vs_pil_64: augmented batches from the packed cache, against PIL and albumentations from 600x450 JPEG."""
+"""loader_vs_pil_64, loader_vs_pil_224, cache_vs_jpeg: batches from the packed cache, against JPEG files of 600x450.
+
+loader_vs_pil: the same policy by PIL and albumentations, file by file. cache_vs_jpeg: nothing but reading, in random
+order, against decoding in the least of JPEG's own scales that is large enough (1/2 for 224 px). At 224 px, where a
+cache gains least, and with files as heavy as HAM10000's originals (benchmarks/scan.py); `_light` has the drawn
+pictures' own 77 kB.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import albumentations
 import cv2
 import numpy as np
 import pandas as pd
+import simplejpeg
 import torch
 from PIL import Image
 
 from benchmarks.measure import Result, ratios, summarise
+from benchmarks.scan import add_noise
 from components.augment import Augment, build
 from components.phantom import draw_dataset
-from components.pixels import read_pixels, square, write_pixels
+from components.pixels import Pixels, read_pixels, square, write_pixels
 from components.scan import decode
 
-COUNT, SIZE = 128, 64
+COUNT, BATCH = 128, 64
+SMALL, LARGE = 64, 224  # pixels, the sides of our presets
+READS = 20  # the cache is read so often while each file is decoded once: one reading is too short for the clock
 POLICY = Augment(flips_and_turns=True, scale=0.15, shift=0.05, brightness=0.1, contrast=0.1, hue=4, saturation=10)
-
-
-def prepare(folder: Path) -> list[Path]:
-    """JPEGs of HAM10000's size, and their packed cache."""
-    draw_dataset(
-        folder / "drawn", lesions=COUNT, unlabelled=0, image_size=450, images_per_lesion=1.0, confounding=0.5,
-        difficulty=0.5, seed=0,
-    )  # fmt: skip
-    paths = sorted((folder / "drawn").rglob("*.jpg"))[:COUNT]
-    names = [path.stem for path in paths]
-    index = pd.DataFrame({"image_id": names, "label": "nv", "lesion_id": names, "group": names})
-    write_pixels(folder / "packed", (square(decode(path.read_bytes())[1], SIZE, "crop") for path in paths), index, SIZE)
-    return paths
+COMMAND = "python -m benchmarks loader"
 
 
 def run() -> list[Result]:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        paths = prepare(folder)
-        pixels, augment = read_pixels(folder / "packed"), build(POLICY, seed=0)
-        usual = albumentations.Compose(
-            [
-                albumentations.CenterCrop(450, 450), albumentations.Resize(SIZE, SIZE, interpolation=cv2.INTER_AREA),
-                albumentations.D4(p=1), albumentations.Affine(scale=(0.85, 1.15), translate_percent=0.05, p=1),
-                albumentations.RandomBrightnessContrast(0.1, 0.1, p=1),
-                albumentations.HueSaturationValue(2, 10, 0, p=1),
-            ]
-        )  # fmt: skip
+        paths = draw(Path(temporary) / "drawn")
+        small, large = (pack(Path(temporary) / f"packed-{size}", paths, size) for size in (SMALL, LARGE))
+        light = versus_jpeg(large, paths)
+        results = [
+            summarise("loader_vs_pil_64", versus_pil(small, paths), "at least 8", "x", COMMAND),
+            summarise("loader_vs_pil_224", versus_pil(large, paths), "at least 4", "x", COMMAND),
+            summarise("cache_vs_jpeg_light", light, "none", "x", COMMAND),
+        ]
+        for seed, path in enumerate(paths):
+            path.write_bytes(add_noise(path.read_bytes(), seed))
+        results.append(summarise("cache_vs_jpeg", versus_jpeg(large, paths), "at least 100", "x", COMMAND))
+        results.append(summarise("cache_vs_jpeg_64", versus_jpeg(small, paths), "none", "x", COMMAND))
+    return results
 
-        def ours() -> None:
-            for first in range(0, COUNT, 64):
-                rows = np.arange(first, min(first + 64, COUNT))
-                torch.from_numpy(augment(pixels.take(rows), 0, first)).permute(0, 3, 1, 2)
 
-        def theirs() -> None:
-            for path in paths:
-                torch.from_numpy(usual(image=np.asarray(Image.open(path).convert("RGB")))["image"]).permute(2, 0, 1)
+def draw(folder: Path) -> list[Path]:
+    """JPEGs of HAM10000's size."""
+    draw_dataset(
+        folder, lesions=COUNT, unlabelled=0, image_size=450, images_per_lesion=1.0, confounding=0.5,
+        difficulty=0.5, seed=0,
+    )  # fmt: skip
+    return sorted(folder.rglob("*.jpg"))[:COUNT]
 
-        values = ratios(ours, theirs)
-    return [summarise("loader_vs_pil_64", values, "at least 8", "x", "python -m benchmarks loader")]
+
+def pack(folder: Path, paths: list[Path], size: int) -> Pixels:
+    names = [path.stem for path in paths]
+    index = pd.DataFrame({"image_id": names, "label": "nv", "lesion_id": names, "group": names})
+    write_pixels(folder, (square(decode(path.read_bytes())[1], size, "crop") for path in paths), index, size)
+    return read_pixels(folder)
+
+
+def batches() -> Iterator[tuple[int, np.ndarray[Any, np.dtype[np.int64]]]]:
+    """Positions of the first images in an epoch's random order, and the batches' rows."""
+    order = np.random.default_rng(0).permutation(COUNT)
+    return ((first, order[first : first + BATCH]) for first in range(0, COUNT, BATCH))
+
+
+def versus_pil(pixels: Pixels, paths: list[Path]) -> list[float]:
+    augment, size = build(POLICY, seed=0), pixels.size
+    usual = albumentations.Compose(
+        [
+            albumentations.CenterCrop(450, 450), albumentations.Resize(size, size, interpolation=cv2.INTER_AREA),
+            albumentations.D4(p=1), albumentations.Affine(scale=(0.85, 1.15), translate_percent=0.05, p=1),
+            albumentations.RandomBrightnessContrast(0.1, 0.1, p=1),
+            albumentations.HueSaturationValue(2, 10, 0, p=1),
+        ]
+    )  # fmt: skip
+
+    def ours() -> None:
+        for first, rows in batches():
+            torch.from_numpy(augment(pixels.take(rows), 0, first)).permute(0, 3, 1, 2)
+
+    def theirs() -> None:
+        for path in paths:
+            torch.from_numpy(usual(image=np.asarray(Image.open(path).convert("RGB")))["image"]).permute(2, 0, 1)
+
+    return ratios(ours, theirs)
+
+
+def versus_jpeg(pixels: Pixels, paths: list[Path]) -> list[float]:
+    size = pixels.size
+
+    def ours() -> None:
+        for _ in range(READS):
+            for _, rows in batches():
+                pixels.take(rows)
+
+    def theirs() -> None:
+        for path in paths:
+            simplejpeg.decode_jpeg(path.read_bytes(), min_height=size, min_width=size)
+
+    return [READS * ratio for ratio in ratios(ours, theirs)]

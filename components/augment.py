@@ -36,6 +36,23 @@ class Augment(Frozen):
     hue: int = Field(ge=0, le=90, description="degrees, +-")
     saturation: int = Field(ge=0, le=255, description="of 255, +-")
 
+    def words(self) -> str:
+        """In one line; what is set to zero is left out.
+
+        >>> Augment(flips_and_turns=True, scale=0.15, shift=0, brightness=0, contrast=0, hue=4, saturation=0).words()
+        'flips and turns, zoom ±15 %, hue ±4°'
+        """
+        amounts = [
+            ("zoom", self.scale, f"{100 * self.scale:g} %"),
+            ("shift", self.shift, f"{100 * self.shift:g} %"),
+            ("brightness", self.brightness, f"{100 * self.brightness:g} %"),
+            ("contrast", self.contrast, f"{100 * self.contrast:g} %"),
+            ("hue", self.hue, f"{self.hue}°"),
+            ("saturation", self.saturation, f"{self.saturation} of 255"),
+        ]
+        parts = [f"{name} ±{text}" for name, amount, text in amounts if amount]
+        return ", ".join(["flips and turns"] * self.flips_and_turns + parts) or "nothing"
+
 
 class Augmentation:
     """A policy with its seed, ready for batches."""
@@ -65,6 +82,13 @@ class Augmentation:
             image = transform(image=image)["image"]
         return image
 
+    def serialized(self) -> dict[str, Any]:
+        """The transforms in order as plain values, from which `albumentations.from_dict` makes them again."""
+        import albumentations
+
+        described: dict[str, Any] = albumentations.to_dict(albumentations.Compose(_transforms(self.policy)))
+        return described
+
     def sha256(self) -> str:
         """Hash of the policy and of what it makes of a fixed image: equal for arms that are treated alike."""
         probe = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
@@ -75,9 +99,17 @@ class Augmentation:
 
 
 def build(policy: Augment, seed: int) -> Augmentation:
-    """The policy's transforms in order: geometry first, then colour; what is set to zero is left out."""
+    """The policy's transforms, ready for batches."""
+    return Augmentation(_transforms(policy), policy, seed)
+
+
+def _transforms(policy: Augment) -> list[BasicTransform]:
+    """Geometry first, then colour, all on uint8; what is set to zero is left out. The encoder normalises, last."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # importing it would ask the network for a newer release
-    return Augmentation([*_geometry(policy), *_colour(policy)], policy, seed)
+    import cv2
+
+    cv2.setNumThreads(1)  # images are small: a second thread took 25 % more CPU at 224 px and twice as much at 64
+    return [*_geometry(policy), *_colour(policy)]
 
 
 def _geometry(policy: Augment) -> list[BasicTransform]:

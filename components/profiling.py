@@ -1,8 +1,8 @@
 """Where a training's time goes: the phases of its steps by the clock, its layers by torch's profiler.
 
-Two epochs of a bounded number of steps: the first is timed as it would run, the second is traced, which makes it
-slower and says what each layer costs, backward passes included. A bare loop takes the steps; Lightning's own share is
-measured in benchmarks/.
+Two short epochs: the first is timed as it would run, the second is traced, which makes it slower and says what each
+layer costs, backward passes included. Batches are made ahead as in a training. A bare loop takes the steps;
+Lightning's own share is measured in benchmarks/.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,19 +23,19 @@ from torch.autograd.profiler import record_function
 from torch.profiler import ProfilerActivity, profile
 
 from components.batches import count_rows
-from components.errors import TrainingError
-from components.feeding import change_tensors
+from components.feeding import endless, prefetch
 from components.files import whole
 from components.session import Session
 
 PHASES = ("data", "forward", "backward", "optimiser")
 LAYER = "layer: "  # what a layer's range in the trace is called
+LEAST = 0.005  # share of a step; classes of layers below it are told together
 NODE = "autograd::engine::evaluate_function: "  # what torch calls a backward pass of one operation
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One layer, or all layers of a class, in a step."""
+    """One layer, or all layers of a class, in a step: what it does itself, without the layers within it."""
 
     name: str
     what: str  # its class, or how many there are
@@ -56,7 +56,7 @@ class Profile:
     images: int  # of all timed steps
     phases: Mapping[str, float]  # from the timed epoch
     traced: float  # a step of the traced epoch
-    layers: Sequence[Cost]  # from the traced epoch, most expensive first
+    layers: Sequence[Cost]  # from the traced epoch, most expensive first; none where they are compiled into one
     classes: Sequence[Cost]
 
     @property
@@ -76,23 +76,35 @@ class Profile:
 
 
 def profile_steps(
-    module: pl.LightningModule, batches: Callable[[int], Iterable[Any]], session: Session, steps: int, trace: Path
+    module: pl.LightningModule,
+    batches: Callable[[int], Iterable[Any]],
+    session: Session,
+    steps: int,
+    trace: Path,
+    beside: Mapping[str, nn.Module] | None = None,
 ) -> Profile:
     """Train `module` for one step that warms up, `steps` that are timed and `steps` that are traced into `trace`.
 
-    `trace` can be opened in Perfetto (ui.perfetto.dev) or chrome://tracing. The module is changed by what it learns.
+    `beside` are modules that take part and are no part of `module`, such as a frozen encoder, by name. `trace` can be
+    opened in Perfetto (ui.perfetto.dev) or chrome://tracing. The module is changed by what it learns.
     """
     loop = _Loop(module, session)
-    loop.epoch(batches(0), 1)
-    phases, taken, images = loop.epoch(batches(0), steps)
+    phases, images = loop.epoch(batches, steps, warm_up=1)
+    named = {} if session.compile else _named({"": module, **(beside or {})})
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (session.device == "cuda")
-    with _layers_named(module), profile(activities=activities, acc_events=True) as profiler:
-        traced, retaken, _ = loop.epoch(batches(1), steps)
+    with _layers_named(named), profile(activities=activities, acc_events=True) as profiler:
+        traced, _ = loop.epoch(batches, steps)
     with whole(trace) as unfinished:
         profiler.export_chrome_trace(str(unfinished))
-    layers = _layer_costs(profiler.events(), dict(module.named_modules()), retaken, session.device)
-    phases = {name: seconds / taken for name, seconds in phases.items()}
-    return Profile(taken, images, phases, sum(traced.values()) / retaken, layers, _by_class(layers))
+    layers = _layer_costs(profiler.events(), named, steps, session.device)
+    phases = {name: seconds / steps for name, seconds in phases.items()}
+    return Profile(steps, images, phases, sum(traced.values()) / steps, layers, _by_class(layers))
+
+
+def _named(roots: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """All modules within the roots by dotted names that begin with the root's; a root without a name stays out."""
+    pairs = [(root, *pair) for root, module in roots.items() for pair in module.named_modules()]
+    return {".".join(filter(None, (root, name))): module for root, name, module in pairs if root or name}
 
 
 class _Loop:
@@ -107,23 +119,20 @@ class _Loop:
         made: Any = module.configure_optimizers()
         self.optimizer, self.schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
 
-    def epoch(self, batches: Iterable[Any], steps: int) -> tuple[dict[str, float], int, int]:
-        """Seconds in each phase, steps and images, of at most `steps` batches."""
-        clock, taken, images = _Clock(self.session.device), 0, 0
-        coming = islice(iter(batches), steps)
-        while (batch := self._next(coming, clock)) is not None:
-            self._step(batch, taken, clock)
-            taken, images = taken + 1, images + count_rows(batch)
-        if taken == 0:
-            raise TrainingError("profile: there is no batch to take a step with; are any images packed for train?")
-        return clock.seconds, taken, images
-
-    def _next(self, coming: Iterator[Any], clock: _Clock) -> Any:
-        with clock.phase("data"):
-            batch = next(coming, None)
-            if batch is not None and self.session.device == "cuda":
-                batch = change_tensors(batch, lambda tensor: tensor.to("cuda", non_blocking=True))
-            return batch
+    def epoch(
+        self, batches: Callable[[int], Iterable[Any]], steps: int, warm_up: int = 0
+    ) -> tuple[dict[str, float], int]:
+        """Seconds in each phase, and images, of `steps` after those that warm up."""
+        clock, images = _Clock(self.session.device), 0
+        with closing(prefetch(islice(endless(batches), warm_up + steps), self.session.device)) as coming:
+            for number in range(-warm_up, steps):
+                if number == 0:
+                    clock, images = _Clock(self.session.device), 0
+                with clock.phase("data"):
+                    batch = next(coming)
+                self._step(batch, number, clock)
+                images += count_rows(batch)
+        return clock.seconds, images
 
     def _step(self, batch: Any, number: int, clock: _Clock) -> None:
         with clock.phase("forward"), self.session.autocast():
@@ -155,12 +164,11 @@ class _Clock:
 
 
 @contextmanager
-def _layers_named(module: nn.Module) -> Iterator[None]:
-    """Give each layer, a module without parts, a range of its name in the trace."""
+def _layers_named(named: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Give each layer a range of its name in the trace."""
     with ExitStack() as stack:
-        for name, layer in module.named_modules():
-            if name and not list(layer.children()):
-                _name_layer(layer, name, stack)
+        for name, layer in named.items():
+            _name_layer(layer, name, stack)
         yield
 
 
@@ -179,13 +187,19 @@ def _name_layer(layer: nn.Module, name: str, stack: ExitStack) -> None:
 
 
 def _layer_costs(events: Iterable[Any], modules: Mapping[str, nn.Module], steps: int, device: str) -> list[Cost]:
-    """Both passes of each layer: what is done backward carries the number of the operation that it belongs to."""
+    """Both passes of each layer, most expensive first.
+
+    A layer's range holds those of the layers within it, whose time is theirs. What is done backward carries the
+    number of the operation that it belongs to.
+    """
     seconds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     events = list(events)
     owners = {event.sequence_nr: owner for event in events if (owner := _owner(event)) and event.sequence_nr >= 0}
     for event in events:
         if event.name.startswith(LAYER):
             seconds[event.name.removeprefix(LAYER)][0] += _duration(event, device)
+            if around := _owner(event.cpu_parent):
+                seconds[around][0] -= _duration(event, device)
         elif event.name.startswith(NODE) and event.sequence_nr in owners:
             seconds[owners[event.sequence_nr]][1] += _duration(event, device)
     costs = [
@@ -233,11 +247,25 @@ def describe(found: Profile, top: int = 12) -> list[str]:
     rows = [("phase", "", "ms a step", "share")]
     rows += [(name, "", *_amounts(seconds, found.seconds)) for name, seconds in found.phases.items()]
     lines = [head, "", *_table(rows), ""]
-    for title, costs in (("class", found.classes), ("layer", found.layers[:top])):
+    if not found.layers:
+        return [*lines, "the layers are compiled into one: the trace shows what the compiler made of them"]
+    for title, costs in (("class", _few(found)), ("layer", found.layers[:top])):
         table = [(title, "layers" if title == "class" else "class", "forward", "backward", "both", "share of a step")]
         table += [(cost.name, cost.what, *_passes(cost), *_amounts(cost.seconds, found.traced)) for cost in costs]
         lines += [*_table(table), ""]
     return lines[:-1]
+
+
+def _few(found: Profile) -> list[Cost]:
+    """The classes that cost something, the others together, and the sum."""
+    shown = [cost for cost in found.classes if cost.seconds >= LEAST * found.traced]
+    others = [cost for cost in found.classes if cost not in shown]
+    return [*shown, *([_sum("others", others)] if others else []), _sum("together", found.classes)]
+
+
+def _sum(name: str, costs: Sequence[Cost]) -> Cost:
+    count = sum(int(cost.what) for cost in costs)
+    return Cost(name, f"{count}", sum(cost.forward for cost in costs), sum(cost.backward for cost in costs))
 
 
 def _passes(cost: Cost) -> tuple[str, str]:

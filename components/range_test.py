@@ -7,7 +7,7 @@ at which the smoothed loss is lowest: there it still falls, and a whole schedule
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 
 from components.errors import TrainingError
-from components.feeding import change_tensors
+from components.feeding import change_tensors, endless
 from components.session import Session
 
 SMOOTHING = 0.9  # weight of the past in the moving average of the loss
@@ -36,7 +36,7 @@ class RangeTest:
     @property
     def lowest(self) -> float:
         """The learning rate of the lowest smoothed loss."""
-        return self.rates[int(np.argmin(self.smoothed))]
+        return self.rates[int(np.nanargmin(self.smoothed))]
 
     @property
     def suggestion(self) -> float:
@@ -67,6 +67,7 @@ def run(
             f"range test: {steps} steps from {lowest:g} to {highest:g}, expected {FEWEST} at least, "
             "and rates above 0 that rise"
         )
+    torch.manual_seed(session.seed)  # dropout: the same test gives the same curve
     session.place(module)
     module.train()
     made: Any = module.configure_optimizers()
@@ -75,13 +76,15 @@ def run(
     rates = np.geomspace(lowest, highest, steps).tolist()
     losses: list[float] = []
     smoothed: list[float] = []
-    for step, (rate, batch) in enumerate(zip(rates, _endless(batches), strict=False)):
+    for step, (rate, batch) in enumerate(zip(rates, endless(batches), strict=False)):
         for group, share in zip(optimizer.param_groups, shares, strict=True):
             group["lr"] = rate * share
         losses.append(_step(module, batch, step, optimizer, session))
         smoothed.append(_average(losses[-1], smoothed, losses))
         if not math.isfinite(losses[-1]) or smoothed[-1] > DIVERGED * min(smoothed):
             break
+    if not math.isfinite(losses[0]):
+        raise TrainingError(f"range test: the loss is {losses[0]} before anything is learned, expected a number")
     return RangeTest(tuple(rates[: len(losses)]), tuple(losses), tuple(smoothed))
 
 
@@ -89,19 +92,6 @@ def _shares(optimizer: torch.optim.Optimizer) -> list[float]:
     """Each group's learning rate as a share of the first's."""
     peaks = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
     return [peak / peaks[0] for peak in peaks]
-
-
-def _endless(batches: Callable[[int], Iterable[Any]]) -> Iterator[Any]:
-    """Epoch after epoch."""
-    epoch = 0
-    while True:
-        empty = True
-        for batch in batches(epoch):
-            empty = False
-            yield batch
-        if empty:
-            raise TrainingError("range test: there is no batch to take a step with; are any images packed for train?")
-        epoch += 1
 
 
 def _step(
@@ -115,7 +105,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def _average(loss: float, smoothed: list[float], losses: list[float]) -> float:

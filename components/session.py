@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from torch import nn
 from components.backbones import CpuProfile
 from components.errors import SettingsError
 from components.log import Log
+from components.resuming import forget_state
 
 Device = Literal["cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed"]
@@ -45,10 +45,7 @@ class Session:
     @property
     def rank(self) -> int:
         """Which of them this process is, as torchrun or Lightning's launcher says; 0 where there is one."""
-        if self.world == 1:
-            return 0
-        node = int(os.environ.get("NODE_RANK", "0"))
-        return int(os.environ.get("RANK", node * self.devices + int(os.environ.get("LOCAL_RANK", "0"))))
+        return find_rank(self.devices, self.num_nodes)
 
     @property
     def leads(self) -> bool:
@@ -64,11 +61,19 @@ class Session:
     def forget(self) -> None:
         """Take the resume state away: what it led to is saved."""
         if self.checkpoint is not None and self.leads:
-            shutil.rmtree(self.checkpoint, ignore_errors=True)
+            forget_state(self.checkpoint)
 
     def autocast(self) -> torch.autocast:
         """The number format of this session, for passes outside `fit`."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16-mixed")
+
+
+def find_rank(devices: int, num_nodes: int) -> int:
+    """Which of the processes on `num_nodes` hosts with `devices` each this one is; 0 leads."""
+    if devices * num_nodes == 1:
+        return 0
+    node = int(os.environ.get("NODE_RANK", "0"))
+    return int(os.environ.get("RANK", node * devices + int(os.environ.get("LOCAL_RANK", "0"))))
 
 
 def open_session(

@@ -27,11 +27,12 @@ from pytorch_lightning.loops.utilities import _block_parallel_sync_behavior
 from torch import Tensor
 
 from components import resuming
+from components.batch_norm import CommonStatistics
 from components.batches import Epoch as Epoch
 from components.batches import Part, count_rows, parts, pieces
 from components.batches import generator as generator  # who trains needs these too, from one place
 from components.batches import shuffled as shuffled
-from components.errors import TrainingError
+from components.errors import CheckpointError, TrainingError
 from components.feeding import prefetch
 from components.files import whole
 from components.log import Log, SilentLog
@@ -90,14 +91,17 @@ def fit(
 
     A batch in pieces (`session.micro_batch`, or because a GPU's memory ran out) gives the whole batch's loss and
     gradient up to rounding where the loss is a mean over images; BatchNorm's statistics and random draws are a piece's
-    own. So it is with several devices, where BatchNorm's statistics are common to all on GPUs and a device's own on
-    CPUs. Only the leading process measures, tells and writes; all give the same Fit.
+    own. With several devices BatchNorm's statistics are common to all, and random draws a device's own. Only the
+    leading process measures, tells and writes; all give the same Fit.
     """
     if epochs < 1 or steps_per_epoch < 1:
         raise TrainingError(f"{what}: {epochs} epochs of {steps_per_epoch} batches leave nothing to learn from")
     journal = log if session.leads else SilentLog()
-    conditions = resuming.flat({"seed": session.seed, "epochs": epochs, **settings})
+    numbers = {"seed": session.seed, "epochs": epochs, "compute.precision": session.precision}
+    conditions = resuming.flat({**numbers, **settings})
     state = resuming.find_state(session.checkpoint, conditions, what, journal)
+    if state is not None:
+        resuming.check_weights(state, module.state_dict(), what)
     session.place(module)
     if session.compile:
         for child in module.children():
@@ -132,18 +136,18 @@ def _train(
     state: resuming.State | None,
 ) -> None:
     """Lightning with everything off that speaks, logs or writes by itself."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for voice in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(voice).setLevel(logging.ERROR)
     session = run.session
     run.trainer = trainer = pl.Trainer(
         accelerator=session.device,
         devices=session.devices,
         num_nodes=session.num_nodes,
         strategy=session.strategy,
-        sync_batchnorm=session.world > 1 and session.device == "cuda",  # torch has none for CPUs
         precision=session.precision,
         max_epochs=run.epochs,
         callbacks=[*callbacks, run],
-        plugins=[_environment(session)],
+        plugins=[_environment(session), *([CommonStatistics()] if session.world > 1 else [])],
         gradient_clip_val=gradient_clip,
         limit_val_batches=0,
         logger=False,
@@ -345,6 +349,16 @@ class _Run(pl.Callback):
         for epoch, row in enumerate(self.history):
             self.journal.metrics(row, step=epoch)
 
+    def on_fit_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """All devices must go on from one step: a host that does not see the resume state would begin anew."""
+        mine = len(self.history), self.step
+        leading = tuple(trainer.strategy.broadcast(mine))
+        if mine != leading:
+            raise CheckpointError(
+                f"{self.what}: process {self.session.rank} goes on after epoch {mine[0]}, step {mine[1]}, the leading "
+                f"one after epoch {leading[0]}, step {leading[1]}: all hosts must share {self.session.checkpoint}"
+            )
+
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to train."""
@@ -408,6 +422,7 @@ class _Run(pl.Callback):
         if self.session.leads:
             with whole(folder / SUSPECTS) as unfinished:
                 unfinished.write_text("\n".join(["row,name", *lines, ""]))
+            self.journal.artifact(folder / SUSPECTS)
         return f"; its images stand in {folder / SUSPECTS}"
 
     def between_steps(self) -> None:

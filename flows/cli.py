@@ -190,9 +190,25 @@ def profile(
     steps: Annotated[int, typer.Option(min=1, help="of each of the two epochs, one timed and one traced")] = 10,
 ) -> None:
     """Where training time goes: data, forward, backward, optimiser, each layer; writes traces to open."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would talk between the lines
     from flows.profile import profile as watch
 
     watch(steps, typer.echo)
+
+
+@app.command()
+@_told
+def augment(
+    images: Annotated[int, typer.Option(min=1, max=64, help="rows of the picture, of all classes")] = 8,
+    epochs: Annotated[int, typer.Option(min=1, max=20, help="columns of the picture")] = 6,
+) -> None:
+    """The augmentation as training draws it: a picture of train images over some epochs, and the policy as a file."""
+    from flows.profile import augment as show
+
+    policy, picture = show(images, epochs, typer.echo)
+    typer.echo(
+        f"policy: {policy} (albumentations reads it)\npicture: {picture} (it shows train images: keep it inside)"
+    )
 
 
 @app.command("find-rate")

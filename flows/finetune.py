@@ -25,7 +25,7 @@ from flows.stage import stage
 Protocol = Literal["frozen", "full", "lpft"]
 
 
-@stage
+@stage(resumes=True)
 def finetune(
     arm: str,
     protocol: Protocol,
@@ -48,8 +48,9 @@ def finetune(
     settings = _settings(labels, backbone, augment, finetune)
     done = finetune_encoder(encoder, train, val, conditions, session, log, settings, what=run)
     header = {"run": run, "classes": labels.classes, "head": finetune.head.model_dump()}
-    save_classifier(paths.classifiers / f"{run}.safetensors", done.weights, backbone, header)
-    _write_curve(paths.curves / "finetune" / f"{run}.csv", done.fit.history)
+    if session.leads:
+        save_classifier(paths.classifiers / f"{run}.safetensors", done.weights, backbone, header)
+        _write_curve(paths.curves / "finetune" / f"{run}.csv", done.fit.history)
     session.forget()
     return {**_summary(done.fit), **done.fingerprints}
 

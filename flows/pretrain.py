@@ -26,7 +26,7 @@ Curve = Sequence[Mapping[str, float]]
 LOOK = 256  # images a batch where nothing is learned
 
 
-@stage
+@stage(resumes=True)
 def pretrain(
     arm: str, backbone: Backbone, pretrain: PretrainSettings, paths: Paths, compute: Compute, log: Log
 ) -> Mapping[str, float]:
@@ -39,9 +39,10 @@ def pretrain(
     encoder = _draw(backbone, pretrain.seed)
     curve = method.fit(encoder, backbone, train, val, session, log) or [_look(encoder, val, session)]
     settings = {**method.model_dump(mode="json"), "seed": pretrain.seed}
-    save_encoder(paths.encoders / f"{arm}.safetensors", encoder, backbone, {"arm": arm, "settings": settings})
+    if session.leads:
+        save_encoder(paths.encoders / f"{arm}.safetensors", encoder, backbone, {"arm": arm, "settings": settings})
+        _write(paths.curves / "pretrain" / f"{arm}.csv", curve)
     log.tags({"weights/sha256": weights_sha256(encoder)})
-    _write(paths.curves / "pretrain" / f"{arm}.csv", curve)
     session.forget()
     return {"images": len(train), "epochs": len(curve), **curve[-1]}
 

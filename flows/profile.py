@@ -1,23 +1,28 @@
-"""`dermflow profile`, `dermflow find-rate`: a few steps of the active experiment's trainings, watched.
+"""`dermflow profile`, `dermflow find-rate`, `dermflow augment`: the active experiment's trainings, watched.
 
-Neither is a stage: nothing of what they train is kept, and where a training's time goes is no result of a study.
+None is a stage: nothing of what they train is kept, and where a training's time goes is no result of a study.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
+import pandas as pd
 import torch
+from ruamel.yaml import YAML
+from torch import nn
 
 from components import profiling, range_test
-from components.classifier import Classifier, Examples, build_head
-from components.encoder import Encoder, load_encoder, to_tensor
+from components.classifier import Classifier, build_head
+from components.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder, load_encoder, to_tensor
 from components.errors import RunError, SettingsError
-from components.figures import learning_rate
-from components.finetuning import Conditions, Feed, Phase, build_learner, read_examples
+from components.figures import augmented, learning_rate
+from components.files import whole
+from components.finetuning import Conditions, Feed, Kept, Phase, build_learner, read_examples
 from components.log import Log, SilentLog
 from components.optimisers import adamw
 from components.pixels import Pixels, read_pixels
@@ -30,6 +35,10 @@ from flows.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from matplotlib.figure import Figure
+
+    from components.figures.augmented import Image
+    from components.pixels import Ints
 
 Protocol = Literal["frozen", "full"]
 
@@ -41,6 +50,7 @@ class Training(NamedTuple):
     module: pl.LightningModule
     batches: Callable[[int], Iterable[Any]]
     session: Session
+    beside: Mapping[str, nn.Module] = {}  # what takes part and does not learn
 
 
 def profile(steps: int, tell: Callable[[str], None]) -> list[Path]:
@@ -49,8 +59,9 @@ def profile(steps: int, tell: Callable[[str], None]) -> list[Path]:
     made = []
     for training in _trainings(settings, _Voice(tell)):
         trace = settings.paths.reports / "profile" / f"{training.name}.json"
-        tell(f"{training.name}: two epochs of at most {steps} steps")
-        found = profiling.profile_steps(training.module, training.batches, training.session, steps, trace)
+        tell(f"{training.name}: two short epochs of {steps} steps")
+        module, batches, session, beside = training[1:]
+        found = profiling.profile_steps(module, batches, session, steps, trace, beside)
         for line in profiling.describe(found):
             tell(f"  {line}".rstrip())
         tell(f"  trace: {trace} (open it at ui.perfetto.dev or chrome://tracing)\n")
@@ -69,10 +80,99 @@ def find_rate(arm: str, protocol: str, steps: int, tell: Callable[[str], None]) 
     found = range_test.run(training.module, training.batches, training.session, steps=steps)
     figure = learning_rate.draw(found.rates, found.losses, found.smoothed, found.suggestion)
     target = settings.paths.reports / "learning_rate" / f"{arm}-{chosen}.png"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=150)
+    with whole(target) as unfinished:
+        figure.savefig(unfinished, dpi=150)
     tell(_verdict(found, arm, chosen, _schedule(settings, chosen).learning_rate))
     return target
+
+
+def augment(images: int, epochs: int, tell: Callable[[str], None]) -> list[Path]:
+    """The augmentation policy as it is used: as a file that albumentations reads, and as a picture."""
+    settings = load_settings()
+    protocol: Protocol = "frozen" if set(settings.study.protocols) == {"frozen"} else "full"
+    feed, folder = _feed(settings, protocol), settings.paths.reports / "augment"
+    policy, picture = folder / "policy.yaml", folder / "samples.png"
+    with whole(policy) as unfinished:
+        _write_policy(unfinished, feed)
+    with whole(picture) as unfinished:
+        _draw_samples(feed, protocol, images, epochs).savefig(unfinished, dpi=150)
+    tell(f"train images: {_words(feed)}; drawn for {protocol}, seed {feed.seed}")
+    return [policy, picture]
+
+
+def _words(feed: Feed) -> str:
+    mixing = {"mixup": feed.conditions.mixup, "cutmix": feed.conditions.cutmix} if feed.mixing else {}
+    return ", ".join(
+        [feed.conditions.augment.words(), *(f"{name} {alpha:g}" for name, alpha in mixing.items() if alpha)]
+    )
+
+
+ABOUT = """\
+What happens to a train image, in this order; albumentations reads it: albumentations.load(FILE, data_format="yaml").
+All draws of an image come from one stream of numbers that seed, epoch and the image's position begin
+(components/augment.py). All of it is done on uint8; the encoder normalises last.
+"""
+
+
+def _write_policy(path: Path, feed: Feed) -> None:
+    """Albumentations' own description, and beside it the settings that it was made from."""
+    mixing = {"mixup": feed.conditions.mixup, "cutmix": feed.conditions.cutmix} if feed.mixing else None
+    content = {
+        "augment": feed.conditions.augment.model_dump(),  # as in params.yaml
+        "seed": feed.seed,
+        "sha256": feed.augmentation_sha256(),
+        **feed.augmentation.serialized(),
+        "mixing": mixing,
+        "normalisation": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD), "of": "pixels in [0, 1]"},
+    }
+    yaml = YAML()
+    with path.open("w") as file:
+        file.writelines(f"# {line}\n" for line in ABOUT.splitlines())
+        yaml.dump(content, file)
+
+
+def _draw_samples(feed: Feed, protocol: Protocol, images: int, epochs: int) -> Figure:
+    rows = _of_all_classes(feed, images)
+    views = feed.conditions.views if protocol == "frozen" else None
+    if views is None:
+        columns = {f"epoch {epoch + 1}": _seen(feed.mixed(epoch), rows) for epoch in range(epochs)}
+    else:
+        columns = {f"view {number + 1}": _viewed(feed, number, rows) for number in range(min(views, epochs))}
+    index = feed.train.pixels.index.iloc[rows]
+    names = list(zip(index["label"], index["image_id"], strict=True))
+    return augmented.draw(
+        list(feed.train.pixels.take(rows)), list(columns.values()), names, list(columns), _words(feed)
+    )
+
+
+def _of_all_classes(feed: Feed, count: int) -> Ints:
+    """Row numbers of the first images of each class, as many of one class as of another where there are enough."""
+    labels = pd.Series(feed.train.labels)
+    table = pd.DataFrame({"label": labels, "turn": labels.groupby(labels).cumcount()})
+    chosen = table.sort_values(["turn", "label"], kind="stable").head(count).sort_values(["label", "turn"])
+    return chosen.index.to_numpy(dtype=np.int64)
+
+
+def _seen(epoch: Epoch, rows: Ints) -> list[Image | None]:
+    """What training gets of the images at `rows` in an epoch, by the code that it gets them by; None: nothing."""
+    found: dict[int, Image] = {}
+    position = 0
+    for step, batch in enumerate(epoch.rows):
+        if np.isin(batch, rows).any():
+            images, _ = epoch.draw(step, batch, position)
+            found |= {int(row): image for row, image in zip(batch, _as_array(images), strict=True)}
+        position += len(batch)
+    return [found.get(int(row)) for row in rows]
+
+
+def _viewed(feed: Feed, number: int, rows: Ints) -> list[Image | None]:
+    images = np.concatenate([_as_array(block) for block in feed.view(number)])
+    return list(images[rows])
+
+
+def _as_array(images: torch.Tensor) -> Image:
+    """(B, 3, S, S) to (B, S, S, 3)."""
+    return np.asarray(images.permute(0, 2, 3, 1).numpy())
 
 
 def _verdict(found: range_test.RangeTest, arm: str, protocol: Protocol, present: float) -> str:
@@ -109,19 +209,29 @@ def _draw(settings: Settings) -> Encoder:
 
 def _finetuning(settings: Settings, encoder: Encoder, protocol: Protocol, log: Log) -> Training:
     """The identical head on the train images, as the stage `finetune` has them."""
-    classes, seed = settings.labels.classes, settings.study.seeds[0]
-    train: Examples = read_examples(_packed(settings, "train"), classes, "train")
+    classes, seed, head = settings.labels.classes, settings.study.seeds[0], settings.finetune.head
+    drawn = build_head(encoder.feature_dim, head.hidden, head.dropout, len(classes), seed=seed)
+    classifier = Classifier(encoder, drawn)
+    feed = _feed(settings, protocol)
     conditions, phase = _conditions(settings, protocol)
-    head = settings.finetune.head
-    classifier = Classifier(
-        encoder, build_head(encoder.feature_dim, head.hidden, head.dropout, len(classes), seed=seed)
-    )
-    feed = Feed(train, conditions, seed)
-    learner = build_learner(classifier, phase, conditions, train.labels, feed.steps)
+    learner = build_learner(classifier, phase, conditions, feed.train.labels, feed.steps)
     session = _open(settings, seed, log)
     session.place(classifier)
-    batches = feed.mixed if protocol == "full" else feed.images
-    return Training(f"finetune-{protocol}", learner, batches, session)
+    batches = _batches(feed, phase, Kept(encoder, session))
+    beside = {} if protocol == "full" else {"encoder": encoder}
+    return Training(f"finetune-{protocol}", learner, batches, session, beside)
+
+
+def _feed(settings: Settings, protocol: Protocol) -> Feed:
+    classes, seed = settings.labels.classes, settings.study.seeds[0]
+    train = read_examples(_packed(settings, "train"), classes, "train")
+    return Feed(train, _conditions(settings, protocol)[0], seed)
+
+
+def _batches(feed: Feed, phase: Phase, kept: Kept) -> Callable[[int], Epoch]:
+    if phase.protocol == "full":
+        return feed.mixed
+    return feed.images if feed.conditions.views is None else partial(feed.features, kept)
 
 
 def _conditions(settings: Settings, protocol: Protocol) -> tuple[Conditions, Phase]:

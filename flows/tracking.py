@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
+from flows.continuity import TAG, Training, points_of
 from flows.lineage import lineage_tags, recorded_hashes
 from flows.settings import Settings
 
@@ -60,16 +61,23 @@ def open_experiment(client: MlflowClient, name: str) -> str:
 
 
 class RunLog:
-    """One MLflow run as a `components.log.Log`: metrics go out in batches, words go to the terminal."""
+    """One MLflow run as a `components.log.Log`: metrics go out in batches, words go to the terminal.
 
-    def __init__(self, client: MlflowClient, run_id: str, name: str) -> None:
+    A name has one point a step: MLflow would keep a second beside it, as after a training that went on.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, name: str, before: Run | None = None) -> None:
         self.client, self.run_id, self.name = client, run_id, name
         self._waiting: list[Metric] = []
+        self._told = points_of(client, before) if before else set()
+        self._params = dict(before.data.params) if before else {}
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Buffered: `log_metric` costs 4 to 13 ms each, a batch 0.1 ms a metric."""
         now = int(time.time() * 1000)
-        self._waiting += [Metric(_metric_name(key), float(value), now, step or 0) for key, value in values.items()]
+        points = [Metric(_metric_name(key), float(value), now, step or 0) for key, value in values.items()]
+        self._waiting += [point for point in points if (point.key, point.step) not in self._told]
+        self._told |= {(point.key, point.step) for point in points}
         if len(self._waiting) >= 100 or step is not None:
             self.flush()
 
@@ -98,10 +106,12 @@ class RunLog:
         self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in values.items()])
 
     def settings(self, values: Mapping[str, object]) -> None:
-        """The settings that the run was made with, dotted as in params.yaml."""
-        params = [Param(key, str(value)[:6000]) for key, value in flatten(values, ".").items()]
+        """The settings that the run was made with, dotted as in params.yaml; a tag where it began with another."""
+        given = {key: str(value)[:6000] for key, value in flatten(values, ".").items()}
+        params = [Param(key, value) for key, value in given.items() if key not in self._params]
         for start in range(0, len(params), 100):  # MLflow's limit a batch
             self.client.log_batch(self.run_id, params=params[start : start + 100])
+        self.tags({key: value for key, value in given.items() if self._params.get(key, value) != value})
 
     def line(self, text: str) -> None:
         """One line to the terminal and the flow's log."""
@@ -149,10 +159,15 @@ def flatten(values: Mapping[str, Any], joint: str) -> dict[str, Any]:
 
 
 @contextmanager
-def recorded_run(settings: Settings, name: str, tags: Mapping[str, str]) -> Iterator[RunLog]:
-    """A run from start to end; its status is FINISHED, FAILED or KILLED as it really ended."""
+def recorded_run(
+    settings: Settings, name: str, tags: Mapping[str, str], training: Training | None = None
+) -> Iterator[RunLog]:
+    """A run from start to end; its status is FINISHED, FAILED or KILLED as it really ended.
+
+    A `training` that an earlier process began goes on in that one's run.
+    """
     client = open_client()
-    log = RunLog(client, _create(client, settings, name, tags), name)
+    log = _open(client, settings, name, tags, training)
     try:
         yield log
         log.flush()
@@ -171,12 +186,45 @@ def _shareable(error: BaseException, settings: Settings) -> str:
     return f"{kind}: {error}"[:4000] if settings.privacy.key == "public" else f"{kind}: its message stays on the host"
 
 
-def _create(client: MlflowClient, settings: Settings, name: str, tags: Mapping[str, str]) -> str:
+def _open(
+    client: MlflowClient, settings: Settings, name: str, tags: Mapping[str, str], training: Training | None
+) -> RunLog:
+    if training is None:
+        return RunLog(client, _create(client, settings, name, tags), name)
+    experiment = open_experiment(client, settings.study.name)
+    before = training.find_run(client, experiment)
+    if before is not None:
+        return _go_on(client, before, settings, name, tags)
+    marked = {**tags, TAG: training.begin(client, experiment)}
+    return RunLog(client, _create(client, settings, name, marked), name)
+
+
+def _go_on(client: MlflowClient, before: Run, settings: Settings, name: str, tags: Mapping[str, str]) -> RunLog:
+    """The run of a process that ended before its work was done, as a child of the present flow if there is one."""
+    run_id = before.info.run_id
+    client.update_run(run_id, "RUNNING")
+    if "error" in before.data.tags:
+        client.delete_tag(run_id, "error")
+    if not (before.inputs and before.inputs.dataset_inputs):
+        log_dataset(client, run_id, settings)
+    log = RunLog(client, run_id, name, before)
+    resumed = int(before.data.tags.get("resumed", "0")) + 1
+    log.tags({**_words(settings), **tags, "resumed": str(resumed)})
+    log.line(f"going on with MLflow run {run_id}")
+    return log
+
+
+def _words(settings: Settings) -> dict[str, str]:
+    """Study, lineage, and the flow that this process belongs to."""
     parent = os.environ.get(PARENT_VARIABLE)
     family = {"mlflow.parentRunId": parent, "prefect.flow_run": os.environ.get(FLOW_VARIABLE)}
     known = {key: value for key, value in family.items() if value}
-    words = {"study": settings.study.name, **lineage_tags(settings), **known, **tags}
+    return {"study": settings.study.name, **lineage_tags(settings), **known}
+
+
+def _create(client: MlflowClient, settings: Settings, name: str, tags: Mapping[str, str]) -> str:
     experiment = open_experiment(client, settings.study.name)
+    words = {**_words(settings), **tags}
     run_id = str(client.create_run(experiment, run_name=name, tags=words).info.run_id)
     log_dataset(client, run_id, settings)
     return run_id

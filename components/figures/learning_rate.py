@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from components.figures import INK, LETTERS, PALETTE, WIDTH, plain_axes
 
 ROOM = 1.6
-"""Height of the axis in losses at the start: a diverging end would press the rest flat."""
+"""Height of the axis, of the way from the first loss to the lowest: a diverging end would press the rest flat."""
 
 
 def draw(rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float) -> Figure:
@@ -19,11 +20,12 @@ def draw(rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[flo
     axes.plot(rates, losses, linestyle="", marker="o", markersize=2.2, color=PALETTE[0], alpha=0.35)
     axes.plot(rates, smoothed, color=PALETTE[0], linewidth=1.8)
     axes.axvline(suggestion, color=INK, linewidth=0.9, linestyle=(0, (3, 2)))
-    start, floor = smoothed[0], min(smoothed)
-    low = floor - 0.15 * (start - floor) - 0.02 * start
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(low, max(ROOM * start - 0.6 * floor, start)))
+    start, finite = smoothed[0], [loss for loss in losses if math.isfinite(loss)]
+    floor = min(finite)
+    top = max(start + (ROOM - 1) * (start - floor), *finite[: 1 + len(losses) // 2])
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(floor - 0.06 * (top - floor), top))
     axes.annotate(
-        f"{suggestion:.1e}", (suggestion, axes.get_ylim()[1]), (4, -2), textcoords="offset points",
+        f"peak {suggestion:.1e}", (suggestion, axes.get_ylim()[1]), (4, -2), textcoords="offset points",
         va="top", color=INK, fontsize=LETTERS,
     )  # fmt: skip
     plain_axes(axes)

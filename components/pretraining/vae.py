@@ -84,7 +84,8 @@ class Config(Frozen):
         )
         learner.load_state_dict(result.best_state)  # the last epoch's, also where a resume state had it all
         log.tags({"weights/source": f"VAE from scratch, seed {session.seed}"})
-        _draw(vae, val, session, log)
+        if session.leads:
+            _draw(vae, val, session, log)
         return result.history
 
     def _objective(self, steps: int) -> Objective:
@@ -94,7 +95,7 @@ class Config(Frozen):
 
     def _conditions(self, backbone: Backbone, train: Pixels) -> dict[str, object]:
         """All that the result depends on; a resume state made under others is refused."""
-        images = "\n".join(train.index["image_id"].astype(str))
+        images = train.index[["image_id", "crc32"]].to_csv(index=False, lineterminator="\n")  # which, and their pixels
         return {
             "pretrain": self.model_dump(mode="json"),
             "backbone": to_jsonable_python(backbone),

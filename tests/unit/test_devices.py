@@ -12,11 +12,19 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
 
 from components.backbones import CpuProfile
+from components.batch_norm import CommonStatistics
+from components.errors import SettingsError
 from components.log import SilentLog
 from components.training import Epoch, fit, open_session, shuffled
+from flows.finetune import finetune
+from flows.settings import PARAMS, load_settings
+from flows.stage import leads
+from flows.tracking import flatten
+from tests.unit.trainings import fill_checkout, histories, make_database, runs_of
 
 REPO = Path(__file__).resolve().parents[2]
 COUNT, BATCH, EPOCHS = 22, 5, 3
@@ -30,20 +38,20 @@ train(root, devices=devices, num_nodes=num_nodes, stop=stop)
 
 
 class Net(pl.LightningModule):
-    """GroupNorm and no dropout: what an image gives does not depend on which device it is on."""
+    """Both kinds of BatchNorm, whose statistics are the whole batch's, and no dropout, which a device draws alone."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        trunk = [nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-        self.net = nn.Sequential(*trunk, nn.Linear(4, 1))
+        trunk = [nn.Conv2d(3, 4, 3), BatchNormAct2d(4, act_layer=nn.GELU, inplace=False), nn.AdaptiveAvgPool2d(1)]
+        self.net = nn.Sequential(*trunk, nn.Flatten(), nn.BatchNorm1d(4, affine=False), nn.Linear(4, 1))
 
     def training_step(self, batch, _):
         images, targets = batch
         return {"loss": (self.net(images) - targets).square().mean()}
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.5, momentum=0.9)
+        return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
 
 
 class Noisy(SilentLog):
@@ -129,13 +137,12 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
 
 
-def _torchrun(script: Path, root: Path, stop: int = 0) -> list[tuple[int, str]]:
+def _torchrun(root: Path, *words: str) -> list[tuple[int, str]]:
     """Two hosts of one process each, over the loopback: exit codes and what each said."""
     where = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={_free_port()}"]
     hosts = [
         subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", *where, f"--node-rank={node}",
-             str(script), str(root), "1", "2", str(stop)],
+            [sys.executable, "-m", "torch.distributed.run", *where, f"--node-rank={node}", *words],
             env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=root,
         )
         for node in range(2)
@@ -157,25 +164,114 @@ def _check(root: Path, alone: tuple[dict, list]) -> None:
 
 
 def test_two_hosts_under_torchrun_give_the_losses_of_one_process(alone, script, tmp_path):
-    hosts = _torchrun(script, tmp_path)
+    hosts = _torchrun(tmp_path, str(script), str(tmp_path), "1", "2", "0")
     assert [code for code, _ in hosts] == [0, 0], hosts
     _check(tmp_path, alone)
     assert [words.count("told") for _, words in hosts] == [EPOCHS, 0]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_two_hosts_that_stopped_go_on_within_the_epoch(alone, script, tmp_path):
-    assert all(code for code, _ in _torchrun(script, tmp_path, stop=1))
+    assert all(code for code, _ in _torchrun(tmp_path, str(script), str(tmp_path), "1", "2", "1"))
     assert (tmp_path / "state" / "last.ckpt").is_file() and not (tmp_path / "0.json").exists()
-    hosts = _torchrun(script, tmp_path)
+    hosts = _torchrun(tmp_path, str(script), str(tmp_path), "1", "2", "0")
     assert [code for code, _ in hosts] == [0, 0], hosts
     _check(tmp_path, alone)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_that_lightning_starts_give_the_losses_of_one(alone, script, tmp_path):
     command = [sys.executable, str(script), str(tmp_path), "2", "1", "0"]
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
     _check(tmp_path, alone)
     assert done.stdout.count("told") == EPOCHS
+
+
+def test_a_batch_norm_changes_its_class_alone_and_gets_it_back():
+    net, images = Net(), torch.randn(5, 3, 6, 6)
+    names, plain = list(net.state_dict()), net.eval().net(images)
+    kinds = [type(module) for module in net.modules()]
+    assert CommonStatistics().apply(net) is net
+    changed = [type(module).__name__ for module in net.modules() if type(module).__name__.startswith("Common")]
+    assert changed == ["CommonBatchNormAct2d", "CommonBatchNorm1d"]
+    assert list(net.state_dict()) == names and torch.equal(net.net(images), plain)
+    CommonStatistics().revert(net)
+    assert [type(module) for module in net.modules()] == kinds
+
+
+def test_torchrun_and_settings_that_disagree_are_refused(monkeypatch):
+    compute = load_settings(REPO / PARAMS).compute
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingsError, match=r"torchrun started 2 processes, compute.devices x compute.num_nodes is 1"):
+        leads(compute)
+    monkeypatch.setenv("RANK", "1")
+    assert not leads(compute.model_copy(update={"num_nodes": 2}))
+
+
+# ---- whole stages
+
+STAGE_TOLERANCE = 1e-3  # relative; AdamW makes full steps of weights whose gradient is rounding alone
+GENTLE = {"epochs": 3, "learning_rate": 0.0003}  # so that those steps stay small
+ONE = {
+    "finetune": {
+        "full": GENTLE, "lpft": {"head": GENTLE, "full": GENTLE},
+        "head": {"hidden": 8, "dropout": 0.0},  # a device draws its own
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    return make_database(tmp_path_factory.mktemp("database"))
+
+
+@pytest.fixture
+def new_checkout(database, tmp_path_factory):
+    return lambda **compute: fill_checkout(tmp_path_factory.mktemp("checkout"), database, **ONE, compute=compute)
+
+
+def _run_alone(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    finetune.run(list(words))
+
+
+def _same_result(root: Path, alone: Path, run: str) -> None:
+    """Numbers within the tolerance; what must be equal for all arms is; one MLflow run, each step once."""
+    path = f"metrics/finetune/{run}.json"
+    found, expected = (flatten(json.loads((place / path).read_text()), "/") for place in (root, alone))
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        close = pytest.approx(value, rel=STAGE_TOLERANCE, abs=1e-4) if isinstance(value, float) else value
+        assert found[name] == close, name
+    assert (root / f"data/classifiers/{run}.safetensors").is_file()
+    ((here,), (there,)) = runs_of(root), runs_of(alone)
+    told, measured = histories(root, here), histories(alone, there)
+    assert here.info.status == "FINISHED" and set(told) == set(measured)
+    assert {"system/images_per_second", "fit/gradient_norm"} <= set(told)
+    for name, points in told.items():
+        assert [step for step, _ in points] == [step for step, _ in measured[name]]
+    assert list((root / "data" / "checkpoints").glob("*/*")) == []
+
+
+def test_a_stage_on_two_hosts_under_torchrun_gives_the_metrics_of_one_process(new_checkout, monkeypatch):
+    alone, root = new_checkout(), new_checkout(num_nodes=2)
+    _run_alone(alone, monkeypatch, "vae", "full", "0")
+    (code, said), (other, silence) = _torchrun(root, "-m", "flows.finetune", "vae", "full", "0")
+    assert (code, other) == (0, 0), said + silence
+    assert "2 devices on 2 hosts" in said and "finetune" not in silence
+    _same_result(root, alone, "vae-full-0")
+
+
+@pytest.mark.thorough
+def test_a_stage_on_two_devices_that_lightning_starts_gives_the_metrics_of_one(new_checkout, monkeypatch):
+    """Two phases: the processes that the first starts work in the second, too."""
+    alone, root = new_checkout(), new_checkout(devices=2)
+    _run_alone(alone, monkeypatch, "vae", "lpft", "0")
+    command = [sys.executable, "-m", "flows.finetune", "vae", "lpft", "0"]
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, cwd=root, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("2 devices on 1 host") == 1
+    _same_result(root, alone, "vae-lpft-0")

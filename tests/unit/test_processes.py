@@ -17,6 +17,11 @@ from flows.processes import Processes, only_run, refuse_survivors, stop_tree
 NESTED = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
 
 
+def below() -> set[psutil.Process]:
+    """All that descends from this process; other tests may have left helpers, such as multiprocessing's tracker."""
+    return set(psutil.Process().children(recursive=True))
+
+
 def test_lines_are_handed_on_and_failure_shows_the_last() -> None:
     heard: list[str] = []
     with pytest.raises(RunError, match=r"split failed with exit status 3:\nfirst\nthe reason"):
@@ -27,15 +32,15 @@ def test_lines_are_handed_on_and_failure_shows_the_last() -> None:
 
 
 def test_a_deadline_ends_the_whole_tree() -> None:
-    began = time.monotonic()
+    began, before = time.monotonic(), below()
     with pytest.raises(RunError, match=r"pack: stopped at its deadline of 1 s \(deadline_s in flows/policy.toml\)"):
         Processes().run("pack", [sys.executable, "-c", NESTED], {}, 1, lambda line: None)
     assert time.monotonic() - began < 15
-    assert not psutil.Process().children(recursive=True)
+    assert not below() - before
 
 
 def test_stopping_ends_what_runs_and_starts_nothing_more() -> None:
-    processes = Processes()
+    processes, before = Processes(), below()
     caught: list[BaseException] = []
 
     def work() -> None:
@@ -46,12 +51,12 @@ def test_stopping_ends_what_runs_and_starts_nothing_more() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    while len(psutil.Process().children(recursive=True)) < 2:
+    while len(below() - before) < 2:
         time.sleep(0.05)
     processes.stop_all()
     thread.join(timeout=20)
     assert len(caught) == 1
-    assert not psutil.Process().children(recursive=True)
+    assert not below() - before
     with pytest.raises(RunError, match="not started, the run is being stopped"):
         processes.run("compare", [sys.executable, "-c", ""], {}, 60, lambda line: None)
 

@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from components.errors import DataError, SettingsError
 from components.log import Log
 from flows import lineage, tracking
+from flows.continuity import Training, identify
 from flows.settings import load_settings
-from flows.stage import Stage, stage
+from flows.stage import STALE_VARIABLE, Stage, sets_aside, stage
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,52 @@ def test_a_stage_under_a_flow_is_its_child(monkeypatch: pytest.MonkeyPatch) -> N
         tracking.end_orphans(parent)
     assert parent.client.get_run(orphan).info.status == "KILLED"
     assert parent.client.get_run(parent.run_id).info.status == "FINISHED"
+
+
+def test_a_name_has_one_point_a_step() -> None:
+    """`pretrain` ends with its curve's last row, whose names have had their steps."""
+
+    @stage
+    def curve(log: Log) -> dict:
+        for step in range(2):
+            log.metrics({"val/elbo": -step}, step=step)
+        return {"val/elbo": -1, "images": 3}
+
+    curve.run([])
+    run = newest("curve")
+    history = tracking.open_client().get_metric_history(run.info.run_id, "val/elbo")
+    assert [(point.step, point.value) for point in history] == [(0, 0), (1, -1)]
+    assert run.data.metrics["images"] == 3
+
+
+def test_a_run_goes_on_and_says_what_has_changed(tmp_path: Path) -> None:
+    """Another machine may take another number of threads; what the run began with stays a parameter."""
+    settings, training = load_settings(), Training(tmp_path / "state", identify({"rate": 0.1}))
+    given = {"stage": "going"}
+    with pytest.raises(KeyboardInterrupt), tracking.recorded_run(settings, "going", given, training) as log:
+        log.settings({"compute": {"threads": 1}, "rate": 0.1})
+        log.metrics({"loss": 3}, step=0)
+        raise KeyboardInterrupt
+    (tmp_path / "state" / "last.ckpt").touch()
+    with tracking.recorded_run(settings, "going", given, training) as log:
+        log.settings({"compute": {"threads": 2}, "rate": 0.1})
+        log.metrics({"loss": 3}, step=0)
+        log.metrics({"loss": 2}, step=1)
+    run = newest("going")
+    assert (run.info.status, run.info.run_id, run.data.tags["resumed"]) == ("FINISHED", log.run_id, "1")
+    assert run.data.params == {"compute.threads": "1", "rate": "0.1"} and run.data.tags["compute.threads"] == "2"
+    assert "error" not in run.data.tags
+    history = log.client.get_metric_history(run.info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(0, 3), (1, 2)]
+    other = Training(tmp_path / "state", identify({"rate": 0.2}))
+    with tracking.recorded_run(settings, "going", given, other) as fresh:
+        assert fresh.run_id != log.run_id
+
+
+def test_an_unknown_wish_for_stale_states_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STALE_VARIABLE, "delete")
+    with pytest.raises(SettingsError, match="DERMFLOW_STALE_STATE is 'delete', expected refuse or set-aside"):
+        sets_aside()
 
 
 def test_a_metric_that_is_not_finite_fails_the_stage() -> None:

@@ -17,6 +17,7 @@ from components.batches import parts, pieces
 from components.errors import CheckpointError, SettingsError, TrainingError
 from components.log import SilentLog
 from components.optimisers import adamw
+from components.resuming import StaleStateError, forget_state, kept_until_end, set_aside
 from components.training import Epoch, Session, fit, generator, open_session, shuffled
 
 FP32 = CpuProfile(precision="32-true", channels_last=True)
@@ -133,6 +134,41 @@ def test_a_resume_state_of_other_settings_is_refused(tmp_path):
         _train(session=session, settings=changed)
     with pytest.raises(CheckpointError, match="seed = 0, but now it is 7"):
         _train(session=_session(tmp_path, seed=7))
+    with pytest.raises(CheckpointError, match=r'compute\.precision = "32-true", but now it is "bf16-mixed"'):
+        _train(session=_session(tmp_path, precision="bf16-mixed"))
+
+
+def test_a_resume_state_of_another_net_is_refused(tmp_path):
+    """The settings are the same, the code is not."""
+    with pytest.raises(KeyError):
+        _train(session=_session(tmp_path), stop_in=1)
+    wider, deeper = Toy(), Toy()
+    wider.net[6] = nn.Linear(4, 2)
+    deeper.more = nn.Linear(1, 1)
+    for net, told in (
+        (wider, r"holds \(1,\) as net.6.bias, the net has \(2,\)"),
+        (deeper, "holds no tensor as more.b"),
+    ):
+        with pytest.raises(StaleStateError, match=rf"toy: .*last.ckpt {told}.*: other code made it; delete"):
+            _train(net, session=_session(tmp_path))
+
+
+def test_a_state_is_kept_to_the_end_of_what_follows_and_set_aside_once(tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir()
+    with pytest.raises(KeyError), kept_until_end(folder):
+        forget_state(folder)
+        raise KeyError
+    assert folder.exists(), "what failed afterwards is done again"
+    with kept_until_end(folder):
+        forget_state(folder)
+        assert folder.exists()
+    assert list(tmp_path.iterdir()) == []
+    for number in range(2):
+        folder.mkdir()
+        (folder / str(number)).touch()
+        assert set_aside(folder) == tmp_path / "state.aside"
+    assert [path.name for path in tmp_path.rglob("*")] == ["state.aside", "1"]
 
 
 def test_a_broken_resume_state_is_named(tmp_path):
@@ -238,10 +274,12 @@ def test_the_images_of_the_offending_batch_are_saved(tmp_path):
 
         return Epoch(shuffled(len(IMAGES), BATCH, 0, epoch), draw, names=lambda rows: [f"ISIC_{row}" for row in rows])
 
+    log = SilentLog()
     with pytest.raises(
         TrainingError, match=rf"epoch 2, step 3: .*; its images stand in {tmp_path}/offending-batch.csv"
     ):
-        _train(session=_session(tmp_path), batches=poisoned)
+        _train(session=_session(tmp_path), batches=poisoned, log=log)
+    assert log.artifacts == [("", tmp_path / "offending-batch.csv")]
     expected = [f"{row},ISIC_{row}" for row in shuffled(len(IMAGES), BATCH, 0, 1)[2]]
     assert (tmp_path / "offending-batch.csv").read_text().splitlines() == ["row,name", *expected]
 
