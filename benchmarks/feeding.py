@@ -54,12 +54,12 @@ def sides(settings: Settings, protocol: Any, folder: Path) -> tuple[Callable[[],
     return lambda: list(feed.mixed(0)), step(settings, phase, conditions, feed)
 
 
-def noise(folder: Path, size: int, classes: tuple[str, ...]) -> Examples:
+def noise(folder: Path, size: int, classes: tuple[str, ...], count: int = COUNT) -> Examples:
     numbers = np.random.default_rng(0)
-    names = [f"{row}" for row in range(COUNT)]
-    labels = [classes[row % len(classes)] for row in range(COUNT)]
+    names = [f"{row}" for row in range(count)]
+    labels = [classes[row % len(classes)] for row in range(count)]
     columns = {"image_id": names, "label": labels, "lesion_id": names, "group": names}
-    write_pixels(folder, numbers.integers(0, 256, (COUNT, size, size, 3), np.uint8), pd.DataFrame(columns), size)
+    write_pixels(folder, numbers.integers(0, 256, (count, size, size, 3), np.uint8), pd.DataFrame(columns), size)
     pixels = read_pixels(folder)
     return Examples(pixels, pixels.labels(classes))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.feeding import noise
-from benchmarks.measure import Result, ratios, summarise
+from benchmarks.measure import Result, rounds, summarise
 from components.augment import Augment
 from components.backbones.efficientnet_lite0 import Config as EfficientNetLite0
 from components.classifier import Examples
@@ -24,10 +24,11 @@ from components.log import SilentLog
 from components.session import open_session
 
 EPOCHS, SIZE = 20, 64
+TRAIN, VAL = 256, 64  # images of noise
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 POLICY = Augment(flips_and_turns=True, scale=0.15, shift=0.05, brightness=0.1, contrast=0.1, hue=4, saturation=10)
 CONDITIONS = Conditions(
-    CLASSES, [Phase("frozen", EPOCHS, 1e-3)], batch_size=32, weight_decay=0.05, hidden=256, dropout=0.2,
+    CLASSES, [Phase("frozen", EPOCHS, 1e-3)], batch_size=64, weight_decay=0.05, hidden=256, dropout=0.2,
     imbalance="weights", focal_gamma=2.0, monitor="loss", patience=EPOCHS, augment=POLICY,
 )  # fmt: skip
 COMMAND = "python -m benchmarks frozen"
@@ -36,21 +37,20 @@ COMMAND = "python -m benchmarks frozen"
 def run() -> list[Result]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        examples = noise(Path(folder), SIZE, CLASSES)
-        full = training(examples, None)
-        once = ratios(training(examples, 0), full, repeats=5)
-        four = ratios(training(examples, 4), full, repeats=5)
+        train, val = (noise(Path(folder) / f"{count}", SIZE, CLASSES, count) for count in (TRAIN, VAL))
+        ways = [training(train, val, views) for views in (0, 4, None)]
+        seconds = rounds(*ways, repeats=5)
+    once, four = ([full / kept[place] for *kept, full in seconds] for place in (0, 1))
     return [
         summarise("frozen_vs_full_passes", once, "at least 10", "x", COMMAND),
         summarise("frozen_vs_full_passes_4_views", four, "none", "x", COMMAND),
     ]
 
 
-def training(examples: Examples, views: int | None) -> Callable[[], object]:
-    """The images are train and val alike: what they show does not matter here."""
+def training(train: Examples, val: Examples, views: int | None) -> Callable[[], object]:
     backbone, conditions = EfficientNetLite0(), dataclasses.replace(CONDITIONS, views=views)
     session = open_session("cpu", 1, cpu=backbone.cpu, seed=0, checkpoint=None, log=SilentLog())
     torch.manual_seed(0)
     encoder = backbone.build()
     log = SilentLog()
-    return lambda: finetune_encoder(encoder, examples, examples, conditions, session, log, {}, "benchmark")
+    return lambda: finetune_encoder(encoder, train, val, conditions, session, log, {}, "benchmark")

@@ -17,14 +17,14 @@ import json
 import logging
 import os
 import re
-import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from benchmarks.measure import Result, summarise
 REPO = Path(__file__).resolve().parent.parent
 HAM10000 = REPO.parent / "shared" / "data" / "ham10000"
 FOLDER = "PEERS"  # the environment variable
-NET, EPOCHS, REPEATS = "efficientnet_lite0", 6, 3
+NET, EPOCHS, REPEATS = "efficientnet_lite0", 8, 3
 TIMM = {"efficientnet_lite0": "tf_efficientnet_lite0", "convnext_tiny": "convnext_tiny"}  # our names in timm's
 SIZE, BATCH, RATE, DECAY, CLIP = 64, 24, 1e-3, 0.05, 1.0
 TRAIN, VAL = 48, 12  # images a class; whole batches, because scdiag drops an epoch's rest
@@ -84,6 +84,8 @@ def race(folder: Path, net: str, epochs: int, repeats: int, *, flips: bool) -> d
             try:
                 told[name].append(alone(name, folder, net, epochs, repeat, flips=flips))
             except subprocess.CalledProcessError as error:
+                if name not in PEERS:
+                    raise RuntimeError(f"{name} failed: {error.stderr}") from error
                 print(f"  {name}: skipped, its training failed: {error.stderr.strip().splitlines()[-1]}")
                 del told[name]
     show(told, f"{net}, {'flips' if flips else 'usual augmentation'}")
@@ -135,15 +137,27 @@ def epoch_seconds(told: dict[str, Any]) -> float:
 
 def show(told: dict[str, list[dict[str, Any]]], what: str) -> None:
     """The figures behind the ratios, and the time to a balanced accuracy that all which tell one reach."""
-    best = {name: max(accuracies(runs[0]), default=None) for name, runs in told.items() if runs}
-    goal = min(value for value in best.values() if value is not None)
+    tops = [max(accuracies(one)) for runs in told.values() for one in runs if accuracies(one)]
+    goal = min(tops)
     for name, runs in told.items():
-        seconds = np.median([epoch_seconds(one) for one in runs])
-        images, whole, memory = len(CLASSES) * TRAIN / seconds, runs[0]["seconds"], runs[0]["megabytes"]
-        reached = [when for when, value in runs[0]["epochs"] if value is not None and value >= goal]
-        until = f"{reached[0]:.1f} s CPU to balanced accuracy {goal:.3f}" if reached else "tells no balanced accuracy"
-        figures = f"{images:.0f} img/s, epoch {seconds:.2f} s, whole process {whole:.1f} s, peak {memory:.0f} MB"
-        print(f"  {what}: {name}: {figures}, {until}, best {best[name]}")
+        figures = {
+            "img/s": len(CLASSES) * TRAIN / middle(epoch_seconds(one) for one in runs),
+            "s an epoch": middle(epoch_seconds(one) for one in runs),
+            "s in all": middle(one["seconds"] for one in runs),
+            "MB at most": middle(one["megabytes"] for one in runs),
+        }
+        if accuracies(runs[0]):
+            figures[f"s to balanced accuracy {goal:.3f}"] = middle(first_time(one, goal) for one in runs)
+            figures["balanced accuracy at best"] = middle(max(accuracies(one)) for one in runs)
+        print(f"  {what}, {name}: " + ", ".join(f"{value:.4g} {unit}" for unit, value in figures.items()))
+
+
+def middle(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def first_time(told: dict[str, Any], goal: float) -> float:
+    return float(next(seconds for seconds, accuracy in told["epochs"] if accuracy >= goal))
 
 
 def accuracies(told: dict[str, Any]) -> list[float]:
@@ -164,6 +178,7 @@ def ours(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epochs:
 
     class Clock(SilentLog):
         def metrics(self, values: Any, step: int | None = None) -> None:
+            super().metrics(values, step)
             if "val/balanced_accuracy" in values:
                 ended.append((time.process_time(), values["val/balanced_accuracy"]))
 
@@ -239,25 +254,29 @@ def scdiag(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epoch
     """`scdiag-train`; class weights by inverse frequency and clipping at 1 are its defaults."""
     from scdiag import train
 
-    sys.argv = ["scdiag-train", *options(folder, net, epochs, seed, flips), "--model_arg", "pretrained=false"]
+    given = options(folder, net, epochs, flips)
+    sys.argv = ["scdiag-train", *given, "--model_arg", "pretrained=false", "--seed", str(seed)]
     return listening(train.main)
 
 
-def genml_kit(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epochs:
-    """`genml-kit-train`; 0.2.1 rejects every `--model_arg KEY=VALUE`, so random weights are asked for in Python."""
+def genml_kit(folder: Path, net: str, epochs: int, _seed: int, flips: bool) -> Epochs:
+    """`genml-kit-train`, with a seed of its own: a given one would make it deterministic and so slower.
+
+    0.2.1 rejects every `--model_arg KEY=VALUE`, so random weights are asked for in Python.
+    """
     from genml_kit.training import train
 
     parse = train.parse_args
     train.parse_args = lambda given: Namespace(**{**vars(parse(given)), "model_arg": {"pretrained": False}})
-    return listening(lambda: train.main(options(folder, net, epochs, seed, flips)))
+    return listening(lambda: train.main(options(folder, net, epochs, flips)))
 
 
-def options(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> list[str]:
+def options(folder: Path, net: str, epochs: int, flips: bool) -> list[str]:
     """What both command lines call alike."""
     values = {
         "model": f"timm:{TIMM[net]}", "dataset": f"imagefolder/{folder / 'images'}", "image_size": SIZE,
         "batch_size": BATCH, "epochs": epochs, "lr": RATE, "weight_decay": DECAY, "num_workers": 0,
-        "device": "cpu", "seed": seed, "cache_dir": "cache", "checkpoint": "kept/model",
+        "device": "cpu", "cache_dir": "cache", "checkpoint": "kept/model",
     }  # fmt: skip
     values |= {"train_augmentation_script": folder / "flips.py"} if flips else {}
     return [word for name, value in values.items() for word in (f"--{name}", str(value))]
@@ -292,8 +311,13 @@ def main(name: str, folder: str, net: str, epochs: str, seed: str, *flips: str) 
 
     torch.set_num_threads(1)
     ended = CONTENDERS[name](Path(folder), net, int(epochs), int(seed), bool(flips))
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(json.dumps({"epochs": ended, "seconds": time.process_time(), "megabytes": megabytes}))
+    print(json.dumps({"epochs": ended, "seconds": time.process_time(), "megabytes": peak_megabytes()}))
+
+
+def peak_megabytes() -> float:
+    """Of this process alone; `ru_maxrss` would begin at the peak of the one that started it."""
+    (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return float(kilobytes) / 1e3
 
 
 if __name__ == "__main__":
