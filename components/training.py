@@ -120,11 +120,12 @@ def fit(
         patience,
         what,
         at_once=session.micro_batch,
+        clip=gradient_clip,
     )
     if state is not None:
         run.take_up(state)
     if not run.finished:
-        _train(module, run, callbacks, gradient_clip, state)
+        _train(module, run, callbacks, state)
     return Fit(run.history, run.best_epoch, run.best_state)
 
 
@@ -132,7 +133,6 @@ def _train(
     module: pl.LightningModule,
     run: _Run,
     callbacks: Sequence[pl.Callback],
-    gradient_clip: float | None,
     state: resuming.State | None,
 ) -> None:
     """Lightning with everything off that speaks, logs or writes by itself."""
@@ -148,7 +148,6 @@ def _train(
         max_epochs=run.epochs,
         callbacks=[*callbacks, run],
         plugins=[_environment(session), *([CommonStatistics()] if session.world > 1 else [])],
-        gradient_clip_val=gradient_clip,
         limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,
@@ -316,6 +315,7 @@ class _Run(pl.Callback):
     patience: int | None
     what: str
     at_once: int | None  # images a device takes at once
+    clip: float | None  # L2 norm to which a longer gradient is shortened
     history: list[Row] = field(default_factory=list)
     best_epoch: int = 0
     best_state: dict[str, Tensor] = field(default_factory=dict)
@@ -376,9 +376,14 @@ class _Run(pl.Callback):
         self.reseed()
 
     def on_before_optimizer_step(self, _trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Note the gradient's norm, on its device: a look would stop a GPU."""
-        found = [weight.grad for weight in module.parameters() if weight.grad is not None]
-        self.norm = torch.nn.utils.get_total_norm(found)
+        """Note the gradient's norm, on its device: a look would stop a GPU. Then clip it.
+
+        Lightning refuses to clip for a fused optimiser under autocast, as if every autocast scaled gradients.
+        """
+        learning = [weight for weight in module.parameters() if weight.grad is not None]
+        self.norm = torch.nn.utils.get_total_norm([weight.grad for weight in learning if weight.grad is not None])
+        if self.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(learning, self.clip, self.norm)
 
     def on_train_batch_end(self, *given: Any) -> None:
         """Note the step's terms; look at them at once on a CPU, now and then on a GPU, which a look stops."""

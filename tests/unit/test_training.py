@@ -450,8 +450,9 @@ def test_the_wait_for_data_is_measured():
     assert row["system/images_per_second"] < len(IMAGES) / (STEPS * 0.05)
 
 
-def test_bf16_trains_on_a_cpu():
-    _, result = _train(session=_session(precision="bf16-mixed"), epochs=1)
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_bf16_trains_on_a_cpu(clip):
+    _, result = _train(session=_session(precision="bf16-mixed"), epochs=1, gradient_clip=clip)
     assert math.isfinite(result.history[0]["fit/loss"])
 
 
