@@ -24,9 +24,12 @@ from PIL import Image
 from benchmarks.measure import Result, ratios, summarise
 from benchmarks.scan import add_noise
 from components.augment import Augment, build
+from components.backbones.efficientnet_lite0 import Config as EfficientNetLite0
+from components.log import SilentLog
 from components.phantom import draw_dataset
 from components.pixels import Pixels, read_pixels, square, write_pixels
 from components.scan import decode
+from components.session import open_session
 
 COUNT, BATCH = 128, 64
 SMALL, LARGE = 64, 224  # pixels, the sides of our presets
@@ -36,7 +39,7 @@ COMMAND = "python -m benchmarks loader"
 
 
 def run() -> list[Result]:
-    torch.set_num_threads(1)
+    open_session("cpu", 1, cpu=EfficientNetLite0().cpu, seed=0, checkpoint=None, log=SilentLog())  # as a training does
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as temporary:
         paths = draw(Path(temporary) / "drawn")

@@ -28,7 +28,9 @@ from components.backbones.convnext_tiny import Config as ConvNeXtTiny
 from components.classifier import Classifier, build_head, build_objective
 from components.depthwise import GramDepthwise
 from components.finetuning import Learner
+from components.log import SilentLog
 from components.optimisers import adamw
+from components.session import Session, open_session
 
 BATCH, SIZE, CLASSES = 64, 64, 7
 RATE, DECAY = 1e-4, 0.05
@@ -39,7 +41,7 @@ Step = Callable[[], object]
 
 
 def run() -> list[Result]:
-    torch.set_num_threads(1)
+    session()
     with Products() as products:
         ours(gram=False)()
     ways = ours(gram=True), ours(gram=False), timm_eager(), peak, products.repeat
@@ -52,6 +54,11 @@ def run() -> list[Result]:
         summarise("share_of_cpu_peak", share.tolist(), "at least 55", "%", COMMAND),
         summarise("share_of_cpu_peak_products", bound.tolist(), "none: a bound", "%", COMMAND),
     ]
+
+
+def session() -> Session:
+    """As a training opens it; what it sets holds for the whole process, so for timm too."""
+    return open_session("cpu", 1, cpu=ConvNeXtTiny().cpu, seed=0, checkpoint=None, log=SilentLog())
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -71,12 +78,15 @@ def ours(gram: bool) -> Step:
     classifier = Classifier(encoder, build_head(encoder.feature_dim, 256, 0.2, CLASSES, seed=0))
     objective = build_objective("none", np.arange(CLASSES), CLASSES, 2.0)
     optimise = partial(adamw, learning_rate=RATE, weight_decay=DECAY, total_steps=999)
-    learner = Learner(classifier, "full", objective, optimise).to(memory_format=torch.channels_last).train()
+    learner = Learner(classifier, "full", objective, optimise).train()
+    within = session()
+    assert within.precision == "bf16-mixed", "this CPU has no avx512_bf16 or amx_bf16: nothing to measure"
+    within.place(learner)
     optimiser, images = learner.configure_optimizers()["optimizer"], batch()
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16):
+        with within.autocast():
             loss = learner.training_step(images, 0)["loss"]
         loss.backward()
         optimiser.step()

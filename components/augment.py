@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -64,8 +66,10 @@ class Augmentation:
 
     def __call__(self, images: Images, epoch: int, first: int) -> Images:
         """New images (B, S, S, 3) uint8; `first` is the position of images[0] in the epoch's order."""
-        results = [self._one(image, epoch, first + place) for place, image in enumerate(images)]
-        return np.stack(results)  # (B, S, S, 3)
+        results = np.empty_like(images)  # (B, S, S, 3)
+        for place, image in enumerate(images):
+            results[place] = self._one(image, epoch, first + place)
+        return results
 
     def _one(self, image: Images, epoch: int, position: int) -> Images:
         """One image (S, S, 3), through all transforms with one stream of random numbers.
@@ -116,7 +120,7 @@ def _geometry(policy: Augment) -> list[BasicTransform]:
     import albumentations
     import cv2
 
-    transforms: list[BasicTransform] = [albumentations.D4(p=1.0)] if policy.flips_and_turns else []
+    transforms: list[BasicTransform] = [_symmetries()] if policy.flips_and_turns else []
     if policy.scale or policy.shift:
         move = albumentations.Affine(
             scale=(1 - policy.scale, 1 + policy.scale),
@@ -125,8 +129,50 @@ def _geometry(policy: Augment) -> list[BasicTransform]:
             border_mode=cv2.BORDER_REFLECT_101,  # black corners would tell nets about the zoom
             p=1.0,
         )
+        _replace(move, partial(_in_four, move.apply))
         transforms.append(move)
     return transforms
+
+
+def _in_four(change: Callable[..., Any], img: Images, **named: Any) -> Images:
+    """`change` of an image (S, S, 3) that goes through it as (S, S, 4): OpenCV 5 warps four channels in half the time.
+
+    The bits are the same.
+    """
+    import cv2
+
+    wide = change(cv2.cvtColor(img, cv2.COLOR_RGB2RGBA), **named)
+    return np.asarray(cv2.cvtColor(wide, cv2.COLOR_RGBA2RGB), dtype=np.uint8)
+
+
+def _symmetries() -> BasicTransform:
+    """The D4 of albumentations, its copies made by OpenCV: numpy takes ten times as long over a turned view."""
+    import albumentations
+
+    transform: Any = albumentations.D4(p=1.0)
+    _replace(transform, _turned)
+    return transform
+
+
+def _replace(transform: Any, apply: Callable[..., Images]) -> None:
+    """Another way to the same pixels, for this object alone: its class, and so its name in a dumped policy, stays."""
+    transform._key2func["image"] = apply
+
+
+def _turned(img: Images, group_element: str, **_: Any) -> Images:
+    """One of the eight symmetries, by its name in albumentations."""
+    import cv2
+
+    turns: dict[str, Callable[[], Any]] = {
+        "r90": lambda: cv2.rotate(img, cv2.ROTATE_90_COUNTERCLOCKWISE),
+        "r180": lambda: cv2.flip(img, -1),
+        "r270": lambda: cv2.rotate(img, cv2.ROTATE_90_CLOCKWISE),
+        "v": lambda: cv2.flip(img, 0),
+        "h": lambda: cv2.flip(img, 1),
+        "t": lambda: cv2.transpose(img),
+        "hvt": lambda: cv2.transpose(cv2.flip(img, -1)),
+    }
+    return np.asarray(turns[group_element](), dtype=np.uint8) if group_element in turns else img
 
 
 def _colour(policy: Augment) -> list[BasicTransform]:

@@ -368,22 +368,28 @@ class _Run(pl.Callback):
     def reseed(self) -> None:
         """Dropout and posterior samples start each step anew, so no generator's state need be kept."""
         key = (self.session.seed, len(self.history), self.step, self.session.rank, STREAM)
-        torch.manual_seed(int(generator(*key).integers(2**63)))
+        seed = int(generator(*key).integers(2**63))
+        if self.session.device == "cpu":
+            torch.default_generator.manual_seed(seed)  # without a GPU torch.manual_seed keeps each caller's traceback
+        else:
+            torch.manual_seed(seed)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Note the step's learning rate."""
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
         self.reseed()
 
-    def on_before_optimizer_step(self, _trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+    def on_before_optimizer_step(
+        self, _trainer: pl.Trainer, _module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
         """Note the gradient's norm, on its device: a look would stop a GPU. Then clip it.
 
         Lightning refuses to clip for a fused optimiser under autocast, as if every autocast scaled gradients.
         """
-        learning = [weight for weight in module.parameters() if weight.grad is not None]
-        self.norm = torch.nn.utils.get_total_norm([weight.grad for weight in learning if weight.grad is not None])
+        learns = [weight for group in optimizer.param_groups for weight in group["params"]]
+        self.norm = torch.nn.utils.get_total_norm([weight.grad for weight in learns if weight.grad is not None])
         if self.clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(learning, self.clip, self.norm)
+            torch.nn.utils.clip_grads_with_norm_(learns, self.clip, self.norm)
 
     def on_train_batch_end(self, *given: Any) -> None:
         """Note the step's terms; look at them at once on a CPU, now and then on a GPU, which a look stops."""
