@@ -13,7 +13,7 @@ import pytest
 
 from tests.pipeline.conftest import Checkout
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.thorough
 CHANGES = (
     "study.arms=[vae,random]", "study.reference=random", "compute.checkpoint_steps=1",
     "pretrain.arms.vae={kind: vae, epochs: 8, batch_size: 16, decoder_width: 16}",
