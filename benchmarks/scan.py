@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -79,6 +80,10 @@ def run() -> list[Result]:
         ("scan_vs_decode_light", decode, light, "none"),
         ("scan_vs_decode_grey", decode_grey, heavy, "none"),
     ):
-        values = ratios(lambda: [examine(data) for data in files], lambda: [theirs(data) for data in files])  # noqa: B023
-        results.append(summarise(name, values, goal, "x", "python -m benchmarks scan"))
+        results.append(summarise(name, race(theirs, files), goal, "x", "python -m benchmarks scan"))
     return results
+
+
+def race(theirs: Callable[[bytes], object], files: list[bytes]) -> list[float]:
+    """How often `theirs` fits into our time over the same files, a ratio a round."""
+    return ratios(lambda: [examine(data) for data in files], lambda: [theirs(data) for data in files])

@@ -48,6 +48,7 @@ class _Common(_BatchNorm):
             plain: Tensor = super().forward(inputs)
             return plain
         on_gpu = inputs.device.type == "cuda"
+        # torch's own forward on one of timm's BatchNorms, which has all that it asks for and is no SyncBatchNorm
         found = nn.SyncBatchNorm.forward(self, inputs) if on_gpu else self._normalise(inputs)  # type: ignore[arg-type]
         for name in AFTER:
             found = getattr(self, name)(found) if hasattr(self, name) else found

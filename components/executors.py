@@ -40,7 +40,7 @@ def _cluster(address: str) -> Iterator[Executor]:
     from distributed import Client  # a second to import, and only clusters need it
 
     try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(address, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]  # dask's
     except (OSError, ValueError, TypeError) as error:
         raise DataError(
             f"scan.cluster (params.yaml) is {address}, expected a dask scheduler that answers there "
@@ -53,5 +53,5 @@ def _cluster(address: str) -> Iterator[Executor]:
                 f"scan.cluster (params.yaml) is {address}, a dask scheduler without workers: start some with "
                 f"`dask worker {address}` where the data set's folder is mounted at the same path"
             )
-        with client.get_executor(retries=2) as executor:  # type: ignore[no-untyped-call]
+        with client.get_executor(retries=2) as executor:  # type: ignore[no-untyped-call]  # dask's
             yield executor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
 
@@ -37,7 +37,7 @@ IMAGES = {
     "animated": ("one picture a file", "save the picture that is meant as a file of its own"),
     "alpha": ("an image that is opaque everywhere", "save the image without transparency"),
 }
-ADMISSIBLE: tuple[Admissible, ...] = Admissible.__args__  # type: ignore[attr-defined]  # of a Literal
+ADMISSIBLE: tuple[Admissible, ...] = get_args(Admissible)
 
 OUTSIDE_MAP, TOO_SMALL, TWO_LABELS = "diagnosis.outside_map", "image.too_small", "image.duplicate_with_other_label"
 ONE_LESION = ("lesion_id.one_diagnosis", "lesion_id.one_patient")

@@ -266,7 +266,7 @@ def main() -> int:
         print(f"dermflow: {error}", file=sys.stderr)  # noqa: T201  # the command line's last word
         return 1
     except KeyboardInterrupt:
-        print("dermflow: stopped; finished stages are kept", file=sys.stderr)  # noqa: T201
+        print("dermflow: stopped; finished stages are kept", file=sys.stderr)  # noqa: T201  # likewise
         return 130
     return 0
 

@@ -96,7 +96,7 @@ class Stage:
             if not sets_aside():
                 raise
             print(f"{self.name}: {error}", flush=True)  # noqa: T201  # the stage's voice is its stdout
-            print(f"{self.name}: set aside as {set_aside(folder)}, starting anew", flush=True)  # noqa: T201
+            print(f"{self.name}: set aside as {set_aside(folder)}, starting anew", flush=True)  # noqa: T201  # likewise
         return self._record(settings, varying, item, training)
 
     def _record(

@@ -17,7 +17,7 @@ import os
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import pandas as pd
 from pydantic import Field
@@ -99,7 +99,7 @@ class Config(Frozen):
         if layout == "one_hot":
             table = _beside(table, self.path).assign(diagnosis=_decode(table, file))
         if self.label not in table or (layout == "one_hot" and self.label != "diagnosis"):
-            usable = [name for name in Label.__args__ if name in table]  # type: ignore[attr-defined]
+            usable = [name for name in get_args(Label) if name in table]
             raise DataError(
                 f"dataset.label = {self.label} (params.yaml): {file} has no such column; expected one of {usable}"
             )

@@ -247,7 +247,10 @@ def identifying_files() -> dict[str, tuple[bytes, str | None]]:
     packet.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta/>")
     iptc = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x0e\x1c\x02\x50\0\x08Jane Roe"
     jpeg = encode(picture, "JPEG")
-    segment = lambda kind, body: jpeg[:2] + bytes([0xFF, kind]) + struct.pack(">H", len(body) + 2) + body + jpeg[2:]  # noqa: E731
+
+    def segment(kind: int, body: bytes) -> bytes:
+        return jpeg[:2] + bytes([0xFF, kind]) + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[315] = "Jane Roe"
     return {

@@ -21,7 +21,7 @@ def backbones() -> list[str]:
 
 
 def build(kind: str) -> Backbone:
-    return kinds("backbones")[kind]()  # type: ignore[return-value]
+    return kinds("backbones")[kind]()
 
 
 @pytest.fixture(scope="module", params=backbones())

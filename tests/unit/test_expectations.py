@@ -55,7 +55,7 @@ def spread(count: int = 40) -> pd.DataFrame:
 
 
 def failed(rows: pd.DataFrame, docs: Path, **more: object) -> list[str]:
-    findings = accept(rows, CLASSES, 3, 0.5, docs, **more)  # type: ignore[arg-type]
+    findings = accept(rows, CLASSES, 3, 0.5, docs, **more)
     return [describe(finding) for finding in findings if not finding["success"]]
 
 

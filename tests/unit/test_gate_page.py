@@ -98,13 +98,13 @@ def gate(**changed: object) -> Gate:
         review=pd.DataFrame(
             {"first": ["i10"], "second": ["i13"], "distance": [3], "turn": ["rot90"], "correlation": [0.984]}
         ),
-        findings=[finding],  # type: ignore[list-item]
+        findings=[finding],
         classes=CLASSES,
         orphans=0,
         quarantine_file="data/quarantine.csv",
         docs="data/docs",
     )
-    return replace(made, **changed)  # type: ignore[arg-type]
+    return replace(made, **changed)
 
 
 def written(made: Gate, folder: Path, out: Path) -> str:

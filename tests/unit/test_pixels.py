@@ -192,7 +192,7 @@ def test_pad_keeps_the_whole_image_on_black(turned: bool) -> None:
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 @pytest.mark.parametrize("shape", [(1, 500), (7, 5), (33, 32)])
 def test_every_shape_becomes_a_square(fit: str, shape: tuple[int, int]) -> None:
-    assert square(np.ones((*shape, 3), np.uint8), 32, fit).shape == (32, 32, 3)  # type: ignore[arg-type]
+    assert square(np.ones((*shape, 3), np.uint8), 32, fit).shape == (32, 32, 3)
 
 
 def test_growing_a_flat_image_keeps_it_flat() -> None:

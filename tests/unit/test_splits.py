@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 
 import numpy as np
@@ -110,9 +111,9 @@ def test_no_patient_lesion_or_file_is_on_two_sides(table: pd.DataFrame, seed: in
 
 @settings(max_examples=15, deadline=None)
 @given(tables(), st.randoms(use_true_random=False))
-def test_the_order_of_rows_does_not_matter(table: pd.DataFrame, random: object) -> None:
+def test_the_order_of_rows_does_not_matter(table: pd.DataFrame, random: Random) -> None:
     order = list(range(len(table)))
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)
     pd.testing.assert_frame_equal(
         split_table(table, CLASSES, BOTH, FRACTIONS, 0),
         split_table(table.iloc[order], CLASSES, BOTH, FRACTIONS, 0),

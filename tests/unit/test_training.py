@@ -203,7 +203,9 @@ def test_within_an_epoch_skipped_batches_are_not_drawn(tmp_path, straight):
         drawn.append(step)
         return IMAGES[rows], TARGETS[rows]
 
-    batches = lambda epoch: Epoch(shuffled(len(IMAGES), BATCH, 0, epoch), draw)  # noqa: E731
+    def batches(epoch):
+        return Epoch(shuffled(len(IMAGES), BATCH, 0, epoch), draw)
+
     module, result = _train(session=session, log=log, monitor="val/loss", batches=batches)
     assert log.lines == ["toy: going on after epoch 2 of 4, step 2 of the next"]
     assert drawn == [2, 3, 4, 0, 1, 2, 3, 4]

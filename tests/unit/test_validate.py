@@ -365,7 +365,7 @@ def test_split_and_pack_hold_every_image_where_it_belongs(study: Study) -> None:
         for row, image_id in enumerate(pixels.index["image_id"]):
             expected = square(decode((study.root / paths[image_id]).read_bytes())[1], 16, "crop")
             np.testing.assert_array_equal(pixels.take(np.array([row]))[0], expected)
-        assert metrics[name]["images"] == counts["images"][name] == len(pixels)  # type: ignore[index]
+        assert metrics[name]["images"] == counts["images"][name] == len(pixels)
     assert len(read_pixels(study.paths.pixels / "unlabelled")) == 3
 
 
