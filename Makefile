@@ -14,7 +14,7 @@ demo: setup           ## the whole study on embedded synthetic images, in minute
 	$(BIN)/dermflow demo
 
 test: setup           ## every test but those that need a GPU or ../shared, which skip and say so
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: setup          ## format, lint, types, imports
 	$(BIN)/ruff format --check .
