@@ -84,7 +84,19 @@ def listed(deps: list[str], path: str) -> bool:
 
 @pytest.mark.parametrize(
     "stage",
-    "synthesize ingest validate split admit pack pretrain finetune evaluate compare transfer".split(),
+    [
+        "synthesize",
+        "ingest",
+        "validate",
+        "split",
+        "admit",
+        "pack",
+        "pretrain",
+        "finetune",
+        "evaluate",
+        "compare",
+        "transfer",
+    ],
 )
 def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: str) -> None:
     entry = stages_of(repo)[stage]
