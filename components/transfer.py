@@ -467,7 +467,7 @@ def _order_claims(orders: Sequence[Order], plan: TransferPlan) -> Iterator[Claim
     for order in orders:
         if len(order.internal) < 2:
             continue
-        here, there = (", ".join(arms) for arms in (order.internal, order.external))
+        here, there = (" before ".join(arms) for arms in (order.internal, order.external))
         if order.internal == order.external:
             text = f"The order of arms is the same on {plan.cohort} ({order.protocol}): {here}."
         else:
