@@ -397,24 +397,20 @@ def _order(
         for other in ranked[0][at + 1 :]
         if ranked[1].index(one) > ranked[1].index(other)
     ]
-    return Order(protocol, *ranked, any(_surely_swap(own[one], own[other], plan) for one, other in swapped))
+    sure = any(_surely_swap(own[one], own[other], plan) for one, other in swapped)
+    return Order(protocol, ranked[0], ranked[1], sure)
 
 
 def _surely_swap(one: _Measured, other: _Measured, plan: TransferPlan) -> bool:
-    """Whether `one` is surely ahead here and surely behind there."""
-    here, there = (
-        estimate(
-            [
-                a - b
-                for a, b in zip(
-                    one.sides["balanced_accuracy"][place], other.sides["balanced_accuracy"][place], strict=True
-                )
-            ],
-            one.strata[place],
-        ).interval(plan.rule.confidence)
-        for place in (0, 1)
-    )
-    return here.low > 0 > there.high
+    """Whether `one` is surely ahead here and surely behind there, by enough seeds."""
+    here, there = (_between(one, other, place).interval(plan.rule.confidence) for place in (0, 1))
+    return one.seeds >= plan.rule.min_seeds and here.low > 0 > there.high
+
+
+def _between(one: _Measured, other: _Measured, place: int) -> Estimate:
+    """Balanced accuracy of `one` minus that of `other` on one side, paired."""
+    sides = (each.sides["balanced_accuracy"][place] for each in (one, other))
+    return estimate([mine - theirs for mine, theirs in zip(*sides, strict=True)], one.strata[place])
 
 
 # --- in words

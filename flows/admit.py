@@ -43,7 +43,7 @@ def admit(
     look = look_at(records, theirs, labels, validate, scan, cache, log)
     quarantine = paths.external / f"{cohort}.quarantine.csv"
     with whole(quarantine) as part:
-        look.reasons.to_csv(part, index=False, lineterminator="\n")
+        _mended_here(look.reasons).to_csv(part, index=False, lineterminator="\n")
     on_purpose = look.reasons["rule"].eq(OUTSIDE_MAP) & look.reasons["value"].isin(list(chosen.left_out))
     check_share(look.reasons[~on_purpose], len(records), validate.max_quarantined_share, str(quarantine))
     accepted = accepted_of(look)
@@ -56,6 +56,12 @@ def admit(
     write_records(accepted, paths.external / f"{cohort}.parquet")
     log.line(f"{len(accepted)} of {len(records)} images admitted; none is learned from or chosen on")
     return {"rows": len(records), "accepted": len(accepted), "quarantined_by_rule": count_rules(look.reasons)}
+
+
+def _mended_here(reasons: pd.DataFrame) -> pd.DataFrame:
+    """A foreign word has a nearer place than labels.schemes, whose change makes every training stale."""
+    mend = "say under external.diagnoses (params.yaml) which diagnosis of labels.schemes it is, or null: left out"
+    return reasons.assign(mend=reasons["mend"].mask(reasons["rule"] == OUTSIDE_MAP, mend))
 
 
 if __name__ == "__main__":
