@@ -47,7 +47,7 @@ def metric_of(name: str, lesions: Array) -> Callable[[Array, Array, Array], Arra
     return partial(getattr(statistics, name))
 
 
-def truth(world: World, models: int = 100, images: int = 4000) -> dict[str, float]:
+def truth(world: World, models: int = 200, images: int = 2000) -> dict[str, float]:
     """What a model of this world is worth on endless lesions, mean over endless seeds."""
     rng = np.random.default_rng(99)
     shares = np.array(world.lesions) / sum(world.lesions)
@@ -76,12 +76,14 @@ def study(
     return strata_apart(designs[1], designs[0]), [drops[arm * seeds : (arm + 1) * seeds] for arm in range(arms)]
 
 
-def simulate(worlds: tuple[World, World], repeats: int, resamples: int = 600, arms: int = 3) -> dict[str, float]:
+def simulate(
+    worlds: tuple[World, World], repeats: int, resamples: int = 600, arms: int = 3, models: int = 200
+) -> dict[str, float]:
     """Shares of studies: intervals of the drop that hold the truth, those against the reference's, and alarms.
 
     `alarm` is a study in which any of the other arms is said to travel otherwise than the first, after Holm.
     """
-    here, there = (truth(world) for world in worlds)
+    here, there = (truth(world, models) for world in worlds)
     rng = np.random.default_rng(0)
     found: dict[str, list[bool]] = {}
     for _ in range(repeats):

@@ -17,12 +17,13 @@ from benchmarks import transfer as simulation
 from benchmarks.evidence import World
 from components import calibration, operating, statistics
 from components.errors import DataError, SettingsError
+from components.figures import travel
 from components.label_map import LEAST, LabelMap, check_labels
 from components.log import SilentLog
 from components.records import write_records
 from components.runs import Run, same_images
 from components.significance import holm
-from components.statistics import Design, Sample, estimate, lay_out, once
+from components.statistics import Design, Interval, Sample, estimate, lay_out, once
 from components.transfer import (
     EXTERNAL,
     Transfer,
@@ -121,10 +122,10 @@ def test_intervals_of_the_drop_cover_as_they_promise() -> None:
 def test_drops_of_real_metrics_cover_and_equal_arms_travel_alike() -> None:
     """The slim form of `python -m benchmarks.transfer`, whose full table stands in docs/deciding.md."""
     worlds = World("", (20, 15), 3, 0.2), World("", (12, 18), 3, 0.2, skill=1.0)
-    found = simulation.simulate(worlds, repeats=60, resamples=200, arms=2)
+    found = simulation.simulate(worlds, repeats=50, resamples=200, arms=2, models=50)
     assert found.pop("alarm") <= 0.12
     assert len(found) == 10
-    assert all(share >= 0.86 for share in found.values()), found
+    assert all(share >= 0.84 for share in found.values()), found
 
 
 @pytest.mark.parametrize("bins", [1, 4])
@@ -372,6 +373,17 @@ def test_the_page_says_the_answer_and_asks_nothing_of_the_net(worse: Transfer) -
     assert not re.search(r'(?:src|href)="(?!#)', text)
     assert text == render(worse, draw_figures(worse))
     assert "SYNTHETIC" not in text
+
+
+def test_the_figure_has_the_internal_side_hollow_above_the_external_one() -> None:
+    trip = travel.Trip("vae", "#0072b2", Interval(0.7, 0.6, 0.8), Interval(0.5, 0.45, 0.55))
+    alone = travel.Trip("one seed", "#0072b2", Interval(0.7, -np.inf, np.inf), Interval(np.nan, -np.inf, np.inf))
+    lines = travel.draw([trip, alone], "balanced accuracy, %", unit=100).axes[0].lines
+    here, dot_here, there, dot_there, lonely = lines  # no whisker without an interval, nothing for what is not known
+    assert list(here.get_xdata()) == pytest.approx([60, 80]) and list(there.get_xdata()) == pytest.approx([45, 55])
+    assert (dot_here.get_xdata()[0], dot_there.get_xdata()[0]) == (70, 50)
+    assert (dot_here.get_markerfacecolor(), dot_there.get_markerfacecolor()) == ("#ffffff", "#0072b2")
+    assert dot_here.get_ydata()[0] < dot_there.get_ydata()[0] < lonely.get_ydata()[0]  # drawn from the top
 
 
 def test_drawings_are_called_drawings() -> None:
