@@ -8,18 +8,17 @@ from typing import Any
 import pandas as pd
 
 from components.datasets import Adapter
-from components.errors import SettingsError
 from components.executors import open_executor
 from components.files import whole
 from components.gate import find_across
 from components.log import Log
-from components.quarantine import check_share, count_rules
-from components.records import read_records, write_records
+from components.quarantine import OUTSIDE_MAP, check_share, count_rules
+from components.records import apply_labels, read_records, write_records
 from components.splits import prove_external
 from flows.ingest import read_dataset
 from flows.keys import read_key
 from flows.look import accepted_of, look_at, rules_of
-from flows.settings import Cohort, Labels, Paths, Privacy, Scan
+from flows.settings import Cohort, Labels, Paths, Privacy, Scan, choose
 from flows.settings import Validate as ValidateSettings
 from flows.stage import stage
 
@@ -37,14 +36,16 @@ def admit(
     log: Log,
 ) -> dict[str, Any]:
     """Write its accepted rows; raises LeakError where they overlap with what is learned from or chosen on."""
-    theirs = _choose(cohort, external).dataset
-    records = read_dataset(theirs, labels, privacy, read_key(privacy))
+    chosen = choose(cohort, external)
+    theirs = chosen.dataset
+    records = apply_labels(read_dataset(theirs, labels, privacy, read_key(privacy)), chosen.mapping(labels))
     cache = paths.model_copy(update={"cache": paths.cache / cohort})
     look = look_at(records, theirs, labels, validate, scan, cache, log)
     quarantine = paths.external / f"{cohort}.quarantine.csv"
     with whole(quarantine) as part:
-        look.reasons.to_csv(part, index=False, lineterminator="\n")
-    check_share(look.reasons, len(records), validate.max_quarantined_share, str(quarantine))
+        _mended_here(look.reasons).to_csv(part, index=False, lineterminator="\n")
+    on_purpose = look.reasons["rule"].eq(OUTSIDE_MAP) & look.reasons["value"].isin(list(chosen.left_out))
+    check_share(look.reasons[~on_purpose], len(records), validate.max_quarantined_share, str(quarantine))
     accepted = accepted_of(look)
     ours = read_records(paths.accepted)
     split = pd.read_csv(paths.split, dtype="str", keep_default_na=False, na_values=[""])
@@ -57,11 +58,10 @@ def admit(
     return {"rows": len(records), "accepted": len(accepted), "quarantined_by_rule": count_rules(look.reasons)}
 
 
-def _choose(name: str, external: Sequence[Cohort]) -> Cohort:
-    for cohort in external:
-        if cohort.name == name:
-            return cohort
-    raise SettingsError(f"external (params.yaml) has no cohort {name!r}, only {[cohort.name for cohort in external]}")
+def _mended_here(reasons: pd.DataFrame) -> pd.DataFrame:
+    """A foreign word has a nearer place than labels.schemes, whose change makes every training stale."""
+    mend = "say under external.diagnoses (params.yaml) which diagnosis of labels.schemes it is, or null: left out"
+    return reasons.assign(mend=reasons["mend"].mask(reasons["rule"] == OUTSIDE_MAP, mend))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -42,23 +42,41 @@ def evaluate(
     log: Log,
 ) -> dict[str, dict[str, Any]]:
     """Write each run's predictions and confusions; return what is measured of it on test images."""
-    session = open_session(
-        compute.device, compute.threads, "32-true", cpu=backbone.cpu, seed=0, checkpoint=None, log=log
-    )
-    runs = [f"{arm}-{protocol}-{seed}" for arm, protocol, seed in product(study.arms, study.protocols, study.seeds)]
-    _tell_of_others(paths.classifiers, runs, log)
-    examples = {split: _read(paths.pixels / split, labels.classes) for split in SPLITS}
+    _tell_of_others(paths.classifiers, run_names(study), log)
+    examples = {split: read_examples(paths.pixels / split, labels.classes) for split in SPLITS}
     metrics = {}
     with whole(paths.predictions) as folder:
         folder.mkdir()
-        for run in log.track(runs, len(runs), "predictions"):
-            classifier = load_classifier(paths.classifiers / f"{run}.safetensors", backbone, labels.classes)
-            session.place(classifier)
-            table = pd.concat([_predict(classifier, examples[split], split, labels.classes) for split in SPLITS])
+        for run, table in predict_runs(study, examples, labels.classes, backbone, paths, compute, log):
             table.to_parquet(folder / f"{run}.parquet", index=False)
             metrics[run] = _measure(table, labels.classes, evaluate.calibration_bins)
             _write_confusion(folder / f"{run}.confusion.csv", table, labels.classes)
     return metrics
+
+
+def run_names(study: Study) -> list[str]:
+    """Every run of the study, as its files are named."""
+    return [f"{arm}-{protocol}-{seed}" for arm, protocol, seed in product(study.arms, study.protocols, study.seeds)]
+
+
+def predict_runs(
+    study: Study,
+    examples: Mapping[str, Examples],
+    classes: Sequence[str],
+    backbone: Backbone,
+    paths: Paths,
+    compute: Compute,
+    log: Log,
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each run of the study with its predictions: one row an image of `examples`, whose keys stand in `split`."""
+    session = open_session(
+        compute.device, compute.threads, "32-true", cpu=backbone.cpu, seed=0, checkpoint=None, log=log
+    )
+    runs = run_names(study)
+    for run in log.track(runs, len(runs), "predictions"):
+        classifier = load_classifier(paths.classifiers / f"{run}.safetensors", backbone, classes)
+        session.place(classifier)
+        yield run, pd.concat([_predict(classifier, each, split, classes) for split, each in examples.items()])
 
 
 def _tell_of_others(folder: Path, runs: Sequence[str], log: Log) -> None:
@@ -68,7 +86,8 @@ def _tell_of_others(folder: Path, runs: Sequence[str], log: Log) -> None:
         log.line(f"{folder}: {len(others)} classifiers are not of this study and are left out: {', '.join(others)}")
 
 
-def _read(folder: Path, classes: Sequence[str]) -> Examples:
+def read_examples(folder: Path, classes: Sequence[str]) -> Examples:
+    """The packed images of a folder with the classes that they are of."""
     pixels = read_pixels(folder)
     return Examples(pixels, pixels.labels(classes))
 

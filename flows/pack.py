@@ -31,12 +31,10 @@ def pack(
 ) -> dict[str, Any]:
     """Write one folder a split, images in the order of their ids; returns images a class of each."""
     table = _join(paths)
-    square_up = partial(_load, dataset.path, pack.image_size, pack.fit)
     metrics: dict[str, Any] = {"image_size": pack.image_size}
     for name in SPLITS:
         rows = table[table["split"] == name]
-        images = _load_all(square_up, rows["image_id"].tolist(), rows["path"].tolist(), compute.threads)
-        shown = log.track(images, len(rows), f"{name} images packed")
+        shown = log.track(load_images(dataset.path, rows, pack, compute.threads), len(rows), f"{name} images packed")
         write_pixels(paths.pixels / name, shown, rows, pack.image_size)
         check(read_pixels(paths.pixels / name).index, Packed)
         counts = {label: int((rows["label"] == label).sum()) for label in labels.classes}
@@ -53,6 +51,12 @@ def _join(paths: Paths) -> pd.DataFrame:
     if set(split["image_id"]) != set(accepted["image_id"]):
         raise DataError(f"{paths.split} and {paths.accepted} name different images; run `dvc repro -f split`")
     return split.merge(accepted, on="image_id").sort_values("image_id", kind="stable", ignore_index=True)
+
+
+def load_images(folder: Path, rows: pd.DataFrame, pack: PackSettings, threads: int) -> Iterator[Array]:
+    """Square images (S, S, 3) of `rows` (image_id, path) below `folder`, in their order."""
+    square_up = partial(_load, folder, pack.image_size, pack.fit)
+    return _load_all(square_up, rows["image_id"].tolist(), rows["path"].tolist(), threads)
 
 
 def _load(folder: Path, size: int, fit: Literal["crop", "pad"], image_id: str, path: str) -> Array:

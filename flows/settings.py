@@ -83,6 +83,7 @@ class Paths(Frozen):
     reports: Inside
     docs: Inside
     external: Inside
+    external_predictions: Inside
     cache: Inside
     checkpoints: Inside
 
@@ -194,6 +195,36 @@ class Cohort(Frozen):
 
     name: Word
     dataset: Annotated[Adapter, OneOf("datasets")]
+    diagnoses: Mapping[str, str | None] = Field(
+        default={},
+        description="its word: the one of labels.schemes that it means, null: such images are left out; "
+        "words that labels.schemes has itself need none",
+    )
+
+    def mapping(self, labels: Labels) -> dict[str, str]:
+        """Its diagnosis -> target class; raises ValueError for a meaning that no class has."""
+        known = labels.mapping
+        lost = {word: meaning for word, meaning in self.diagnoses.items() if meaning not in (None, *known)}
+        if lost:
+            raise ValueError(
+                f"external {self.name}: diagnoses maps {lost}, expected some of {sorted(known)} "
+                f"(labels.schemes.{labels.scheme}), or null for what is left out"
+            )
+        own = {word: known[meaning] for word, meaning in self.diagnoses.items() if meaning is not None}
+        return {word: name for word, name in (known | own).items() if word not in self.left_out}
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The diagnoses that are no test of this study, on purpose."""
+        return tuple(word for word, meaning in self.diagnoses.items() if meaning is None)
+
+
+def choose(name: str, external: Sequence[Cohort]) -> Cohort:
+    """The cohort of that name; SettingsError where there is none."""
+    for cohort in external:
+        if cohort.name == name:
+            return cohort
+    raise SettingsError(f"external (params.yaml) has no cohort {name!r}, only {[cohort.name for cohort in external]}")
 
 
 class NearDuplicates(Frozen):
@@ -435,6 +466,12 @@ class Settings(Frozen):
         names = [cohort.name for cohort in self.external]
         if len(set(names)) < len(names):
             raise ValueError(f"external names a cohort twice: {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _cohorts_mean_what_is_learned(self) -> Self:
+        for cohort in self.external:
+            cohort.mapping(self.labels)
         return self
 
 

@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any, NoReturn, get_type_hints, overload
 
 from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from components.errors import DermflowError, SettingsError
 from components.log import Log, SilentLog
@@ -119,7 +120,7 @@ class Stage:
     def _shown(self, settings: Settings) -> dict[str, Any]:
         """The sections that it takes, for MLflow; places are no part of what was done."""
         given = {section: getattr(settings, SECTIONS[section]) for section in self.sections if section != "paths"}
-        return {name: section.model_dump(mode="json") for name, section in given.items()}
+        return {name: to_jsonable_python(section, by_alias=False) for name, section in given.items()}
 
     def _parse(self, words: list[str]) -> dict[str, Any]:
         if len(words) != len(self.varying):

@@ -212,3 +212,17 @@ def test_two_processes_may_open_a_new_database_at_once(tmp_path: Path, repo: Pat
         mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").get_experiment_by_name("demo").experiment_id
         == said[0]
     )
+
+
+def test_a_stage_may_take_the_list_of_external_test_sets(checkout: Path) -> None:
+    text = (checkout / "params.yaml").read_text()
+    listed = "external: [{name: pad, dataset: {kind: pad_ufes, path: data/raw/pad}, diagnoses: {NEV: nv}}]\nformer:"
+    changed = text.replace("external: []", listed, 1).split("former:")
+    (checkout / "params.yaml").write_text(changed[0] + changed[1].split("\n\n", 1)[1])
+
+    @stage
+    def lists(external: Any) -> dict:
+        return {"cohorts": len(external)}
+
+    assert lists.run([]) == {"cohorts": 1}
+    assert "'NEV': 'nv'" in newest("lists").data.params["external"]

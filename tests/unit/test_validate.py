@@ -267,14 +267,14 @@ def test_the_page_is_there_when_the_run_stops(study: Study) -> None:
     assert "image.empty" in (study.paths.reports / "data.html").read_text()
 
 
-def admit_as(study: Study, name: str, folder: Path) -> dict[str, object]:
+def admit_as(study: Study, name: str, folder: Path, at_most: float = 0.5, **diagnoses: str | None) -> dict[str, object]:
     """Admit the folder's images, a class a subfolder, as an external cohort."""
-    cohort = Cohort(name=name, dataset=Own(path=folder))
+    cohort = Cohort(name=name, dataset=Own(path=folder), diagnoses=diagnoses)
     return dict(
         admit.work(
             cohort=name, external=[cohort], dataset=Folder(path=study.root), labels=LABELS,
-            privacy=Privacy(key="public"), validate=limits(), scan=Scan(workers=1, cluster=None), paths=study.paths,
-            log=study.log,
+            privacy=Privacy(key="public"), validate=limits(max_quarantined_share=at_most),
+            scan=Scan(workers=1, cluster=None), paths=study.paths, log=study.log,
         )
     )  # fmt: skip
 
@@ -414,3 +414,25 @@ def test_ham10000_is_accepted_with_its_two_pairs_of_equal_files(ham10000: Path, 
     accepted = read_records(paths.accepted)
     repeated = accepted[accepted["sha256"].duplicated(keep=False)].groupby("sha256")["image_id"].agg(tuple)
     assert sorted(repeated) == [("ISIC_0024366", "ISIC_0029861"), ("ISIC_0024777", "ISIC_0029938")]
+
+
+def test_an_external_sets_own_words_are_read_as_it_is_told_and_others_count_as_unusable(
+    study: Study, tmp_path: Path
+) -> None:
+    study.validate()
+    study.split()
+    theirs = tmp_path / "theirs"
+    for place, word in enumerate(("NEV", "SCC", "mel", "mel", "mel")):
+        (theirs / word).mkdir(parents=True, exist_ok=True)
+        draw_picture(200 + place).save(theirs / word / f"{place}.png")
+    message = r"2 of 5 rows cannot be used.*\nby rule: diagnosis.outside_map 2\nfirst: NEV/0.png .* = NEV"
+    with pytest.raises(DataError, match=message):
+        admit_as(study, "clinic", theirs, 0.0)
+    with pytest.raises(DataError, match=r"1 of 5 rows cannot be used"):
+        admit_as(study, "clinic", theirs, 0.0, NEV="naevus")
+    assert admit_as(study, "clinic", theirs, 0.0, NEV="naevus", SCC=None)["accepted"] == 4
+    accepted = read_records(study.paths.external / "clinic.parquet")
+    assert dict(zip(accepted["diagnosis"], accepted["label"], strict=True)) == {"NEV": "nv", "mel": "mel"}
+    reasons = pd.read_csv(study.paths.external / "clinic.quarantine.csv")
+    assert reasons[["image_id", "rule", "value"]].values.tolist() == [["SCC/1.png", "diagnosis.outside_map", "SCC"]]
+    assert "external.diagnoses (params.yaml)" in reasons["mend"].iloc[0]
