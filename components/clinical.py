@@ -21,6 +21,7 @@ from components.figures import arm_colours, confusion, decision_curve, reliabili
 from components.figures import operating as operating_figure
 from components.figures import subgroups as subgroups_figure
 from components.log import Log
+from components.plain import plain
 from components.resampling import SHARE, Resampled, Said, resample
 from components.runs import Run, by_protocol, probabilities, same_images
 from components.statistics import Interval
@@ -281,17 +282,8 @@ def _check_severity(
 
 def as_record(clinical: Clinical) -> dict[str, Any]:
     """JSON-able data: six decimals, null for what is not known."""
-    return {str(key): _plain(value) for key, value in asdict(clinical).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 6) + 0.0 if np.isfinite(value) else None  # + 0.0: no minus zero
-    return value
+    found: dict[str, Any] = plain(asdict(clinical))
+    return found
 
 
 def as_metrics(clinical: Clinical) -> dict[str, float]:

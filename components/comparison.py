@@ -17,6 +17,7 @@ from components import statistics
 from components.errors import DataError
 from components.gaps import QUANTITIES, Contrast, area, horizon, onset, paired
 from components.log import Log
+from components.plain import plain
 from components.power import Need, needed
 from components.runs import Images, Run, by_protocol, check_conditions, probabilities, same_images
 from components.significance import (
@@ -419,21 +420,11 @@ def _census(test: Images, classes: Sequence[str]) -> tuple[dict[str, int], dict[
 
 def as_record(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON-able data: six decimals, null for what is not known."""
-    found = {str(key): _plain(value) for key, value in asdict(comparison).items()}
+    found: dict[str, Any] = plain(asdict(comparison))
     for record, of in zip(found["differences"], comparison.differences, strict=True):
         record["verdict"]["sentence"] = of.verdict.sentence
     found["recommendation"]["sentence"] = comparison.recommendation.sentence
     return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 6) + 0.0 if np.isfinite(value) else None  # + 0.0: no minus zero
-    return value
 
 
 def as_table(comparison: Comparison) -> pd.DataFrame:
@@ -451,7 +442,7 @@ def _cells(row: Row, seeds: int) -> dict[str, object]:
     cells["val/balanced_accuracy_kept"] = row.val
     for key, interval in row.test.items():
         cells |= _spread(f"test/{key}", interval)
-    return {key: _plain(value) for key, value in cells.items()}
+    return {key: plain(value) for key, value in cells.items()}
 
 
 def _spread(name: str, interval: Interval) -> dict[str, float]:
