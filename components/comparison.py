@@ -23,9 +23,10 @@ from components.runs import Images, Run, by_protocol, check_conditions, probabil
 from components.significance import (
     Delong,
     Mcnemar,
+    Tested,
     clustered_mcnemar,
+    correct,
     delong,
-    holm,
     recall_shares,
     sum_by_group,
     swap_arms,
@@ -105,14 +106,6 @@ class Row:
     def val(self) -> float:
         """Mean balanced accuracy on val."""
         return float(np.mean(list(self.val_balanced_accuracy.values())))
-
-
-@dataclass(frozen=True)
-class Tested:
-    """A p-value alone, and after Holm's correction over the study's comparisons."""
-
-    p: float
-    holm: float
 
 
 @dataclass(frozen=True)
@@ -312,7 +305,7 @@ def _differences(
         if arm != plan.reference
     ]
     found = [pair.estimate("balanced_accuracy", design) for pair in pairs]
-    tests = _correct([_p_values(pair, each, plan.rule) for pair, each in zip(pairs, found, strict=True)])
+    tests = correct([_p_values(pair, each, plan.rule) for pair, each in zip(pairs, found, strict=True)])
     return tuple(_difference(pair, its, test, design, plan) for pair, its in zip(pairs, tests, strict=True))
 
 
@@ -329,16 +322,6 @@ def _p_values(pair: _Pair, accuracy: Estimate, rule: Rule) -> dict[str, float]:
         "below_margin": accuracy.p_value(rule.margin) if accuracy.mean < rule.margin else 1.0,
         "gap": _gap_contrast(pair, GAP, rule.confidence)["last"].p,
     }
-
-
-def _correct(found: Sequence[Mapping[str, float]]) -> list[dict[str, Tested]]:
-    """Holm's correction, question by question: each is asked once of every comparison."""
-    corrected: list[dict[str, Tested]] = [{} for _ in found]
-    for question in found[0] if found else ():
-        raw = [each[question] for each in found]
-        for place, (p, adjusted) in enumerate(zip(raw, holm(raw), strict=True)):
-            corrected[place][question] = Tested(p, adjusted)
-    return corrected
 
 
 def _gap_contrast(pair: _Pair, name: str, confidence: float) -> dict[str, Contrast]:
