@@ -84,7 +84,19 @@ def listed(deps: list[str], path: str) -> bool:
 
 @pytest.mark.parametrize(
     "stage",
-    ["synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "compare"],
+    [
+        "synthesize",
+        "ingest",
+        "validate",
+        "split",
+        "admit",
+        "pack",
+        "pretrain",
+        "finetune",
+        "evaluate",
+        "compare",
+        "cards",
+    ],
 )
 def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: str) -> None:
     entry = stages_of(repo)[stage]
@@ -100,6 +112,7 @@ def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: st
 def test_every_stage_is_checked_above(repo: Path) -> None:
     assert set(stages_of(repo)) == {
         "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "compare",
+        "cards",
     }  # fmt: skip
 
 
