@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
-from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
@@ -45,7 +44,7 @@ def fill(template: str, **values: object) -> str:
     """A Markdown template of this folder with values in it; every value but Markup is escaped."""
     environment = Environment(
         loader=FunctionLoader(lambda name: files("components").joinpath(name).read_text("utf-8")),
-        autoescape=False,  # noqa: S701  # Markdown: `finalize` escapes
+        autoescape=False,  # Markdown: `finalize` escapes
         finalize=escape,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -80,6 +79,11 @@ def words(names: Sequence[str]) -> str:
 def stated(said: Mapping[str, str | None]) -> dict[str, object]:
     """What a person said, by its title; what was not said says so."""
     return {title: said[key] or NOT_STATED for key, title in STATED.items()}
+
+
+def unsaid(said: Mapping[str, str | None]) -> list[str]:
+    """What a person has yet to say, by its title in small letters."""
+    return [title.lower() for key, title in STATED.items() if key != "notes" and not said[key]]
 
 
 # --- numbers
@@ -137,57 +141,50 @@ def as_page(card: str, kind: str, synthetic: bool) -> str:
 
 
 def _reader() -> MarkdownIt:
-    """Tables become cards whose cells know their column, for narrow screens; a quotation becomes the answer."""
-    reader = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
-    reader.core.ruler.push("columns", _name_columns)
+    """CommonMark and tables, without HTML, in our look."""
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    reader.core.ruler.push("our look", _dress)
     return reader
 
 
-def _name_columns(state: Any) -> None:
-    """Each cell gets its column's title; the first of a row heads it."""
+def _dress(state: StateCore) -> None:
+    """Tables become cards whose cells know their column, for narrow screens; a quotation becomes the answer."""
+    dressed: list[Token] = []
+    for token in state.tokens:
+        if token.type == "table_open":
+            token.attrSet("class", "stack")
+            dressed.append(_raw("html_block", '<div class="card">\n'))
+        if token.type == "blockquote_open":
+            token.attrs = {"class": "card lead", "aria-label": "In short"}
+        if token.type.startswith("blockquote"):
+            token.tag = "section"
+        dressed.append(token)
+        if token.type == "table_close":
+            dressed.append(_raw("html_block", "</div>\n"))
+    _name_cells(dressed)
+    state.tokens = dressed
+
+
+def _name_cells(tokens: Sequence[Token]) -> None:
+    """Each cell gets its column's title, and one element inside, since it is laid out as a grid; the first heads."""
     titles: list[str] = []
-    place, heading = 0, False
-    for token, inside in zip(state.tokens, [*state.tokens[1:], None], strict=True):
+    place = 0
+    for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if token.type == "thead_open":
-            titles, heading = [], True
-        elif token.type == "tbody_open":
-            heading = False
+            titles = []
         elif token.type == "tr_open":
             place = 0
-        elif token.type == "th_open" and heading:
-            titles.append("".join(part.content for part in inside.children or ()))
-        elif token.type == "td_open":
-            token.attrSet("data-name", titles[place])
-            token.meta["first"], place = place == 0, place + 1
-        elif token.type == "td_close":
-            token.meta["first"] = place == 1
+        elif before.type == "th_open":
+            titles.append(token.content)
+        elif before.type == "td_open":
+            token.children = [_raw("html_inline", "<span>"), *(token.children or ()), _raw("html_inline", "</span>")]
+            if place:
+                before.attrSet("data-name", titles[place])
+            else:
+                before.tag = after.tag = "th"
+                before.attrSet("scope", "row")
+            place += 1
 
 
-class _Renderer(RendererHTML):
-    """CommonMark's HTML with our classes."""
-
-    def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """A card around it; on a narrow screen rows stand below each other."""
-        return '<div class="card">\n<table class="stack">\n'
-
-    def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """And the card's end."""
-        return "</table>\n</div>\n"
-
-    def td_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """One element inside, since a narrow screen lays a cell's children out as a grid."""
-        if tokens[idx].meta["first"]:
-            return '<th scope="row"><span>'
-        return f"<td{self.renderAttrs(tokens[idx])}><span>"
-
-    def td_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """As it was opened."""
-        return "</span></th>\n" if tokens[idx].meta["first"] else "</span></td>\n"
-
-    def blockquote_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """What to read when there is time for one paragraph."""
-        return '<section class="card lead" aria-label="In short">\n'
-
-    def blockquote_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """And its end."""
-        return "</section>\n"
+def _raw(kind: str, markup: str) -> Token:
+    return Token(kind, "", 0, content=markup)

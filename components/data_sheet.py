@@ -63,6 +63,7 @@ def write(dataset: Dataset, said: Mapping[str, str | None]) -> str:
         licence=said["data_licence"] or data.terms,
         limits_of_use=provenance.limits_of_use({"trained on": data}),
         stated=cards.stated(said),
+        unsaid=cards.unsaid(said),
         classes=_classes(dataset),
         splits=_splits(dataset),
         attributes=composition(dataset.images, dataset.ages, dataset.least),
@@ -99,7 +100,7 @@ def _splits(dataset: Dataset) -> list[tuple[str, str, str, str]]:
 def composition(images: pd.DataFrame, ages: Sequence[int], least: int) -> list[tuple[str, str, str, str]]:
     """Attribute, value, images, lesions or patients; values of fewer than `least` of these show no number.
 
-    An attribute of which nothing is known is left out: the missing shares say so.
+    Unknown is no group of people, and always counted; an attribute of which nothing is known is left out.
     """
     found: list[tuple[str, str, str, str]] = []
     for name in ATTRIBUTES:
@@ -107,11 +108,17 @@ def composition(images: pd.DataFrame, ages: Sequence[int], least: int) -> list[t
         if set(values) == {UNKNOWN}:
             continue
         counts = images.groupby(values)["group"].agg(["size", "nunique"])
+        hidden = _hidden(counts["nunique"].drop(UNKNOWN, errors="ignore"), least)
         for value in sorted(counts.index, key=_rank):
-            size, groups = (int(number) for number in counts.loc[value])
-            shown = (cards.count(size), cards.count(groups)) if groups >= least else (f"fewer than {least} lesions", "")
+            shown = ("too few", "too few") if value in hidden else tuple(map(cards.count, counts.loc[value].tolist()))
             found.append((NAMES.get(name, name), value, *shown))
     return found
+
+
+def _hidden(groups: pd.Series, least: int) -> set[str]:
+    """The values of too few; a single one is joined by the next smallest, else the total would tell it."""
+    few = set(groups.index[groups < least])
+    return set(groups.nsmallest(2).index) if len(few) == 1 else few
 
 
 def _values(images: pd.DataFrame, name: str, ages: Sequence[int]) -> pd.Series:

@@ -98,6 +98,8 @@ def write(model: Model, said: Mapping[str, str | None]) -> str:
         data_licence=said["data_licence"] or data.terms,
         limits_of_use=limits_of_use(data, weights),
         stated=cards.stated(said),
+        unsaid=cards.unsaid(said),
+        few=FEW_LESIONS,
         sure=f"{100 * plan['confidence']:g}",
         overall=_overall(model),
         classes=_classes(model),
@@ -160,8 +162,7 @@ def _classes(model: Model) -> list[dict[str, str]]:
     lesions, images = model.comparison["test_lesions"], model.comparison["test_images"]
     return [
         {
-            "name": name,
-            "few": " †" if lesions[name] < FEW_LESIONS else "",
+            "name": f"{name} †" if lesions[name] < FEW_LESIONS else name,
             "images": cards.count(images[name]),
             "lesions": cards.count(lesions[name]),
             "sensitivity": share(model.row["test"][f"sensitivity.{name}"]),

@@ -6,16 +6,17 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from components import data_sheet, model_card
 from components.augment import Augment
-from components.cards import NOT_STATED, as_page, stated
+from components.cards import as_page, unsaid
 from components.data_sheet import Dataset
 from components.datasets import Adapter
 from components.errors import DataError
@@ -58,9 +59,9 @@ def cards(
     for name, (kind, text) in texts.items():
         _write(paths.reports / f"{name}.md", text, log)
         _write(paths.reports / f"{name}.html", as_page(text, kind, sheet.synthetic), log)
-    missing = sum(text is NOT_STATED for text in stated(said).values())
-    log.line(f"Look at {paths.reports / 'model_card.html'}; {missing} answers of a person are missing (cards)")
-    return {"stated": len(stated(said)) - missing, "not_stated": missing}
+    missing = unsaid(said)
+    log.line(f"Look at {paths.reports / 'model_card.html'}; not stated yet (cards, params.yaml): {', '.join(missing)}")
+    return {"not_stated": len(missing)}
 
 
 def _read_model(dataset: Adapter, augment: Augment, finetune: Finetune, paths: Paths) -> Model:
@@ -140,36 +141,31 @@ def _read_header(file: Path) -> tuple[dict[str, Any], int]:
     """What a file of weights says of itself, and how many numbers in it were learned; no tensor is read."""
     try:
         with safe_open(file, framework="np") as tensors:
-            header: dict[str, Any] = json.loads(tensors.metadata()["dermflow"])
-            sizes = [_size(tensors.get_slice(name).get_shape()) for name in tensors if not name.endswith(BUFFERS)]
-    except (OSError, KeyError, TypeError) as error:
+            header: dict[str, Any] = json.loads((tensors.metadata() or {})["dermflow"])
+            learned = [name for name in tensors.keys() if not name.endswith(BUFFERS)]  # noqa: SIM118  # no iterator
+            sizes = [prod(tensors.get_slice(name).get_shape()) for name in learned]
+    except (OSError, KeyError, SafetensorError) as error:
         raise DataError(f"{file}: is no file of Dermflow's weights ({error}); dvc repro makes it") from error
     return header, sum(sizes)
-
-
-def _size(shape: list[int]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size
 
 
 def _training(weights: Weights, finetune: Finetune, augment: Augment, protocol: str) -> dict[str, object]:
     """Settings by their keys in params.yaml; those of the arm as its encoder's file has them."""
     others = {f"finetune.{name}" for name in PROTOCOLS if name != protocol}
     found = {**_flat(finetune, "finetune"), **_flat(augment, "augment")}
-    own = {f"pretrain.{key}": value for key, value in weights.encoder["settings"].items() if value is not None}
+    own = _flat(weights.encoder["settings"], f"pretrain.arms.{weights.encoder['arm']}")
     kept = {key: value for key, value in found.items() if not any(key.startswith(f"{each}.") for each in others)}
     return {**own, **kept}
 
 
 def _flat(value: BaseModel | Mapping[str, Any], prefix: str) -> dict[str, object]:
-    """Dotted keys to plain values; null is written as in YAML."""
+    """Dotted keys to values as YAML has them."""
     content = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     found: dict[str, object] = {}
     for key, item in content.items():
         name = f"{prefix}.{key}"
-        found |= _flat(item, name) if isinstance(item, Mapping) else {name: "null" if item is None else item}
+        text = item if isinstance(item, str) else json.dumps(item)
+        found |= _flat(item, name) if isinstance(item, Mapping) else {name: text}
     return found
 
 

@@ -97,7 +97,7 @@ def listed(deps: list[str], path: str) -> bool:
         "compare",
         "cards",
     ],
-)
+)  # fmt: skip
 def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: str) -> None:
     entry = stages_of(repo)[stage]
     sections = {key.split(".")[0] for key in entry["params"]}
