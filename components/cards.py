@@ -119,7 +119,8 @@ def difference(found: Mapping[str, float | None]) -> str:
 def front_matter(data: Mapping[str, Any]) -> Markup:
     """A YAML block, as Hugging Face reads it at the top of a card."""
     yaml, text = YAML(typ="safe"), StringIO()
-    yaml.default_flow_style, yaml.width, yaml.sort_base_mapping_type_on_output = False, 4096, False
+    yaml.default_flow_style, yaml.width = False, 4096
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # ruamel declares it as None
     yaml.dump(dict(data), text)
     return Markup(f"---\n{text.getvalue()}---\n")
 

@@ -223,12 +223,15 @@ def _subgroups(model: Model) -> dict[str, Any] | None:
 
 
 def _subgroup(found: Json) -> Subgroup:
-    ranges = {key: {name: interval(each) for name, each in found[key].items()} for key in ("values", "differences")}
     return Subgroup(
-        **{key: found[key] for key in ("attribute", "value", "images", "groups")},
+        attribute=found["attribute"],
+        value=found["value"],
+        images=found["images"],
+        groups=found["groups"],
         classes=tuple(found["classes"]),
+        values={name: interval(each) for name, each in found["values"].items()},
+        differences={name: interval(each) for name, each in found["differences"].items()},
         by_seed={name: tuple(seeds) for name, seeds in found["by_seed"].items()},
-        **ranges,
     )
 
 
