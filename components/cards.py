@@ -171,8 +171,10 @@ def _name_cells(tokens: Sequence[Token]) -> None:
     titles: list[str] = []
     place = 0
     for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if token.type == "thead_open":
-            titles = []
+        if token.type == "table_open":
+            titles, table = [], token
+        elif token.type == "thead_close" and len(titles) == 2:
+            table.attrJoin("class", "pair")  # its second title says nothing on a narrow screen
         elif token.type == "tr_open":
             place = 0
         elif before.type == "th_open":
