@@ -7,7 +7,7 @@ Letters: N images, K classes, S seeds, C columns of resamples.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,11 @@ from components.figures import arm_colours, confusion, decision_curve, reliabili
 from components.figures import operating as operating_figure
 from components.figures import subgroups as subgroups_figure
 from components.log import Log
+from components.plain import plain
 from components.resampling import SHARE, Resampled, Said, resample
 from components.runs import Run, by_protocol, probabilities, same_images
-from components.statistics import Interval
+from components.significance import Tested, correct
+from components.statistics import Estimate, Interval
 
 Array = npt.NDArray[Any]
 
@@ -78,6 +80,7 @@ class Sheet:
     subgroups: subgroups.Subgroups | None
     headline: Mapping[str, Interval]  # HEADLINE, as far as known
     differences: Mapping[str, Interval]  # minus the reference's; empty for the reference
+    tests: Mapping[str, Tested]  # of: the difference is zero; Holm over all arms and protocols, measure by measure
 
     @property
     def name(self) -> str:
@@ -112,18 +115,35 @@ def assess(runs: Sequence[Run], plan: ClinicalPlan, table: pd.DataFrame | None, 
     rng = np.random.default_rng(plan.seed)
     sample = resample(test.labels, test.groups, plan.resamples, plan.confidence, rng)
     sheets: list[Sheet] = []
+    found: dict[str, dict[str, Estimate]] = {}
     for protocol, arms in by_protocol(runs).items():
         cases = {arm: _case(group, plan, sample) for arm, group in arms.items()}
         values = {arm: _headline(case, sample, plan) for arm, case in cases.items()}
         for arm, case in log.track(cases.items(), len(cases), f"arms at the bedside, {protocol}"):
-            differences = _differences(values[arm], values[plan.reference], sample) if arm != plan.reference else {}
-            sheets.append(_sheet((arm, protocol), case, sample, plan, table, values[arm], differences))
-    return Clinical(plan, tuple(sheets))
+            sheets.append(_sheet((arm, protocol), case, sample, plan, table, values[arm]))
+            if arm != plan.reference:
+                found[sheets[-1].name] = _differences(values[arm], values[plan.reference], sample)
+    return Clinical(plan, _compared(sheets, found, plan.confidence))
 
 
-def _differences(own: Mapping[str, Array], theirs: Mapping[str, Array], sample: Resampled) -> dict[str, Interval]:
+def _differences(own: Mapping[str, Array], theirs: Mapping[str, Array], sample: Resampled) -> dict[str, Estimate]:
     """Paired: the same seeds and the same resampled lesions on both sides."""
-    return {name: sample.interval(own[name] - theirs[name], (-BOUNDS[name][1], BOUNDS[name][1])) for name in own}
+    return {name: sample.estimate(own[name] - theirs[name], (-BOUNDS[name][1], BOUNDS[name][1])) for name in own}
+
+
+def _compared(
+    sheets: Sequence[Sheet], found: Mapping[str, Mapping[str, Estimate]], confidence: float
+) -> tuple[Sheet, ...]:
+    """The sheets with their differences; p-values are corrected once all are known."""
+    p_values = [{name: each.p_value() for name, each in differences.items()} for differences in found.values()]
+    tests = dict(zip(found, correct(p_values), strict=True))
+    intervals = {
+        key: {name: each.interval(confidence) for name, each in differences.items()}
+        for key, differences in found.items()
+    }
+    return tuple(
+        replace(each, differences=intervals.get(each.name, {}), tests=tests.get(each.name, {})) for each in sheets
+    )
 
 
 def _case(runs: Sequence[Run], plan: ClinicalPlan, sample: Resampled) -> _Case:
@@ -148,7 +168,6 @@ def _sheet(
     plan: ClinicalPlan,
     table: pd.DataFrame | None,
     headline: Mapping[str, Array],
-    differences: Mapping[str, Interval],
 ) -> Sheet:
     malignant = _mask(plan.malignant or (), plan.classes)
     return Sheet(
@@ -161,7 +180,8 @@ def _sheet(
         tuple(_sets(case, sample, plan, by_class) for by_class in (False, True)),
         _subgroups(case, sample, plan, table),
         {name: sample.interval(values, BOUNDS[name]) for name, values in headline.items()},
-        differences,
+        differences={},
+        tests={},
     )
 
 
@@ -281,17 +301,8 @@ def _check_severity(
 
 def as_record(clinical: Clinical) -> dict[str, Any]:
     """JSON-able data: six decimals, null for what is not known."""
-    return {str(key): _plain(value) for key, value in asdict(clinical).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 6) + 0.0 if np.isfinite(value) else None  # + 0.0: no minus zero
-    return value
+    found: dict[str, Any] = plain(asdict(clinical))
+    return found
 
 
 def as_metrics(clinical: Clinical) -> dict[str, float]:

@@ -17,14 +17,16 @@ from components import statistics
 from components.errors import DataError
 from components.gaps import QUANTITIES, Contrast, area, horizon, onset, paired
 from components.log import Log
+from components.plain import plain
 from components.power import Need, needed
 from components.runs import Images, Run, by_protocol, check_conditions, probabilities, same_images
 from components.significance import (
     Delong,
     Mcnemar,
+    Tested,
     clustered_mcnemar,
+    correct,
     delong,
-    holm,
     recall_shares,
     sum_by_group,
     swap_arms,
@@ -104,14 +106,6 @@ class Row:
     def val(self) -> float:
         """Mean balanced accuracy on val."""
         return float(np.mean(list(self.val_balanced_accuracy.values())))
-
-
-@dataclass(frozen=True)
-class Tested:
-    """A p-value alone, and after Holm's correction over the study's comparisons."""
-
-    p: float
-    holm: float
 
 
 @dataclass(frozen=True)
@@ -311,7 +305,7 @@ def _differences(
         if arm != plan.reference
     ]
     found = [pair.estimate("balanced_accuracy", design) for pair in pairs]
-    tests = _correct([_p_values(pair, each, plan.rule) for pair, each in zip(pairs, found, strict=True)])
+    tests = correct([_p_values(pair, each, plan.rule) for pair, each in zip(pairs, found, strict=True)])
     return tuple(_difference(pair, its, test, design, plan) for pair, its in zip(pairs, tests, strict=True))
 
 
@@ -328,16 +322,6 @@ def _p_values(pair: _Pair, accuracy: Estimate, rule: Rule) -> dict[str, float]:
         "below_margin": accuracy.p_value(rule.margin) if accuracy.mean < rule.margin else 1.0,
         "gap": _gap_contrast(pair, GAP, rule.confidence)["last"].p,
     }
-
-
-def _correct(found: Sequence[Mapping[str, float]]) -> list[dict[str, Tested]]:
-    """Holm's correction, question by question: each is asked once of every comparison."""
-    corrected: list[dict[str, Tested]] = [{} for _ in found]
-    for question in found[0] if found else ():
-        raw = [each[question] for each in found]
-        for place, (p, adjusted) in enumerate(zip(raw, holm(raw), strict=True)):
-            corrected[place][question] = Tested(p, adjusted)
-    return corrected
 
 
 def _gap_contrast(pair: _Pair, name: str, confidence: float) -> dict[str, Contrast]:
@@ -419,21 +403,11 @@ def _census(test: Images, classes: Sequence[str]) -> tuple[dict[str, int], dict[
 
 def as_record(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON-able data: six decimals, null for what is not known."""
-    found = {str(key): _plain(value) for key, value in asdict(comparison).items()}
+    found: dict[str, Any] = plain(asdict(comparison))
     for record, of in zip(found["differences"], comparison.differences, strict=True):
         record["verdict"]["sentence"] = of.verdict.sentence
     found["recommendation"]["sentence"] = comparison.recommendation.sentence
     return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 6) + 0.0 if np.isfinite(value) else None  # + 0.0: no minus zero
-    return value
 
 
 def as_table(comparison: Comparison) -> pd.DataFrame:
@@ -451,7 +425,7 @@ def _cells(row: Row, seeds: int) -> dict[str, object]:
     cells["val/balanced_accuracy_kept"] = row.val
     for key, interval in row.test.items():
         cells |= _spread(f"test/{key}", interval)
-    return {key: _plain(value) for key, value in cells.items()}
+    return {key: plain(value) for key, value in cells.items()}
 
 
 def _spread(name: str, interval: Interval) -> dict[str, float]:

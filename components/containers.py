@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 from PIL import Image, UnidentifiedImageError
 
+from components.errors import UnusableError
+
 Problem = Literal[
     "missing",
     "outside_folder",
@@ -60,16 +62,8 @@ _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 _MAX_IFDS = 4096  # a chain that is longer is a loop or no picture
 
 
-class UndecodableError(ValueError):
+class UndecodableError(UnusableError[Problem]):
     """The bytes are no complete image: `problem` in one word, the message in the decoder's."""
-
-    def __init__(self, problem: Problem, detail: str) -> None:
-        super().__init__(problem, detail)  # both, since a process pool rebuilds an exception from its arguments
-        self.problem = problem
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return self.detail
 
 
 @dataclass

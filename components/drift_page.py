@@ -12,10 +12,10 @@ from components.drift import Changes, unusual
 from components.figures import PALETTE
 from components.figures import quality as quality_figure
 from components.files import whole
+from components.forms import MINUS
 from components.gate_page import count, plural
 from components.quality import MEASURES, written
 from components.thumbnails import Thumbnail, tile
-from components.verdict import MINUS
 
 COLOURS = (PALETTE[4], PALETTE[0])
 """Of the former and the present version."""

@@ -1,5 +1,9 @@
 """The errors that a person can mend: each names the thing, its value, what was expected and where to mend it."""
 
+from typing import Generic, TypeVar
+
+P = TypeVar("P", bound=str)
+
 
 class DermflowError(Exception):
     """Base of every error whose message is written for the person who runs the pipeline."""
@@ -31,3 +35,15 @@ class TrainingError(DermflowError):
 
 class RunError(DermflowError):
     """The pipeline cannot start or go on: another run is here, a stage failed, a deadline passed."""
+
+
+class UnusableError(ValueError, Generic[P]):
+    """A file cannot be used: `problem` in one word, the message what is wrong with it."""
+
+    def __init__(self, problem: P, detail: str) -> None:
+        super().__init__(problem, detail)  # both, since a process pool rebuilds an exception from its arguments
+        self.problem = problem
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail

@@ -91,12 +91,6 @@ def pairs_between(a: Hashes, b: Hashes, distance: int) -> Pairs:
     return _sorted(kept_a[first], kept_b[second], bits)
 
 
-def brute_force(a: Hashes, b: Hashes, distance: int, block: int = 256) -> Pairs:
-    """`pairs_between` by comparing all, equal ones too: the oracle, and the quickest way for few hashes."""
-    found = list(_all(a, b, distance, block))
-    return _sorted(*_joined(found))
-
-
 def _collapse(hashes: Hashes) -> tuple[Rows, tuple[Rows, Rows]]:
     """The rows of the first COPIES of each value, and (first row of a value, row) for all the others."""
     order = np.argsort(hashes, kind="stable")

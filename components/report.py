@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,14 +12,13 @@ from components import page
 from components.clinical import HEADLINE, Clinical
 from components.comparison import FEW_LESIONS, Comparison, Difference, Plan, Row
 from components.figures import arm_colours, arms, confusion, gap, learning_curves
+from components.forms import MINUS, change, number, percent, points, signed, spread
 from components.gaps import QUANTITIES
 from components.power import MOST, Need
 from components.runs import FINGERPRINTS, Run, by_protocol
 from components.statistics import Interval
 from components.subgroups import MEASURES
-from components.verdict import MINUS, PROTOCOLS, Claim, Outcome, shown_p
-
-DASH = "\N{EN DASH}"  # stands where nothing is known
+from components.verdict import PROTOCOLS, Claim, Outcome, shown_p
 
 PAPER = (
     ("VAE (self-supervised)", "0.110", MINUS + "33.33 %", "45 → 65 %", "+44.44 %", "rises with train", "", "near zero"),
@@ -227,33 +225,3 @@ def summary(comparison: Comparison) -> list[str]:
             f"{row.gaps['gap/loss'].mean:+8.3f}  {100 * test.mean:.1f} % ({spread(test, percent)})"
         )
     return lines
-
-
-def percent(share: float) -> str:
-    """`71.3`, in percent without the sign of it; a dash where nothing is known."""
-    return f"{100 * share:.1f}".replace("-", MINUS) if np.isfinite(share) else DASH
-
-
-def number(value: float, sign: bool = False) -> str:
-    """Three decimals, with a plus where the sign matters."""
-    return f"{value:{'+' if sign else ''}.3f}".replace("-", MINUS) if np.isfinite(value) else DASH
-
-
-def change(share: float) -> str:
-    """A relative change, as the paper writes it: `+44.44 %`."""
-    return f"{100 * share:+.2f} %".replace("-", MINUS) if np.isfinite(share) else DASH
-
-
-def signed(value: float) -> str:
-    """A number whose sign matters."""
-    return number(value, sign=True)
-
-
-def points(share: float) -> str:
-    """A difference of shares in percentage points: `+2.1`."""
-    return f"{100 * share:+.1f}".replace("-", MINUS) if np.isfinite(share) else DASH
-
-
-def spread(interval: Interval, form: Any = number) -> str:
-    """`low to high`, or that one seed has no interval."""
-    return f"{form(interval.low)} to {form(interval.high)}" if interval.known else "no interval"

@@ -13,7 +13,7 @@ import io
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cache as once
 from functools import partial
 from itertools import chain
@@ -247,14 +247,6 @@ def is_misnamed(path: str, form: str | None) -> bool:
     """Whether a path promises another format than the content's; a row of an npz has no extension to promise."""
     suffix = PurePosixPath(path).suffix.lower()
     return form is not None and SUFFIXES.get(suffix) != form and not (suffix == "" and ".npz/" in path)
-
-
-def scan_file(root: Path, path: str) -> Facts:
-    """The facts of what `sources.read_bytes` finds at `path`; never raises for a bad file."""
-    found = _look(root, path)
-    if not is_misnamed(path, found.format):
-        return found
-    return replace(found, problem="wrong_extension", detail=_renamed(found.format, found.detail))
 
 
 def _renamed(form: str | None, detail: str | None) -> str:

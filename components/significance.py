@@ -7,7 +7,7 @@ and decides; these stand beside it, because a reader knows them and because each
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +141,14 @@ def _macro(labels: Array, probabilities: Array, groups: Array) -> tuple[float, A
     return float(areas[known].mean()), np.asarray(terms[known].mean(0))
 
 
+@dataclass(frozen=True)
+class Tested:
+    """A p-value alone, and after Holm's correction over the study's comparisons."""
+
+    p: float
+    holm: float
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """Adjusted p-values of a family, in its order (Holm 1979).
 
@@ -151,3 +159,13 @@ def holm(p: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(p))
     adjusted[order] = steps
     return [float(value) for value in adjusted]
+
+
+def correct(found: Sequence[Mapping[str, float]]) -> list[dict[str, Tested]]:
+    """Holm's correction, question by question: each is asked once of every comparison."""
+    corrected: list[dict[str, Tested]] = [{} for _ in found]
+    for question in found[0] if found else ():
+        raw = [each[question] for each in found]
+        for place, (p, adjusted) in enumerate(zip(raw, holm(raw), strict=True)):
+            corrected[place][question] = Tested(p, adjusted)
+    return corrected

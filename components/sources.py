@@ -23,7 +23,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from components.errors import DataError
+from components.errors import DataError, UnusableError
 
 Problem = Literal["missing", "outside_folder", "unreadable"]
 Array = np.ndarray[Any, np.dtype[np.uint8]]
@@ -52,16 +52,8 @@ NPZ_ERRORS = (  # what zipfile and numpy raise for damaged bytes; MemoryError fo
 _one_array = threading.Lock()  # two threads that unpack one array would hold it twice
 
 
-class SourceError(DataError, ValueError):
+class SourceError(DataError, UnusableError[Problem]):
     """There are no bytes to read: `problem` in one word, the message what is wrong, without an absolute path."""
-
-    def __init__(self, problem: Problem, detail: str) -> None:
-        super().__init__(problem, detail)  # both, since a process pool rebuilds an exception from its arguments
-        self.problem = problem
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return self.detail
 
 
 def read_bytes(root: Path, path: str) -> bytes:

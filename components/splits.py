@@ -58,12 +58,6 @@ def _edges(column: pd.Series) -> Ints:
     return np.stack([rows, rows[first[codes[rows]]]]).astype(np.int64)
 
 
-def count_groups(table: pd.DataFrame, classes: Sequence[str], group_by: Sequence[str]) -> dict[str, int]:
-    """Class -> number of groups that have a row of it; 0 for a class without any."""
-    counts = group_rows(table, group_by).groupby(table["label"]).nunique()
-    return {name: int(counts.get(name, 0)) for name in classes}
-
-
 def split_table(
     accepted: pd.DataFrame,
     classes: Sequence[str],

@@ -352,14 +352,3 @@ def _share(resampled: Array) -> tuple[float, float, float]:
         return whole, whole, 0.0
     shared = min(max(0.0, (seeds * whole - each) / (seeds - 1)), whole)  # the mean covariance of two seeds
     return shared, whole, max(0.0, each - shared)
-
-
-def percentile_interval(
-    mean: float, draws: Array, confidence: float, bounds: tuple[float, float] = (-np.inf, np.inf)
-) -> Interval:
-    """The central `confidence` of the draws around `mean`, no further than `bounds`; NaN draws are left out."""
-    known = draws[np.isfinite(draws)]
-    if not len(known):
-        return Interval(mean, -np.inf, np.inf)
-    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(mean, max(float(low), bounds[0]), min(float(high), bounds[1]))

@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from components.forms import MINUS
 from components.statistics import Interval
-
-MINUS = "\N{MINUS SIGN}"  # as wide as a plus
 
 PROTOCOLS = {"frozen": "encoder frozen", "full": "whole net trained"}
 

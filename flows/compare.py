@@ -18,7 +18,7 @@ from components.datasets import Adapter
 from components.errors import DataError
 from components.files import whole
 from components.log import Log
-from components.report import draw_figures, render, summary
+from components.report import draw_figures, limits, render, summary
 from components.runs import Run, same_images
 from components.subgroups import describe
 from components.verdict import Rule
@@ -48,7 +48,7 @@ def compare(
         runs, _clinical_plan(study, labels, evaluate, compare, clinical), _describe(runs, labels, clinical, paths), log
     )
     figures = {**draw_figures(comparison, runs), **draw_clinical(found)}
-    _write(paths.reports / "comparison.json", _as_json(as_record(comparison)))
+    _write(paths.reports / "comparison.json", _as_json({**as_record(comparison), "limits": limits(comparison)}))
     _write(paths.reports / "clinical.json", _as_json(clinical_record(found)))
     _write(paths.reports / "comparison.csv", as_table(comparison).to_csv(index=False, lineterminator="\n"))
     _write(paths.reports / "index.html", render(comparison, found, figures))

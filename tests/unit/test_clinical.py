@@ -19,6 +19,8 @@ from components.clinical import Clinical, ClinicalPlan, assess
 from components.errors import DataError, SettingsError
 from components.figures import arm_colours
 from components.log import SilentLog
+from components.significance import holm
+from components.verdict import shown_p
 from tests.unit.clinic import CLASSES, COSTS, MALIGNANT, SEVERITY, simulate
 
 SKILLS = {"vae": 1.2, "imagenet": 2.4}
@@ -84,6 +86,33 @@ def test_headline_is_scikit_learns_mean_over_seeds(study: Clinical) -> None:
             roc_auc_score(test["label"].isin(MALIGNANT), test[[f"p_{name}" for name in MALIGNANT]].sum(axis=1))
         )
     assert study.sheets[0].headline["malignant_auroc"].mean == pytest.approx(np.mean(areas))
+
+
+@pytest.fixture(scope="module")
+def wide_study() -> Clinical:
+    """Three arms, two protocols: four comparisons with the reference."""
+    skills = {"vae": 2.2, "random": 2.4, "imagenet": 2.4}
+    runs, _, _ = simulate(skills, lesions=150, seeds=2, protocols=("frozen", "full"))
+    return assess(runs, replace(PLAN, arms=tuple(skills)), None, SilentLog())
+
+
+def test_differences_are_corrected_over_all_comparisons_of_a_measure(wide_study: Clinical) -> None:
+    compared = [sheet for sheet in wide_study.sheets if sheet.differences]
+    assert [sheet.name for sheet in compared] == ["vae-frozen", "random-frozen", "vae-full", "random-full"]
+    for name in clinical.HEADLINE:
+        tests = [sheet.tests[name] for sheet in compared]
+        assert [each.holm for each in tests] == holm([each.p for each in tests])
+    assert any(test.holm > test.p for sheet in compared for test in sheet.tests.values())
+    assert not any(sheet.tests for sheet in wide_study.sheets if sheet.arm == "imagenet")
+
+
+def test_a_difference_is_sure_exactly_where_its_interval_leaves_zero_out(wide_study: Clinical) -> None:
+    for sheet in wide_study.sheets:
+        for name, interval in sheet.differences.items():
+            assert (sheet.tests[name].p < 0.05) == (interval.low > 0 or interval.high < 0)
+            shown = f"{report_module.spread(interval, report_module.signed)} p {shown_p(sheet.tests[name].holm)}"
+            assert shown in _words(_render(wide_study, {}))
+    assert clinical.as_record(wide_study)["sheets"][0]["tests"]["brier"].keys() == {"p", "holm"}
 
 
 def test_test_images_choose_nothing(study: Clinical) -> None:
@@ -162,6 +191,7 @@ def test_a_table_of_other_images_is_refused() -> None:
 def _render(found: Clinical, figures: dict[str, Figure] | None = None) -> str:
     drawn = clinical.draw_figures(found) if figures is None else figures
     filters = {name: getattr(report_module, name) for name in ("percent", "number", "spread", "points")}
+    filters["p"] = shown_p
     context = {
         "clinical": found,
         "figures": {name: page.inline_svg(figure, name, name) for name, figure in drawn.items()},

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from components.datasets.folder import Config
 from components.errors import DataError, RunError
 from components.records import apply_labels, write_records
-from components.scan import as_table, scan_file
+from components.scan import scan
 from flows.cli import app
 from flows.data import diff
 
@@ -52,7 +52,7 @@ def look(folder: Path) -> None:
     """What ingest and validate do, as far as the comparison reads it."""
     with chdir(folder):
         records = apply_labels(Config(path=DATA).read(), {word: word for word in ("mel", "nv", "bcc")})
-        facts = as_table([scan_file(DATA, path) for path in records["path"]])
+        facts = scan(DATA, list(records["path"]), None, lambda items, total, what: items).facts
         ids = records[["image_id", "path"]].merge(facts, on="path")
         sound = records[records["path"].isin(facts.loc[facts["problem"].isna(), "path"])]
         for table, name in ((records, "records"), (ids, "facts"), (sound, "accepted")):

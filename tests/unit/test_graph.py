@@ -96,6 +96,7 @@ def listed(deps: list[str], path: str) -> bool:
         "evaluate",
         "compare",
         "transfer",
+        "cards",
     ],
 )
 def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: str) -> None:
@@ -112,7 +113,7 @@ def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: st
 def test_every_stage_is_checked_above(repo: Path) -> None:
     assert set(stages_of(repo)) == {
         "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "compare",
-        "transfer",
+        "transfer", "cards",
     }  # fmt: skip
 
 

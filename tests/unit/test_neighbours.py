@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components import neighbours
-from components.neighbours import COPIES, Chunk, Hashes, Pairs, brute_force, pairs_between, pairs_within
+from components.neighbours import COPIES, Chunk, Hashes, Pairs, pairs_between, pairs_within
 
 N = 20_000
 
@@ -42,6 +42,16 @@ def rarely_set(rng: np.random.Generator, many: int = N) -> Hashes:
     hashes = even(rng, many) & even(rng, many)
     hashes[:10] = hashes[-10:]
     return hashes
+
+
+def brute_force(a: Hashes, b: Hashes, distance: int) -> Pairs:
+    """`pairs_between` by comparing all, equal ones too."""
+    found = []  # (3, pairs of one row)
+    for row, value in enumerate(a):
+        bits = np.bitwise_count(value ^ b)
+        near = np.flatnonzero(bits <= distance)
+        found.append(np.stack([np.full(len(near), row), near, bits[near]]))
+    return Pairs(*np.concatenate(found, axis=1))
 
 
 def same(a: Pairs, b: Pairs) -> bool:

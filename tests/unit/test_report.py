@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components import report
+from components import forms, report
 from components.figures import INK, PALETTE, RULE, gap
 from components.page import inline_svg
 from components.power import Need
@@ -282,8 +282,8 @@ def test_the_same_figure_gives_the_same_svg_with_no_ids_that_repeat() -> None:
         (report.signed, 0.0601, "+0.060"),
         (report.change, -1 / 3, f"{MINUS}33.33 %"),
         (report.points, 0.021, "+2.1"),
-        (report.percent, np.nan, report.DASH),
-        (report.change, np.nan, report.DASH),
+        (report.percent, np.nan, forms.DASH),
+        (report.change, np.nan, forms.DASH),
     ],
 )
 def test_numbers_are_written_as_in_the_paper(form: object, value: float, text: str) -> None:

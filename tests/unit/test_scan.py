@@ -20,7 +20,7 @@ from components import scan as scanning
 from components.errors import DataError
 from components.executors import open_executor
 from components.perceptual import phash
-from components.scan import Facts, Scanned, UndecodableError, decode, measure, scan, scan_file, sharpness
+from components.scan import Facts, Scanned, UndecodableError, decode, measure, scan, sharpness
 from components.scan_cache import NAME
 from tests.unit.corpus import (
     bad_files,
@@ -41,6 +41,12 @@ def put(root: Path, name: str, data: bytes) -> str:
 
 def run(root: Path, paths: list[str], executor: Executor | None = None, **options: object) -> Scanned:
     return scan(root, paths, executor, lambda items, total, what: items, **options)
+
+
+def scan_file(root: Path, path: str) -> Facts:
+    """A scan of one."""
+    row = run(root, [path]).facts.astype(object).iloc[0]
+    return Facts(**row.where(row.notna(), None))
 
 
 @pytest.mark.parametrize("form, suffix", [("JPEG", "jpg"), ("PNG", "png"), ("BMP", "bmp"), ("TIFF", "tiff")])

@@ -105,11 +105,11 @@ def test_bootstrap_of_single_images_is_scipys() -> None:
     labels, p = rng.integers(0, 2, 150), rng.dirichlet([1, 1], 150)
     weights = statistics.resample_groups(np.arange(150), 4000, np.random.default_rng(0))
     draws = statistics.accuracy(labels, p, weights)
-    found = statistics.percentile_interval(0.5, draws, 0.9)
+    found = np.quantile(draws, [0.05, 0.95])
     right = (p.argmax(1) == labels).astype(float)
     scipys = stats.bootstrap((right,), np.mean, n_resamples=4000, confidence_level=0.9, method="percentile", rng=1)
     expected = scipys.confidence_interval
-    assert [found.low, found.high] == pytest.approx([expected.low, expected.high], abs=0.012)
+    assert found == pytest.approx([expected.low, expected.high], abs=0.012)
     assert draws.std() == pytest.approx(np.sqrt(right.mean() * (1 - right.mean()) / 150), rel=0.05)  # closed form
 
 
@@ -282,12 +282,6 @@ def test_arms_that_agree_everywhere_do_not_differ() -> None:
     found = statistics.estimate([sample - sample] * 3, design.strata)
     assert found.interval(0.95) == Interval(0.0, 0.0, 0.0)
     assert found.p_value() == 1
-
-
-def test_intervals_stay_in_bounds_and_ignore_what_is_not_known() -> None:
-    draws = np.array([-0.5, 0.2, np.nan, 1.5] * 30)
-    assert statistics.percentile_interval(0.4, draws, 0.95, (0.0, 1.0)) == Interval(0.4, 0.0, 1.0)
-    assert not statistics.percentile_interval(np.nan, np.full(9, np.nan), 0.95).known
 
 
 def test_intervals_cover_and_equal_arms_are_not_called_superior() -> None:
