@@ -37,7 +37,11 @@ def crossing(answer: Answer, found: Efficiency) -> str:
     if np.isfinite(place.share):
         about = f"about {_lesions(found, place.share):,} train lesions"
         means = f"{answer.arm} is {sides[0]} {reference} with more than {about}, and {sides[1]} it with fewer"
-        means += f" (the curves cross {answer.turns} times: this is the last)" if answer.turns > 1 else ""
+        means += (
+            f" (the curves cross {answer.turns} times: this is where a steady difference would)"
+            if answer.turns > 1
+            else ""
+        )
     else:
         means = f"{answer.arm} is {sides[0]} {reference} with every number of train lesions tried, {least} to {most}"
     outside = f"no crossing within the range in {_share(place.outside)} of resamples"

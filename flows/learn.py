@@ -10,10 +10,11 @@ from components.augment import Augment
 from components.backbones import Backbone
 from components.classifier import Examples
 from components.finetuning import Feed
+from components.errors import SettingsError
 from components.log import Log
 from components.subsets import Part, describe_part, draw_part
 from flows.finetune import Files, Protocol, build_conditions, read_split, train_classifier
-from flows.settings import Compute, Labels, OpenShare, Paths, Schedule
+from flows.settings import Compute, Labels, Paths, Schedule
 from flows.settings import Efficiency as EfficiencySettings
 from flows.settings import Finetune as FinetuneSettings
 from flows.stage import stage
@@ -24,7 +25,7 @@ def learn(
     arm: str,
     protocol: Protocol,
     seed: int,
-    share: OpenShare,
+    share: float,
     labels: Labels,
     backbone: Backbone,
     augment: Augment,
@@ -35,6 +36,8 @@ def learn(
     log: Log,
 ) -> dict[str, Any]:
     """Learn from `share` of the train lesions; val is untouched and test images stay closed."""
+    if share not in efficiency.shares:
+        raise SettingsError(f"share {share} is none of efficiency.shares {list(efficiency.shares)} (params.yaml)")
     run = f"{arm}-{protocol}-{seed}-{share}"
     files = Files(
         encoder=paths.encoders / f"{arm}.safetensors",
