@@ -50,7 +50,7 @@ class EfficiencyPlan:
     arms: tuple[str, ...]
     reference: str
     classes: tuple[str, ...]
-    shares: tuple[float, ...]  # (P,) of the train lesions, rising; the last is 1
+    shares: tuple[float, ...]  # (P,) of the train lesions that are asked, rising; the last is 1
     seeds: tuple[int, ...]
     budget: str  # steps or epochs
     confidence: float
@@ -70,7 +70,7 @@ class Point:
     """One arm with one share of the train lesions: means over seeds on test images, by metric."""
 
     arm: str
-    share: float
+    share: float  # that is asked
     lesions: int  # to learn from
     scores: dict[str, Interval]
     differences: dict[str, Interval]  # minus the reference with as many lesions, paired; none for the reference
@@ -112,10 +112,15 @@ class Efficiency:
     plan: EfficiencyPlan
     points: tuple[Point, ...]
     answers: tuple[Answer, ...]
-    train_lesions: int
+    lesions: tuple[int, ...]  # (P,) to learn from; the last is all
     test_images: int
     test_lesions: int
     fingerprints: dict[str, dict[str, str]]
+
+    @property
+    def train_lesions(self) -> int:
+        """All that there are to learn from."""
+        return self.lesions[-1]
 
 
 def assess(runs: Sequence[Run], plan: EfficiencyPlan) -> Efficiency:
@@ -130,15 +135,17 @@ def assess(runs: Sequence[Run], plan: EfficiencyPlan) -> Efficiency:
     test = resample(images.labels, images.groups, plan.resamples, plan.confidence, rng)
     luck = draw_luck(len(plan.seeds), plan.resamples, rng)
     measured = {metric: _measure(runs, plan, test, metric) for metric in METRICS}
+    counts = [lesions[share] for share in plan.shares]
+    reached = np.array(counts) / counts[-1]  # a little off what was asked: classes keep two lesions
     return Efficiency(
         plan=plan,
         points=_points(measured, plan, test, lesions),
         answers=tuple(
-            answer(arm, metric, sheet[arm], sheet[plan.reference], plan, test, luck)
+            answer(arm, metric, sheet[arm], sheet[plan.reference], reached, plan, test, luck)
             for metric, sheet in measured.items()
             for arm in plan.challengers
         ),
-        train_lesions=lesions[1.0],
+        lesions=tuple(counts),
         test_images=len(images.labels),
         test_lesions=len(np.unique(images.groups)),
         fingerprints=prints,
@@ -224,10 +231,17 @@ def draw_curves(by_seed: Array, test: Resampled, luck: Luck) -> tuple[Array, Arr
 
 
 def answer(
-    arm: str, metric: str, own: Array, reference: Array, plan: EfficiencyPlan, test: Resampled, luck: Luck
+    arm: str,
+    metric: str,
+    own: Array,
+    reference: Array,
+    shares: Array,
+    plan: EfficiencyPlan,
+    test: Resampled,
+    luck: Luck,
 ) -> Answer:
-    """Crossing and label saving from the metric of both in every column, (S, P, C)."""
-    shares, sure = np.array(plan.shares), len(plan.seeds) >= plan.min_seeds
+    """Crossing and label saving from the metric of both in every column, (S, P, C), over `shares` (P,)."""
+    sure = len(plan.seeds) >= plan.min_seeds
     mean, draws = draw_curves(own - reference, test, luck)
     side = 1.0 if mean[-1] >= 0 else -1.0  # the arm's with all lesions
     lag, lags = draw_curves(own - reference[:, -1:], test, luck)
@@ -330,7 +344,7 @@ def _plain(value: Any) -> Any:
 
 def as_metrics(found: Efficiency) -> dict[str, float]:
     """The few numbers to follow from run to run; what is not known is left out."""
-    values: dict[str, float] = {"train_lesions": found.train_lesions}
+    values: dict[str, float] = {"train_lesions": found.lesions[-1]}
     for point in found.points:
         values |= {f"{point.arm}/{point.share:g}/{name}": each.mean for name, each in point.scores.items()}
     for each in found.answers:

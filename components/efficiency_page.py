@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,6 +21,8 @@ NAMES = {"balanced_accuracy": "Balanced accuracy", "macro_auroc": "Macro AUROC"}
 
 PROTOCOLS = {"frozen": "encoder frozen", "full": "whole net trained", "lpft": "head first, then all"}
 
+NONE = "no crossing"
+
 TONES = {Outcome.WITHIN: "good", Outcome.BELOW: "even", Outcome.BEYOND: "even"}
 
 
@@ -33,7 +36,7 @@ def crossing(answer: Answer, found: Efficiency) -> str:
     """Whether and where the arm's curve crosses the reference's."""
     place, reference = answer.crossing, found.plan.reference
     sides = ("ahead of", "behind") if answer.ahead else ("behind", "ahead of")
-    least, most = (f"{count:,}" for count in (_lesions(found, found.plan.shares[0]), found.train_lesions))
+    least, most = (f"{count:,}" for count in (found.lesions[0], found.train_lesions))
     if np.isfinite(place.share):
         about = f"about {_lesions(found, place.share):,} train lesions"
         means = f"{answer.arm} is {sides[0]} {reference} with more than {about}, and {sides[1]} it with fewer"
@@ -61,7 +64,7 @@ def enough(answer: Answer, found: Efficiency) -> str:
     if np.isposinf(place.share):
         means = f"{arm} does not reach with all lesions {target}"
     elif np.isneginf(place.share):
-        means = f"{arm} reaches with {_lesions(found, found.plan.shares[0]):,} lesions or fewer {target}"
+        means = f"{arm} reaches with {found.lesions[0]:,} lesions or fewer {target}"
     else:
         about = f"{_lesions(found, place.share):,} lesions ({100 * place.share:.0f} %)"
         means = f"{arm} reaches with about {about} {target}"
@@ -90,7 +93,7 @@ def _lesions(found: Efficiency, share: float) -> int:
 def _ends(place: Place, found: Efficiency) -> str:
     """`120 to 400`, `fewer than 60 to 200`, `150 to more than 900`: lesions."""
     words = {
-        -np.inf: f"fewer than {_lesions(found, found.plan.shares[0]):,}",
+        -np.inf: f"fewer than {found.lesions[0]:,}",
         np.inf: f"more than {found.train_lesions:,}",
     }
     low, high = (words.get(end) or f"{_lesions(found, end):,}" for end in (place.low, place.high))
@@ -108,16 +111,17 @@ def _share(share: float) -> str:
 def draw_figures(found: Efficiency) -> dict[str, Figure]:
     """Curves and paired differences by name; the names are also the files' names in MLflow."""
     plan, colours = found.plan, arm_colours(found.plan.arms)
-    lesions = [point.lesions for point in found.points if point.arm == plan.reference]
     figures = {}
     for metric in METRICS:
         own = {arm: [p.scores[metric] for p in found.points if p.arm == arm] for arm in plan.arms}
         apart = {arm: [p.differences[metric] for p in found.points if p.arm == arm] for arm in plan.challengers}
         title = NAMES[metric].replace("Balanced", "balanced").replace("Macro", "macro")
-        figures[f"efficiency-{metric}"] = curves.draw(lesions, own, f"test {title}, %", colours, unit=100)
+        figures[f"efficiency-{metric}"] = curves.draw(found.lesions, own, f"test {title}, %", colours, unit=100)
         if apart:
-            label = f"{title} minus {plan.reference}'s, points"
-            figures[f"efficiency-{metric}-difference"] = curves.draw(lesions, apart, label, colours, unit=100, line=0.0)
+            label = f"minus {plan.reference}, points"
+            figures[f"efficiency-{metric}-difference"] = curves.draw(
+                found.lesions, apart, label, colours, unit=100, line=0.0
+            )
     return figures
 
 
@@ -134,20 +138,35 @@ def render(found: Efficiency, figures: Mapping[str, Figure]) -> str:
         figures={name: page.inline_svg(figure, name, name.replace("-", " ")) for name, figure in figures.items()},
         names=NAMES,
         meanings=FINGERPRINTS,
-        tones={str(outcome): tone for outcome, tone in TONES.items()},
-        rows=[
-            (each, place, _middle(place, found), _ends(place, found)) for each in found.answers for place in _both(each)
-        ],
+        rows=[row for each in found.answers for row in _rows(each, found)],
     )
 
 
-def _both(answer: Answer) -> tuple[Place, Place]:
-    return answer.crossing, answer.enough
+@dataclass(frozen=True)
+class Row:
+    """One question about an arm, as the table has it."""
+
+    arm: str
+    metric: str
+    question: str
+    middle: str  # on the means
+    ends: str
+    outside: float
+    answer: str
+    tone: str
+    turns: int
 
 
-def _middle(place: Place, found: Efficiency) -> str:
-    """The place itself, as the interval's ends are written."""
-    return _ends(Place(place.share, place.share, place.share, 0.0, 0.0, place.outcome), found)
+def _rows(answer: Answer, found: Efficiency) -> list[Row]:
+    rows = []
+    for question, place in (("crossing", answer.crossing), ("enough", answer.enough)):
+        crosses = question == "crossing"  # curves do not cross within the range if they do so below it
+        middle = replace(place, low=place.share, high=place.share)
+        words = [NONE if crosses and np.isneginf(each.high) else _ends(each, found) for each in (middle, place)]
+        said = NONE if crosses and place.outcome is Outcome.BELOW else str(place.outcome)
+        tone, turns = TONES.get(place.outcome, "none"), answer.turns if crosses else 0
+        rows.append(Row(answer.arm, answer.metric, question, *words, place.outside, said, tone, turns))
+    return rows
 
 
 def percent(share: float) -> str:

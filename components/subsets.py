@@ -62,8 +62,11 @@ def _count(groups: int, share: float) -> int:
 
 
 def describe_part(part: Part, share: float, classes: Sequence[str]) -> list[str]:
-    """What of the share could not be had, in words: classes of which it keeps more lesions, or too few to learn."""
+    """What of the share could not be had, in words: classes of which it keeps more lesions, or too few to learn.
+
+    More: because of `LEAST`, or because a patient of several classes stays whole.
+    """
     more = [k for k, kept in part.kept.items() if kept > np.floor(share * part.there[k] + 0.5)]
     few = [k for k, kept in part.kept.items() if kept < LEAST]
-    lines = [f"{classes[k]}: {part.kept[k]} lesions kept, more than the share: fewer tell nothing" for k in more]
+    lines = [f"{classes[k]}: {part.kept[k]} of {part.there[k]} lesions kept, more than the share" for k in more]
     return lines + [f"{classes[k]}: {part.kept[k]} of {part.there[k]} lesions, too few to learn from" for k in few]

@@ -9,8 +9,8 @@ import numpy as np
 from components.augment import Augment
 from components.backbones import Backbone
 from components.classifier import Examples
-from components.finetuning import Feed
 from components.errors import SettingsError
+from components.finetuning import Feed
 from components.log import Log
 from components.subsets import Part, describe_part, draw_part
 from flows.finetune import Files, Protocol, build_conditions, read_split, train_classifier

@@ -12,8 +12,8 @@ from matplotlib.ticker import NullLocator
 from components.figures import INK, WIDTH, plain_axes
 from components.statistics import Interval
 
-LABELS = 6
-"""Numbers of lesions below the axis; more would touch."""
+APART = 0.12
+"""Of the axis: numbers of lesions that are nearer would touch, and the smaller goes without."""
 
 
 def draw(
@@ -33,12 +33,20 @@ def draw(
     for arm, intervals in curves.items():
         _line(axes, lesions, intervals, colours[arm], unit)
     axes.set_xscale("log")
-    shown = list(lesions)[::-1][:: -(-len(lesions) // LABELS)]
+    shown = _apart(lesions)
     axes.set_xticks(shown, [f"{count:,}" for count in shown])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set(xlabel="train lesions", ylabel=title)
     plain_axes(axes)
     return figure
+
+
+def _apart(lesions: Sequence[int]) -> list[int]:
+    shown = [lesions[-1]]
+    for count in lesions[-2::-1]:
+        if np.log(shown[-1] / count) >= APART * np.log(lesions[-1] / lesions[0]) > 0:
+            shown.append(count)
+    return shown
 
 
 def _line(axes: Axes, lesions: Sequence[int], intervals: Sequence[Interval], colour: str, unit: float) -> None:

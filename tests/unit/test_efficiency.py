@@ -31,6 +31,7 @@ from components.efficiency import (
 )
 from components.efficiency_page import crossing, draw_figures, enough, render, summary
 from components.errors import DataError
+from components.figures import efficiency as figure
 from components.resampling import resample
 from components.runs import FINGERPRINTS, Run
 
@@ -198,6 +199,25 @@ def test_draws_of_the_seeds_are_students_t() -> None:
     assert correlated > 0  # shares keep the seeds' correlation
 
 
+def test_places_lie_on_the_shares_that_were_reached() -> None:
+    """Classes keep two lesions, so little parts hold more than was asked: the crossing moves with them."""
+    runs, more = _study(), []
+    for run in runs:
+        size = {"lesions": 150} if run.share == 0.125 else {"lesions": 300} if run.share == 0.25 else {}
+        more.append(replace(run, summary={**run.summary, **size}))
+    asked, reached = (assess(each, PLAN) for each in (runs, more))
+    assert reached.lesions == (150, 300, 400, 800)
+    first, second = (each.answers[0].crossing.share for each in (asked, reached))
+    assert 0.25 < first < 0.5
+    assert second == pytest.approx(2 ** np.interp(np.log2(first), np.log2([0.25, 0.5]), np.log2([0.375, 0.5])))
+
+
+def test_numbers_of_lesions_that_would_touch_are_left_out() -> None:
+    interval = statistics.Interval(0.5, 0.4, 0.6)
+    axes = figure.draw((14, 15, 48), {"vae": [interval] * 3}, "accuracy", {"vae": "#000000"}).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["48", "15"]
+
+
 def test_open_ends_are_kept_open() -> None:
     """Three of ten draws end on the other side: the interval has no upper end, and nothing is decided."""
     draws = np.stack([0.06 * np.log2(SHARES / at) for at in np.linspace(0.3, 1.4, 200)], axis=1)
@@ -222,7 +242,7 @@ def test_intervals_of_the_crossing_hold_what_they_promise() -> None:
                 by_seed.append([statistics.balanced_accuracy(labels, p, test.weights) for p in given])
             curves[arm] = np.array(by_seed)  # (S, P, C)
         luck = draw_luck(3, 200, rng)
-        place = answer("vae", METRICS[0], curves["vae"], curves["imagenet"], PLAN, test, luck).crossing
+        place = answer("vae", METRICS[0], curves["vae"], curves["imagenet"], SHARES, PLAN, test, luck).crossing
         held.append(place.low <= CROSSING <= place.high)
     assert np.mean(held) >= 0.9
 
@@ -304,6 +324,21 @@ def test_the_page_answers_first_and_asks_nothing_of_the_net(found: Efficiency) -
     assert "Not a medical device" in text and "SYNTHETIC" not in text
     assert "SYNTHETIC DATA" in render(
         replace(found, plan=replace(PLAN, synthetic=True)), {name: f for name, f in draw_figures(found).items()}
+    )
+
+
+def test_the_table_names_what_is_known_of_each_place(found: Efficiency) -> None:
+    words = re.sub(r"<[^>]+>|\s+", " ", render(found, draw_figures(found)))
+    place = found.answers[0].crossing
+    assert re.search(rf"crossing +Balanced accuracy +{round(800 * place.share)} lesions", words)
+    assert re.search(
+        r"enough +Balanced accuracy +more than 800 lesions +more than 800 lesions +100 % +not with all", words
+    )
+    below = replace(place, share=-np.inf, low=-np.inf, high=-np.inf, below=1.0, outcome=Outcome.BELOW)
+    other = replace(found, answers=(replace(found.answers[0], crossing=below, turns=3),))
+    words = re.sub(r"<[^>]+>|\s+", " ", render(other, draw_figures(found)))
+    assert re.search(
+        r"crossing +Balanced accuracy +no crossing +they cross 3 times.*? +no crossing +100 % +no crossing", words
     )
 
 

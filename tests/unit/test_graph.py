@@ -84,8 +84,20 @@ def listed(deps: list[str], path: str) -> bool:
 
 @pytest.mark.parametrize(
     "stage",
-    ["synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "compare"]
-    + ["learn", "efficiency"],
+    [
+        "synthesize",
+        "ingest",
+        "validate",
+        "split",
+        "admit",
+        "pack",
+        "pretrain",
+        "finetune",
+        "evaluate",
+        "compare",
+        "learn",
+        "efficiency",
+    ],
 )
 def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: str) -> None:
     entry = stages_of(repo)[stage]

@@ -82,8 +82,8 @@ def test_classes_whose_share_cannot_be_had_are_told() -> None:
     part = draw_part(groups, labels, 0.1, [0])
     lines = describe_part(part, 0.1, ["nv", "mel", "df"])
     assert lines == [
-        "mel: 2 lesions kept, more than the share: fewer tell nothing",
-        "df: 1 lesions kept, more than the share: fewer tell nothing",
+        "mel: 2 of 5 lesions kept, more than the share",
+        "df: 1 of 1 lesions kept, more than the share",
         "df: 1 of 1 lesions, too few to learn from",
     ]
     assert not describe_part(draw_part(groups[:40], labels[:40], 0.1, [0]), 0.1, ["nv"])
