@@ -264,7 +264,7 @@ def locate(shares: Array, mean: Array, draws: Array, confidence: float, sure: bo
     """Where a curve over `shares` (P,) comes above zero, of its mean (P,) and of draws (P, R), with the interval.
 
     Each is made to rise first: luck at one point would else count as a crossing of its own, and the last of several
-    lies too far to the right (92 % of such intervals held the truth, of these 96 %).
+    lies too far to the right.
     """
     share = float(root(shares, rising(mean[:, None]), strict=strict)[0])
     found = np.sort(root(shares, rising(draws[:, np.isfinite(draws).all(0)]), strict=strict))
