@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from components.finetuning import Conditions, Feed, Phase, build_learner
 from components.log import SilentLog
 from components.pixels import read_pixels, write_pixels
 from components.session import open_session
+from flows.finetune import build_conditions
 from flows.presets import preset_names, render
 from flows.settings import Settings, parse_settings
 
@@ -46,10 +48,9 @@ def run() -> list[Result]:
 def sides(settings: Settings, protocol: Any, folder: Path) -> tuple[Callable[[], object], Callable[[], object]]:
     """Draw COUNT images; learn from as many."""
     train = noise(folder, settings.pack.image_size, settings.labels.classes)
-    plain = settings.finetune.model_dump(exclude={"frozen", "full", "lpft", "head"}) | {"batch_size": BATCH}
+    conditions = build_conditions(protocol, settings.labels, settings.augment, settings.finetune)
     phase = Phase(protocol, epochs=1, learning_rate=1e-4)
-    head = settings.finetune.head.model_dump()
-    conditions = Conditions(settings.labels.classes, [phase], augment=settings.augment, **head, **plain)
+    conditions = replace(conditions, phases=[phase], batch_size=BATCH)
     feed = Feed(train, conditions, seed=0)
     return lambda: list(feed.mixed(0)), step(settings, phase, conditions, feed)
 

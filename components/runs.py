@@ -20,7 +20,7 @@ FINGERPRINTS = {
 }
 """What must be equal for all arms of one protocol and seed, and what each fingerprint is of."""
 
-REPEAT = "repeat both: dvc repro -f finetune"
+REPEAT = "repeat both: dvc repro -f finetune (or learn)"
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,17 @@ class Run:
     summary: Mapping[str, Any]  # metrics/finetune: first, last, best, fingerprints
     predictions: pd.DataFrame  # val and test images
     measured: Mapping[str, Any]  # metrics/evaluate: on test images
+    share: float = 1.0  # of the train lesions
 
     @property
     def name(self) -> str:
-        """`<arm>-<protocol>-<seed>`, as its files are named."""
-        return f"{self.arm}-{self.protocol}-{self.seed}"
+        """`<arm>-<protocol>-<seed>`, as its files are named; `-<share>` after it where it learned from a part."""
+        return f"{self.arm}-{self.what_is_equal}"
+
+    @property
+    def what_is_equal(self) -> str:
+        """The name without the arm: runs that share it differ in the encoder alone."""
+        return f"{self.protocol}-{self.seed}" + (f"-{self.share}" if self.share < 1 else "")
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,11 @@ class Images:
 
 
 def check_conditions(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
-    """`PROTOCOL-SEED` to fingerprints, proven equal for all arms; DataError names the two runs that differ."""
+    """`Run.what_is_equal` to fingerprints, proven equal for all arms; DataError names the two runs that differ."""
     found: dict[str, dict[str, str]] = {}
     for run in runs:
         mine = {key: _fingerprint(run, key) for key in FINGERPRINTS}
-        first = found.setdefault(f"{run.protocol}-{run.seed}", {"run": run.name, **mine})
+        first = found.setdefault(run.what_is_equal, {"run": run.name, **mine})
         for key, value in mine.items():
             if value != first[key]:
                 raise DataError(

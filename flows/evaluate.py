@@ -1,4 +1,4 @@
-"""Predict val and test images with every classifier of the study; no other stage opens test images."""
+"""Predict val and test images with every classifier of the study; `efficiency` alone opens test images besides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from components.metrics.macro_auroc import macro_auroc
 from components.metrics.sensitivity import sensitivity
 from components.metrics.specificity import specificity
 from components.pixels import read_pixels
-from components.session import open_session
+from components.session import Session, open_session
 from flows.settings import Compute, Labels, Paths, Study
 from flows.settings import Evaluate as EvaluateSettings
 from flows.stage import stage
@@ -98,6 +98,15 @@ def _predict(classifier: Classifier, examples: Examples, split: str, classes: Se
     table = index[["image_id", "lesion_id", "group"]].assign(split=split, label=index["label"])
     probabilities = predict(classifier, examples.in_order())  # (N, K)
     return table.assign(**{f"p_{name}": probabilities[:, k] for k, name in enumerate(classes)})
+
+
+def predict_file(
+    path: Path, examples: Examples, split: str, backbone: Backbone, classes: Sequence[str], session: Session
+) -> pd.DataFrame:
+    """What the classifier of a file says of a split's images; as `predictions` has it."""
+    classifier = load_classifier(path, backbone, classes)
+    session.place(classifier)
+    return _predict(classifier, examples, split, classes)
 
 
 def _test_rows(table: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,16 @@ from flows.stage import stage
 Protocol = Literal["frozen", "full", "lpft"]
 
 
+@dataclass(frozen=True)
+class Files:
+    """What a training reads, and what it leaves behind."""
+
+    encoder: Path
+    classifier: Path
+    curve: Path
+    checkpoint: Path  # the folder of its resume state, gone when it is done
+
+
 @stage(resumes=True)
 def finetune(
     arm: str,
@@ -40,27 +51,54 @@ def finetune(
 ) -> dict[str, Any]:
     """Learn from train images, choose the epoch on val images; test images stay closed."""
     run = f"{arm}-{protocol}-{seed}"
-    train, val = (_read(paths, labels, split) for split in ("train", "val"))
-    encoder = load_encoder(paths.encoders / f"{arm}.safetensors", backbone)
-    conditions = _conditions(protocol, labels, augment, finetune)
-    folder = paths.checkpoints / "finetune" / run
-    session = open_session(**compute.model_dump(), cpu=backbone.cpu, seed=seed, checkpoint=folder, log=log)
+    files = Files(
+        encoder=paths.encoders / f"{arm}.safetensors",
+        classifier=paths.classifiers / f"{run}.safetensors",
+        curve=paths.curves / "finetune" / f"{run}.csv",
+        checkpoint=paths.checkpoints / "finetune" / run,
+    )
+    train, val = (read_split(paths, labels, split) for split in ("train", "val"))
+    return train_classifier(run, files, train, val, protocol, seed, labels, backbone, augment, finetune, compute, log)
+
+
+def read_split(paths: Paths, labels: Labels, split: str) -> Examples:
+    """The packed images of a split with their classes."""
+    return read_examples(read_pixels(paths.pixels / split), labels.classes, split)
+
+
+def train_classifier(
+    run: str,
+    files: Files,
+    train: Examples,
+    val: Examples,
+    protocol: Protocol,
+    seed: int,
+    labels: Labels,
+    backbone: Backbone,
+    augment: Augment,
+    finetune: FinetuneSettings,
+    compute: Compute,
+    log: Log,
+) -> dict[str, Any]:
+    """One training from its encoder's file to the classifier's and the curve's; `run` names it in them.
+
+    Gives the curve's first, last and best row, and the fingerprints of all that must be equal for all arms.
+    """
+    encoder = load_encoder(files.encoder, backbone)
+    conditions = build_conditions(protocol, labels, augment, finetune)
+    session = open_session(**compute.model_dump(), cpu=backbone.cpu, seed=seed, checkpoint=files.checkpoint, log=log)
     settings = _settings(labels, backbone, augment, finetune)
     done = finetune_encoder(encoder, train, val, conditions, session, log, settings, what=run)
     header = {"run": run, "classes": labels.classes, "head": finetune.head.model_dump()}
     if session.leads:
-        save_classifier(paths.classifiers / f"{run}.safetensors", done.weights, backbone, header)
-        _write_curve(paths.curves / "finetune" / f"{run}.csv", done.fit.history)
+        save_classifier(files.classifier, done.weights, backbone, header)
+        _write_curve(files.curve, done.fit.history)
     session.forget()
     return {**_summary(done.fit), **done.fingerprints}
 
 
-def _read(paths: Paths, labels: Labels, split: str) -> Examples:
-    return read_examples(read_pixels(paths.pixels / split), labels.classes, split)
-
-
-def _conditions(protocol: Protocol, labels: Labels, augment: Augment, finetune: FinetuneSettings) -> Conditions:
-    """What all arms have in common."""
+def build_conditions(protocol: Protocol, labels: Labels, augment: Augment, finetune: FinetuneSettings) -> Conditions:
+    """What all arms have in common under a protocol."""
     plain = finetune.model_dump(exclude={"frozen", "full", "lpft", "head"})
     phases = _phases(protocol, finetune)
     return Conditions(labels.classes, phases, augment=augment, **finetune.head.model_dump(), **plain)

@@ -31,6 +31,7 @@ from components.session import Session, open_session
 from components.training import Epoch, shuffled
 from components.vae import VAE, Objective
 from components.vae import Learner as VaeLearner
+from flows.finetune import build_conditions
 from flows.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -213,7 +214,8 @@ def _finetuning(settings: Settings, encoder: Encoder, protocol: Protocol, log: L
     drawn = build_head(encoder.feature_dim, head.hidden, head.dropout, len(classes), seed=seed)
     classifier = Classifier(encoder, drawn)
     feed = _feed(settings, protocol)
-    conditions, phase = _conditions(settings, protocol)
+    conditions = feed.conditions
+    (phase,) = conditions.phases
     learner = build_learner(classifier, phase, conditions, feed.train.labels, feed.steps)
     session = _open(settings, seed, log)
     session.place(classifier)
@@ -225,7 +227,7 @@ def _finetuning(settings: Settings, encoder: Encoder, protocol: Protocol, log: L
 def _feed(settings: Settings, protocol: Protocol) -> Feed:
     classes, seed = settings.labels.classes, settings.study.seeds[0]
     train = read_examples(_packed(settings, "train"), classes, "train")
-    return Feed(train, _conditions(settings, protocol)[0], seed)
+    return Feed(train, _conditions(settings, protocol), seed)
 
 
 def _batches(feed: Feed, phase: Phase, kept: Kept) -> Callable[[int], Epoch]:
@@ -234,12 +236,9 @@ def _batches(feed: Feed, phase: Phase, kept: Kept) -> Callable[[int], Epoch]:
     return feed.images if feed.conditions.views is None else partial(feed.features, kept)
 
 
-def _conditions(settings: Settings, protocol: Protocol) -> tuple[Conditions, Phase]:
-    finetune = settings.finetune
-    phase = Phase(protocol, **_schedule(settings, protocol).model_dump())
-    plain = finetune.model_dump(exclude={"frozen", "full", "lpft", "head"})
-    head = finetune.head.model_dump()
-    return Conditions(settings.labels.classes, [phase], augment=settings.augment, **head, **plain), phase
+def _conditions(settings: Settings, protocol: Protocol) -> Conditions:
+    """As the stage `finetune` has them, with one phase."""
+    return build_conditions(protocol, settings.labels, settings.augment, settings.finetune)
 
 
 def _schedule(settings: Settings, protocol: Protocol) -> Any:

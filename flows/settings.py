@@ -77,6 +77,7 @@ class Paths(Frozen):
     pixels: Inside
     encoders: Inside
     classifiers: Inside
+    partial: Inside
     predictions: Inside
     metrics: Inside
     curves: Inside
@@ -434,6 +435,34 @@ class Compare(Frozen):
     seed: Seed
 
 
+class Efficiency(Frozen):
+    """Learning curves over the number of train lesions: which points, and what is kept equal."""
+
+    shares: tuple[OpenShare, ...] = Field(description="of the train lesions, rising; all of them is the study itself")
+    protocols: tuple[Literal["frozen", "full", "lpft"], ...] = Field(
+        description="of study.protocols, those that are asked; none: nothing is trained"
+    )
+    seeds: tuple[Seed, ...] = Field(description="of study.seeds; each draws lesions of its own")
+    budget: Literal["steps", "epochs"] = Field(
+        description="steps: as many as the study's, so that labels alone are fewer; epochs: as many passes, fewer steps"
+    )
+    seed: Seed = Field(description="of the draw of lesions, with the run's seed")
+
+    @field_validator("shares", "protocols", "seeds")
+    @classmethod
+    def _no_repeats(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("names something twice")
+        return values
+
+    @field_validator("shares")
+    @classmethod
+    def _shares_rise(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if list(shares) != sorted(shares):
+            raise ValueError("expected rising shares, such as [0.1, 0.25, 0.5]")
+        return shares
+
+
 class Settings(Frozen):
     """The active experiment: params.yaml as a whole."""
 
@@ -457,6 +486,26 @@ class Settings(Frozen):
     compare: Compare
     clinical: Clinical
     cards: Cards
+    efficiency: Efficiency
+
+    @model_validator(mode="after")
+    def _learning_curves_end_in_the_study(self) -> Self:
+        asked = self.efficiency
+        for name in ("shares", "seeds"):
+            if asked.protocols and not getattr(asked, name):
+                raise ValueError(
+                    f"efficiency.protocols asks for {list(asked.protocols)}, but efficiency.{name} is empty"
+                )
+        for name, wanted, there in (
+            ("protocols", asked.protocols, self.study.protocols),
+            ("seeds", asked.seeds if asked.protocols else (), self.study.seeds),
+        ):
+            if not set(wanted) <= set(there):
+                raise ValueError(
+                    f"efficiency.{name} {list(wanted)} are not all in study.{name} {list(there)}: the study's runs are "
+                    "the end of each curve"
+                )
+        return self
 
     @model_validator(mode="after")
     def _levels_keep_classes_whole(self) -> Self:

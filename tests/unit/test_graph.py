@@ -69,7 +69,12 @@ def code_of(repo: Path, stage: str, sections: set[str]) -> set[str]:
             continue
         code |= closed({path, *path.parent.glob(f"{path.stem}.*")})  # a template stands beside its module
         for module in imports_of(path) - NOT_FRESHNESS:
-            if module.startswith("components.figures") and stage not in ("compare", "validate", "transfer"):
+            if module.startswith("components.figures") and stage not in (
+                "compare",
+                "validate",
+                "transfer",
+                "efficiency",
+            ):
                 continue
             found = file_of(repo, module)
             if found is not None:
@@ -97,6 +102,8 @@ def listed(deps: list[str], path: str) -> bool:
         "compare",
         "transfer",
         "cards",
+        "learn",
+        "efficiency",
     ],
 )
 def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: str) -> None:
@@ -113,14 +120,14 @@ def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: st
 def test_every_stage_is_checked_above(repo: Path) -> None:
     assert set(stages_of(repo)) == {
         "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "compare",
-        "transfer", "cards",
+        "transfer", "cards", "learn", "efficiency",
     }  # fmt: skip
 
 
-def test_only_evaluate_opens_test_images(repo: Path) -> None:
+def test_only_evaluate_and_efficiency_open_test_images(repo: Path) -> None:
     stages = stages_of(repo)
     openers = [name for name, entry in stages.items() if any(dep.endswith("/test") for dep in entry["deps"])]
-    assert openers == ["evaluate"]
+    assert set(openers) == {"evaluate", "efficiency"}
     # compare reads predictions; nothing behind pack sees the images themselves
     sources = [name for name, entry in stages.items() if "${dataset.path}" in entry["deps"]]
     assert sources == ["ingest", "validate", "admit", "pack"]

@@ -1,0 +1,108 @@
+"""Whether the crossing of two learning curves lies in its interval as often as promised, on curves that are known.
+
+`python -m benchmarks.crossing [REPEATS]` simulates studies of two arms and prints the table of docs/deciding.md: how
+often nominal 95 % intervals hold the true crossing and the true label saving, and how often something is said of
+arms that are equal.
+
+Letters: N test lesions of two classes, S seeds, P shares.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+from components import statistics
+from components.efficiency import METRICS, Answer, EfficiencyPlan, Outcome, Place, answer, draw_luck
+from components.resampling import resample
+
+Array = npt.NDArray[Any]
+
+SHARES = np.array([0.125, 0.25, 0.5, 1.0])
+CROSSING = 0.35
+GAIN = 0.02  # of the reference, a doubling of the lesions
+CLAIMS = {Outcome.WITHIN, Outcome.BELOW}
+
+
+@dataclass(frozen=True)
+class World:
+    """Accuracies straight in log2(share), 70 % where they cross."""
+
+    name: str
+    lesions: int
+    seeds: int
+    training: float  # standard deviation of a seed's accuracy
+    slope: float = 0.08  # of the arm, a doubling; the reference's makes them equal
+
+    @property
+    def truth(self) -> dict[str, Array]:
+        """Arm to accuracy at each share, (P,)."""
+        doublings = np.log2(SHARES / CROSSING)
+        return {"arm": 0.7 + self.slope * doublings, "reference": 0.7 + GAIN * doublings}
+
+    @property
+    def enough(self) -> float:
+        """The share with which the arm reaches what the reference reaches with all."""
+        return float(CROSSING * 2 ** ((self.truth["reference"][-1] - 0.7) / self.slope))
+
+
+WORLDS = (
+    World("200 lesions, 3 seeds", 200, 3, 0.02),
+    World("200 lesions, 3 seeds alike", 200, 3, 0.005),
+    World("600 lesions, 3 seeds", 600, 3, 0.02),
+    World("200 lesions, 5 seeds apart", 200, 5, 0.03),
+    World("equal arms", 200, 3, 0.02, slope=GAIN),
+)
+
+
+def study(world: World, resamples: int, rng: np.random.Generator) -> Answer:
+    """One simulated study's answer; half of what makes a lesion hard is common to all models."""
+    labels, common = np.arange(world.lesions) % 2, rng.normal(size=world.lesions)
+    test = resample(labels, np.arange(world.lesions), resamples, 0.95, rng)
+
+    def measure(truth: Array) -> Array:
+        own = np.sqrt(0.5) * (common + rng.normal(size=(len(truth), world.lesions)))
+        right = norm.cdf(own) < (truth + world.training * rng.normal(size=len(truth)))[:, None]  # (P, N)
+        said = np.eye(2)[np.where(right, labels, 1 - labels)]  # (P, N, 2)
+        return np.stack([statistics.balanced_accuracy(labels, p, test.weights) for p in said])
+
+    arm, reference = (np.stack([measure(truth) for _ in range(world.seeds)]) for truth in world.truth.values())
+    plan = EfficiencyPlan(
+        study="simulated", protocol="frozen", arms=tuple(world.truth), reference="reference", classes=("no", "yes"),
+        shares=tuple(SHARES), seeds=tuple(range(world.seeds)), budget="steps", confidence=0.95, min_seeds=3,
+        resamples=resamples, seed=0, synthetic=True,
+    )  # fmt: skip
+    return answer("arm", METRICS[0], arm, reference, SHARES, plan, test, draw_luck(world.seeds, resamples, rng))
+
+
+def simulate(world: World, repeats: int, resamples: int = 300) -> dict[str, float]:
+    """Shares of studies in which each interval holds the truth, lies too high, and in which a crossing is claimed."""
+    found = [study(world, resamples, np.random.default_rng([7, number])) for number in range(repeats)]
+
+    def held(places: list[Place], truth: float) -> float:
+        return float(np.mean([place.low <= truth <= place.high for place in places]))
+
+    places = [each.crossing for each in found]
+    crossing = {"crossing": held(places, CROSSING), "too high": float(np.mean([p.low > CROSSING for p in places]))}
+    return {
+        **(crossing if world.slope != GAIN else dict.fromkeys(crossing, np.nan)),  # equal curves cross nowhere
+        "enough": held([each.enough for each in found], world.enough),
+        "claimed": float(np.mean([place.outcome in CLAIMS for place in places])),
+    }
+
+
+def main(repeats: int) -> None:
+    print("| world | crossing | too high | enough | claimed |\n|---|---|---|---|---|")
+    for world in WORLDS:
+        print(
+            f"| {world.name} | " + " | ".join(f"{100 * each:.1f}" for each in simulate(world, repeats).values()) + " |"
+        )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 500)
