@@ -384,6 +384,18 @@ class Compare(Frozen):
     seed: Seed
 
 
+class Explain(Frozen):
+    """What is looked at behind single answers; decides nothing."""
+
+    images: PositiveInt = Field(description="test lesions a class, drawn at random; the check of the maps is over these")
+    errors: int = Field(ge=0, description="most confident errors of each model")
+    neighbours: PositiveInt = Field(description="nearest train lesions of a test image")
+    steps: int = Field(ge=2, description="of the integral from a blurred image to the sharp one")
+    alike: OpenShare = Field(description="rank correlation from which two maps count as the same")
+    lost: OpenShare = Field(description="share of the logits' change that the integral may miss")
+    seed: Seed = Field(description="of the drawn lesions, and of the weights drawn anew")
+
+
 class Settings(Frozen):
     """The active experiment: params.yaml as a whole."""
 
@@ -406,6 +418,7 @@ class Settings(Frozen):
     evaluate: Evaluate
     compare: Compare
     clinical: Clinical
+    explain: Explain
 
     @model_validator(mode="after")
     def _levels_keep_classes_whole(self) -> Self:

@@ -69,7 +69,7 @@ def code_of(repo: Path, stage: str, sections: set[str]) -> set[str]:
             continue
         code |= closed({path, *path.parent.glob(f"{path.stem}.*")})  # a template stands beside its module
         for module in imports_of(path) - NOT_FRESHNESS:
-            if module.startswith("components.figures") and stage not in ("compare", "validate"):
+            if module.startswith("components.figures") and stage not in ("compare", "explain", "validate"):
                 continue
             found = file_of(repo, module)
             if found is not None:
@@ -84,7 +84,10 @@ def listed(deps: list[str], path: str) -> bool:
 
 @pytest.mark.parametrize(
     "stage",
-    ["synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "compare"],
+    [
+        "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "explain",
+        "compare",
+    ],  # fmt: skip
 )
 def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: str) -> None:
     entry = stages_of(repo)[stage]
@@ -99,14 +102,25 @@ def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: st
 
 def test_every_stage_is_checked_above(repo: Path) -> None:
     assert set(stages_of(repo)) == {
-        "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "compare",
+        "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "explain",
+        "compare",
     }  # fmt: skip
 
 
-def test_only_evaluate_opens_test_images(repo: Path) -> None:
+def test_only_evaluate_opens_test_images_and_explain_once_it_has_answered(repo: Path) -> None:
     stages = stages_of(repo)
     openers = [name for name, entry in stages.items() if any(dep.endswith("/test") for dep in entry["deps"])]
-    assert openers == ["evaluate"]
+    assert openers == ["evaluate", "explain"]
+    assert "${paths.predictions}" in stages["explain"]["deps"]
     # compare reads predictions; nothing behind pack sees the images themselves
     sources = [name for name, entry in stages.items() if "${dataset.path}" in entry["deps"]]
     assert sources == ["ingest", "validate", "admit", "pack"]
+
+
+def test_nothing_depends_on_what_was_seen_behind_single_answers(repo: Path) -> None:
+    stages = stages_of(repo)
+    made = [next(iter(out)) if isinstance(out, dict) else out for out in stages["explain"]["outs"]]
+    assert len(made) == 2
+    for name, entry in stages.items():
+        assert not set(made) & set(entry["deps"]), name
+        assert not {"${paths.reports}", "${paths.metrics}"} & set(entry["deps"]), name
