@@ -1,7 +1,7 @@
 """Which pixels an answer rests on, and whether that picture depends on anything that was learned.
 
-Integrated gradients (Sundararajan, Taly & Yan 2017): what each pixel adds to the answer's logit on the way from a blurred
-image to the sharp one. Grad-CAM would show the last map, which for 64 pixels is 2 by 2.
+Integrated gradients (Sundararajan, Taly & Yan 2017): what each pixel adds to the answer's logit on the way from a
+blurred image to the sharp one. Grad-CAM would show the last map, which for 64 pixels is 2 by 2.
 
 Maps can look convincing and yet show the image alone (Adebayo et al. 2018). Hence copies of the classifier with weights
 drawn anew, from the head downwards: where their maps stay the same, the maps say nothing about learning.
@@ -27,7 +27,6 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from components.backbones import Backbone
 from components.classifier import Classifier, Head
-from components.encoder import Encoder
 
 Array = npt.NDArray[Any]
 
@@ -185,6 +184,7 @@ def structural_similarities(first: Array, second: Array) -> Array:
     """(B,) mean SSIM (Wang et al. 2004) of each two maps (B, S, S), as they are shown."""
     a, b = (torch.from_numpy(shown(maps))[:, None] for maps in (first, second))  # (B, 1, S, S)
     found = structural_similarity_index_measure(a, b, data_range=2.0, reduction="none")
+    assert isinstance(found, Tensor)  # a pair only where its parts are asked for
     return np.asarray(found.reshape(-1).numpy())
 
 

@@ -1,4 +1,4 @@
-"""The page behind single answers: maps with their check's outcome on each, near train lesions, the most confident errors.
+"""The page behind single answers: checked maps, near train lesions, the most confident errors.
 
 Images are named by image_id alone, and pictures made anew from packed pixels, as on the gate's page. A map that failed
 its check is shown grey and crossed out: whoever looks for it finds it, and the warning with it.
@@ -71,13 +71,13 @@ def draw_figures(found: Explanations) -> dict[str, Figure]:
     """How much of each model's maps is left once all its weights are drawn anew, against the line."""
     colours = arm_colours(found.plan.arms)
     dots = [dot for sheet in found.sheets for dot in _dots(sheet, colours[sheet.arm])]
-    title = "rank correlation with the maps of a net that learned nothing"
+    title = "rank correlation, all weights drawn anew"
     return {"maps-check": arms.draw(dots, title, found.plan.alike)} if dots else {}
 
 
 def _dots(sheet: Sheet, colour: str) -> list[arms.Dot]:
     return [
-        arms.Dot(f"{sheet.arm}, {sheet.protocol}: {word}", colour, interval.mean, interval.low, interval.high)
+        arms.Dot(f"{sheet.name}: {word}", colour, interval.mean, interval.low, interval.high)
         for each in sheet.likeness
         if each.other == EVERYTHING
         for word, interval in (("sign", each.rank), ("place", each.magnitude))

@@ -79,7 +79,9 @@ def explain(
     plan = _plan(study, dataset, labels, compare, clinical, explain)
     room = Room(plan, backbone, paths, session)
     runs = by_protocol(_read_runs(study, paths))
-    images = same_images([run for arms in runs.values() for group in arms.values() for run in group], "test", plan.classes)
+    images = same_images(
+        [run for arms in runs.values() for group in arms.values() for run in group], "test", plan.classes
+    )
     errors = {f"{arm}-{protocol}": found for protocol, arm, found in _errors(runs, images, plan)}
     cases = choose_cases(images, {name: found for name, (found, _) in errors.items()}, plan)
     groups = [group for arms in runs.values() for group in arms.values()]
@@ -147,7 +149,9 @@ class Room:
 
     def load(self, run: Run) -> Classifier:
         """The run's classifier on the session's device."""
-        classifier = load_classifier(self.paths.classifiers / f"{run.name}.safetensors", self.backbone, self.plan.classes)
+        classifier = load_classifier(
+            self.paths.classifiers / f"{run.name}.safetensors", self.backbone, self.plan.classes
+        )
         self.session.place(classifier)
         return classifier
 
@@ -201,9 +205,10 @@ class Room:
     def _neighbours(
         self, chosen: Run, group: Sequence[Run], images: Images, rows: Array
     ) -> tuple[Any, int, list[tuple[Neighbour, ...]]]:
-        """Agreement over the different encoders of the runs, their number, and the chosen one's neighbours of `rows`."""
+        """Agreement over the runs' different encoders, their number, and the chosen one's neighbours of `rows`."""
         order = np.array([self.row[str(name)] for name in images.names])
-        shares, shown = {}, []
+        shares: dict[str, Array] = {}
+        shown: list[tuple[Neighbour, ...]] = []
         for run in [chosen, *(run for run in group if run is not chosen)]:
             encoder = self.load(run).encoder
             weights = weights_sha256(encoder)
@@ -211,7 +216,9 @@ class Room:
                 continue
             raw = [embed(encoder, each.in_order()).numpy() for each in (self.train, self.test)]
             train, test = (standardise(features, raw[0]) for features in raw)  # (M, D), (N, D)
-            near, distances = nearest_lesions(train, self.train.pixels.index["group"].to_numpy(str), test, self.plan.neighbours)
+            near, distances = nearest_lesions(
+                train, self.train.pixels.index["group"].to_numpy(str), test, self.plan.neighbours
+            )
             shares[weights] = (self.train.labels[near] == self.test.labels[:, None]).mean(1)[order]
             shown = shown or [self._named(near[row], distances[row]) for row in rows]
         return agree(images, list(shares.values()), self.plan), len(shares), shown

@@ -387,7 +387,7 @@ class Compare(Frozen):
 class Explain(Frozen):
     """What is looked at behind single answers; decides nothing."""
 
-    images: PositiveInt = Field(description="test lesions a class, drawn at random; the check of the maps is over these")
+    images: PositiveInt = Field(description="test lesions a class, drawn at random; the maps are checked on these")
     errors: int = Field(ge=0, description="most confident errors of each model")
     neighbours: PositiveInt = Field(description="nearest train lesions of a test image")
     steps: int = Field(ge=2, description="of the integral from a blurred image to the sharp one")

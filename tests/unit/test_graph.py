@@ -82,13 +82,13 @@ def listed(deps: list[str], path: str) -> bool:
     return any(path == dep or path.startswith(f"{dep}/") for dep in deps)
 
 
-@pytest.mark.parametrize(
-    "stage",
-    [
-        "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "explain",
-        "compare",
-    ],  # fmt: skip
-)
+STAGES = {
+    "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "explain",
+    "compare",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
 def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: str) -> None:
     entry = stages_of(repo)[stage]
     sections = {key.split(".")[0] for key in entry["params"]}
@@ -101,10 +101,7 @@ def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: st
 
 
 def test_every_stage_is_checked_above(repo: Path) -> None:
-    assert set(stages_of(repo)) == {
-        "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "explain",
-        "compare",
-    }  # fmt: skip
+    assert set(stages_of(repo)) == STAGES
 
 
 def test_only_evaluate_opens_test_images_and_explain_once_it_has_answered(repo: Path) -> None:
