@@ -181,9 +181,12 @@ def rank_correlations(first: Array, second: Array) -> Array:
 
 
 def structural_similarities(first: Array, second: Array) -> Array:
-    """(B,) mean SSIM (Wang et al. 2004) of each two maps (B, S, S), as they are shown."""
-    a, b = (torch.from_numpy(shown(maps))[:, None] for maps in (first, second))  # (B, 1, S, S)
-    found = structural_similarity_index_measure(a, b, data_range=2.0, reduction="none")
+    """(B,) mean SSIM (Wang et al. 2004) of each two maps (B, S, S), as they are shown.
+
+    In [0, 1], as pictures are: of values below zero SSIM would multiply two minus signs and call opposites alike.
+    """
+    a, b = (torch.from_numpy((shown(maps) + 1) / 2)[:, None] for maps in (first, second))  # (B, 1, S, S)
+    found = structural_similarity_index_measure(a, b, data_range=1.0, reduction="none")
     assert isinstance(found, Tensor)  # a pair only where its parts are asked for
     return np.asarray(found.reshape(-1).numpy())
 
