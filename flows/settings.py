@@ -463,6 +463,18 @@ class Efficiency(Frozen):
         return shares
 
 
+class Explain(Frozen):
+    """What is looked at behind single answers; decides nothing."""
+
+    images: PositiveInt = Field(description="test lesions a class, drawn at random; the maps are checked on these")
+    errors: int = Field(ge=0, description="most confident errors of each model")
+    neighbours: PositiveInt = Field(description="nearest train lesions of a test image")
+    steps: int = Field(ge=2, description="of the integral from a blurred image to the sharp one")
+    alike: OpenShare = Field(description="rank correlation from which two maps count as the same")
+    lost: OpenShare = Field(description="share of the logits' change that the integral may miss")
+    seed: Seed = Field(description="of the drawn lesions, and of the weights drawn anew")
+
+
 class Settings(Frozen):
     """The active experiment: params.yaml as a whole."""
 
@@ -487,6 +499,7 @@ class Settings(Frozen):
     clinical: Clinical
     cards: Cards
     efficiency: Efficiency
+    explain: Explain
 
     @model_validator(mode="after")
     def _learning_curves_end_in_the_study(self) -> Self:

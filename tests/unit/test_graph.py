@@ -23,6 +23,9 @@ def stages_of(repo: Path) -> dict:
     return YAML(typ="safe").load((repo / "dvc.yaml").read_text())["stages"]
 
 
+SHOW_FIGURES = {"compare", "validate", "transfer", "efficiency", "explain"}
+
+
 def imports_of(path: Path) -> set[str]:
     """Modules of this repository that a file imports, anywhere in it but for typing alone."""
     tree = ast.parse(path.read_text())
@@ -69,12 +72,7 @@ def code_of(repo: Path, stage: str, sections: set[str]) -> set[str]:
             continue
         code |= closed({path, *path.parent.glob(f"{path.stem}.*")})  # a template stands beside its module
         for module in imports_of(path) - NOT_FRESHNESS:
-            if module.startswith("components.figures") and stage not in (
-                "compare",
-                "validate",
-                "transfer",
-                "efficiency",
-            ):
+            if module.startswith("components.figures") and stage not in SHOW_FIGURES:
                 continue
             found = file_of(repo, module)
             if found is not None:
@@ -87,25 +85,13 @@ def listed(deps: list[str], path: str) -> bool:
     return any(path == dep or path.startswith(f"{dep}/") for dep in deps)
 
 
-@pytest.mark.parametrize(
-    "stage",
-    [
-        "synthesize",
-        "ingest",
-        "validate",
-        "split",
-        "admit",
-        "pack",
-        "pretrain",
-        "finetune",
-        "evaluate",
-        "compare",
-        "transfer",
-        "cards",
-        "learn",
-        "efficiency",
-    ],
-)
+STAGES = {
+    "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "explain",
+    "compare", "transfer", "cards", "learn", "efficiency",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
 def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: str) -> None:
     entry = stages_of(repo)[stage]
     sections = {key.split(".")[0] for key in entry["params"]}
@@ -118,16 +104,23 @@ def test_a_stage_depends_on_the_code_that_makes_its_result(repo: Path, stage: st
 
 
 def test_every_stage_is_checked_above(repo: Path) -> None:
-    assert set(stages_of(repo)) == {
-        "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "compare",
-        "transfer", "cards", "learn", "efficiency",
-    }  # fmt: skip
+    assert set(stages_of(repo)) == STAGES
 
 
-def test_only_evaluate_and_efficiency_open_test_images(repo: Path) -> None:
+def test_only_evaluate_opens_test_images_and_explain_once_it_has_answered(repo: Path) -> None:
     stages = stages_of(repo)
     openers = [name for name, entry in stages.items() if any(dep.endswith("/test") for dep in entry["deps"])]
-    assert set(openers) == {"evaluate", "efficiency"}
+    assert openers == ["evaluate", "explain", "efficiency"]
+    assert "${paths.predictions}" in stages["explain"]["deps"]
     # compare reads predictions; nothing behind pack sees the images themselves
     sources = [name for name, entry in stages.items() if "${dataset.path}" in entry["deps"]]
     assert sources == ["ingest", "validate", "admit", "pack"]
+
+
+def test_nothing_depends_on_what_was_seen_behind_single_answers(repo: Path) -> None:
+    stages = stages_of(repo)
+    made = [next(iter(out)) if isinstance(out, dict) else out for out in stages["explain"]["outs"]]
+    assert len(made) == 2
+    for name, entry in stages.items():
+        assert not set(made) & set(entry["deps"]), name
+        assert not {"${paths.reports}", "${paths.metrics}"} & set(entry["deps"]), name
