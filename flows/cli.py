@@ -147,6 +147,30 @@ def report() -> None:
     typer.echo(f"The page: {folder / 'index.html'}; the runs: make ui")
 
 
+@app.command()
+def reproduce(
+    run: Annotated[str, typer.Argument(help="an MLflow run: its id or name, or how that begins (dermflow ui)")],
+    into: Annotated[Path | None, typer.Option(help="a new folder; otherwise one under data/reproduced")] = None,
+    without_changes: Annotated[
+        bool, typer.Option("--without-changes", help="leave out what the code had beyond its commit")
+    ] = False,
+) -> None:
+    """Make a run again in a fresh clone, and say equal (status 0) or what differs (1); 2 where that cannot be done."""
+    from flows.reproduce import describe, is_same
+    from flows.reproduce import reproduce as make_again
+
+    try:
+        outcome = make_again(run, into, without_changes, typer.echo)
+    except DermflowError as error:
+        typer.echo(f"dermflow: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("dermflow: stopped", err=True)
+        raise typer.Exit(130) from None
+    typer.echo("\n".join(describe(outcome)))
+    raise typer.Exit(0 if is_same(outcome) else 1)
+
+
 @data.command("diff")
 @_told
 def data_diff(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 from filelock import FileLock, Timeout
@@ -37,12 +41,13 @@ class Processes:
         environment: Mapping[str, str],
         deadline_s: float,
         hear: Callable[[str], None],
+        folder: Path | None = None,
     ) -> None:
-        """Run a command to its end, handing on every line; raises RunError at failure or deadline."""
+        """Run a command to its end (in `folder`), handing on every line; raises RunError at failure or deadline."""
         if self.stopping:
             raise RunError(f"{stage}: not started, the run is being stopped")
         process = subprocess.Popen(
-            command, env={**os.environ, **environment}, text=True, start_new_session=True,
+            command, cwd=folder, env={**os.environ, **environment}, text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         with self._lock:
@@ -136,6 +141,33 @@ def refuse_survivors(kinds: Iterable[str]) -> None:
                 f"{' '.join(words[words.index('-m') + 1 :])} still works here as process {process.pid}, of a run that "
                 f"was killed or of a `dvc repro`: wait for it, or end it with `kill {process.pid}`"
             )
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[None]:
+    """`kill`, a scheduler's cancel and Ctrl-C end alike."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def mark_checkout() -> str:
+    """A name for this checkout on this host that no other has and that tells neither path nor host.
+
+    Host and path alone may meet again in two containers; a copied folder carries the mark of the first.
+    """
+    STATE.mkdir(parents=True, exist_ok=True)
+    mark = STATE / "checkout"
+    with FileLock(STATE / "checkout.lock"):
+        if not mark.exists():
+            mark.write_text(uuid4().hex)
+    words = f"{platform.node()}\n{Path.cwd()}\n{mark.read_text()}"
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 def venv_path() -> str:
