@@ -32,7 +32,7 @@ class Difference:
         """Infinite where either is no number, so that words, counts of another kind and gaps are never close."""
         if not (_is_number(self.then) and _is_number(self.now)):
             return math.inf
-        return abs(self.then - self.now) / max(1.0, abs(self.then), abs(self.now))
+        return float(abs(self.then - self.now) / max(1.0, abs(self.then), abs(self.now)))
 
 
 def _is_number(value: object) -> bool:

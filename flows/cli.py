@@ -156,6 +156,7 @@ def reproduce(
     ] = False,
 ) -> None:
     """Make a run again in a fresh clone, and say equal (status 0) or what differs (1); 2 where that cannot be done."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from flows.reproduce import describe, is_same
     from flows.reproduce import reproduce as make_again
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def _open_repo(root: Path | None = None) -> Iterator[Any]:
 
     with _ONE_AT_A_TIME:
         try:
-            with Repo(None if root is None else str(root), _wait_for_lock=True) as repo:
+            with chdir(root or "."), Repo(_wait_for_lock=True) as repo:  # addresses are relative to the folder
                 yield repo
         except DvcException as error:
             raise RunError(f"dvc: {error}") from error
@@ -65,7 +65,7 @@ def hash_path(root: Path, path: Path) -> str | None:
     from dvc.fs import LocalFileSystem
     from dvc_data.hashfile.build import build
 
-    place = (root / path).resolve()
+    place = (root / path).resolve()  # DVC would not see that a/../b is b
     if not place.exists():
         return None
     with _open_repo(root) as repo:

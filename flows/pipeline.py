@@ -33,7 +33,7 @@ from components.errors import DermflowError, RunError
 from flows.graph import Node, is_changed, locked_stages, order_lock, read_graph
 from flows.lineage import LOCK, file_md5, lineage_tags
 from flows.policy import Policy, load_policies
-from flows.processes import Processes, mark_checkout, only_run, stop_on_sigterm, venv_path
+from flows.processes import CHATTER, Processes, mark_checkout, only_run, stop_on_sigterm, venv_path
 from flows.settings import Settings, load_settings
 from flows.tracking import (
     FLOW_VARIABLE,
@@ -48,16 +48,6 @@ from flows.tracking import (
     recorded_run,
 )
 
-# What DVC says to a person who runs it by hand; the flow's log has no use for it.
-CHATTER = (
-    "To track the changes",
-    "git add",
-    "To enable auto staging",
-    "dvc config core.autostage",
-    "Use `dvc push`",
-    "Updating lock file",
-    "Generating lock file",
-)
 GPU_LIMIT = "dermflow-gpu"  # Prefect's global concurrency limit: one slot a GPU of this host
 
 

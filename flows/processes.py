@@ -25,6 +25,17 @@ from components.errors import RunError
 STATE = Path(".dvc/tmp/dermflow")  # git ignores it, and it belongs to this checkout
 GRACE_S = 20.0  # for a stage to write its state and close its MLflow run
 
+# What DVC says to a person who runs it by hand; a log has no use for it.
+CHATTER = (
+    "To track the changes",
+    "git add",
+    "To enable auto staging",
+    "dvc config core.autostage",
+    "Use `dvc push`",
+    "Updating lock file",
+    "Generating lock file",
+)
+
 
 class Processes:
     """The children of one pipeline run."""
@@ -63,6 +74,9 @@ class Processes:
                     hear(line.rstrip())
                     last.append(line)
             code = process.wait()
+        except BaseException:  # Ctrl-C where this is the main thread
+            stop_tree(process.pid)
+            raise
         finally:
             late.cancel()
             with self._lock:

@@ -29,7 +29,7 @@ from components.errors import RunError
 from flows.graph import Node, cache_folder, read_graph
 from flows.lineage import LOCK, file_md5
 from flows.origin import DIFF, FOLDER, PACKAGES, THREADS, THREADS_VARIABLE, differing, environment, packages
-from flows.processes import Processes, stop_on_sigterm, venv_path
+from flows.processes import CHATTER, Processes, stop_on_sigterm, venv_path
 from flows.sameness import DIFFERS, EQUAL, Comparison, Lock, Made, compare_locks, hashes
 from flows.settings import PARAMS, read_yaml
 from flows.tracking import FLOW_VARIABLE, MLRUNS, PARENT_VARIABLE, PIPELINE, flatten, open_client
@@ -37,6 +37,7 @@ from flows.workspace import Workspace, apply_changes, choose_folder, clone, supp
 
 REPORT, LOG = Path("reproduction.json"), Path("reproduction.log")
 SHOWN = 20  # numbers in the terminal; the report has them all
+LEFT_OUT = "what the code had beyond the commit is left out (--without-changes)"
 UNEXPLAINED = (
     "code, data, settings and versions are the recorded ones: something differs that is not recorded, or this work is "
     "not the same twice on this machine"
@@ -182,9 +183,9 @@ def _prepare(origin: Origin, repo: Path, into: Path | None, without_changes: boo
     workspace = clone(repo, origin.tags["git.commit"], choose_folder(into, origin.run.info.run_id))
     diff = origin.file(f"{FOLDER}/{DIFF}") if origin.tags.get(DIFF, "none") != "none" else None
     if not without_changes:
-        apply_changes(workspace, diff and diff.read_bytes(), origin.tags.get(DIFF, "none"), origin.name)
+        apply_changes(workspace, diff.read_bytes() if diff else None, origin.tags.get(DIFF, "none"), origin.name)
     elif lost or origin.tags.get(DIFF, "none") != "none":
-        workspace.notes.append("changes beyond the commit are left out (--without-changes)")
+        workspace.notes.append(LEFT_OUT)
     params = origin.file(f"{FOLDER}/{PARAMS.name}")
     if params is not None:
         shutil.copyfile(params, workspace.root / PARAMS)
@@ -306,19 +307,17 @@ def _run(origin: Origin, workspace: Workspace, target: Node | None, tell: Tell) 
         "MLFLOW_TRACKING_URI": f"sqlite:///{workspace.root / MLRUNS}/mlflow.db", PARENT_VARIABLE: "", FLOW_VARIABLE: "",
     }  # fmt: skip
     tell(f"running {target.address if target else 'all stages'} with all upstream in {workspace.root}")
-    processes = Processes()
     with (workspace.root / LOG).open("w") as log:
 
         def hear(line: str) -> None:
             print(line, file=log, flush=True)
-            if line.strip():
+            if line.strip() and not line.strip().startswith(CHATTER):
                 tell(f"  {line}")
 
         try:
             what = target.address if target else PIPELINE
-            processes.run(what, command, surroundings, threading.TIMEOUT_MAX, hear, workspace.root)
+            Processes().run(what, command, surroundings, threading.TIMEOUT_MAX, hear, workspace.root)
         except BaseException:
-            processes.stop_all()
             tell(f"the workspace is kept: {workspace.root}")
             raise
 
@@ -329,7 +328,7 @@ def _compare(
     now = read_lock(workspace.root / LOCK)
     former = _Former(origin, repo, cache_folder(repo))
     found = compare_locks(then, now, order, workspace.root, former, workspace.moved)
-    if target is None or len(hashes(then[target.address], "outs")) > 1:
+    if target is None or "cmd" in then[target.address]:  # DVC recorded it, weights and all
         return found
     return Comparison(found.stages, found.unrecorded, _prints(origin, workspace, target))
 
@@ -339,9 +338,8 @@ def _prints(origin: Origin, workspace: Workspace, target: Node) -> list[Differen
     client = MlflowClient(f"sqlite:///{workspace.root / MLRUNS}/mlflow.db")
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     query = f"tags.stage = '{target.kind}' and tags.item = '{origin.tags.get('item', '')}'"
-    (run,) = client.search_runs(experiments, query, max_results=1)
-    then, now = ({key: value for key, value in tags.items() if key.endswith("sha256")}
-                 for tags in (origin.tags, run.data.tags))  # fmt: skip
+    then = {key: value for key, value in origin.tags.items() if key.endswith("sha256")}
+    now = next((run.data.tags for run in client.search_runs(experiments, query, max_results=1)), {})
     return differing_values(then, {key: now.get(key) for key in then})
 
 
@@ -425,7 +423,8 @@ def _by(each: Difference) -> str:
 
 
 def _why(outcome: Outcome, first: Made) -> list[str]:
-    reasons = first.reasons or [f"other versions: {line}" for line in outcome.versions]
+    left_out = [note for note in outcome.workspace.notes if note == LEFT_OUT]
+    reasons = first.reasons or left_out or [f"other versions: {line}" for line in outcome.versions]
     return [f"  likely: {line}" for line in reasons or [UNEXPLAINED]]
 
 

@@ -110,7 +110,7 @@ def _compare_stage(
         if md5 != after.get(path)
     ]
     numbers = [number for file in files if file.path.endswith(".json") for number in _numbers(file, root, former)]
-    return Made(address, len(before), files, numbers, _reasons(then, now, moved) if files else [])
+    return Made(address, len(before), files, numbers, _reasons(then, now, moved) if files and "cmd" in then else [])
 
 
 def hashes(entry: Mapping[str, Any], part: str) -> dict[str, str]:
