@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -168,6 +169,9 @@ def reproduce(
     except KeyboardInterrupt:
         typer.echo("dermflow: stopped", err=True)
         raise typer.Exit(130) from None
+    except Exception:  # 1 would say that it differs
+        traceback.print_exc()
+        raise typer.Exit(2) from None
     typer.echo("\n".join(describe(outcome)))
     raise typer.Exit(0 if is_same(outcome) else 1)
 

@@ -248,20 +248,23 @@ def read_lock(path: Path | None) -> Lock:
 def recorded_lock(origin: Origin, target: Node | None, order: Iterable[str], here: Lock) -> Lock:
     """What was recorded of each stage: of the run's own, DVC writes after it has ended, so it is looked for.
 
-    It stands in the pipeline run's dvc.lock or in this checkout's; its metrics file tells whether it is this run's.
+    It stands in the pipeline run's dvc.lock or in this checkout's (`here`); the metrics file tells whether it is this
+    run's.
     """
+    if target is None or _holds(origin.parent_lock, target, origin):
+        lock = origin.parent_lock if target else origin.lock
+        return {address: lock[address] for address in order if address in lock}
     upstream = {address: origin.lock[address] for address in order if address in origin.lock}
-    if target is None:
-        return upstream
-    upstream.pop(target.address, None)
     inputs = {path: md5 for entry in upstream.values() for path, md5 in hashes(entry, "outs").items()}
-    for lock in (origin.parent_lock, here):
-        entry = lock.get(target.address, {})
-        fits = all(inputs.get(path, md5) == md5 for path, md5 in hashes(entry, "deps").items())
-        if fits and origin.tags.get("made") in hashes(entry, "outs").values():
-            rest = {name: lock[name] for name in order if name in lock and name not in upstream} if not upstream else {}
-            return {**rest, **upstream, target.address: entry}
-    return {**upstream, target.address: {"outs": [{"path": _metrics_path(target, origin), "md5": origin.tags["made"]}]}}
+    entry = here.get(target.address, {})
+    fits = all(inputs.get(path, md5) == md5 for path, md5 in hashes(entry, "deps").items())
+    if not (fits and _holds(here, target, origin)):
+        entry = {"outs": [{"path": _metrics_path(target, origin), "md5": origin.tags["made"]}]}
+    return {**upstream, target.address: entry}
+
+
+def _holds(lock: Lock, target: Node, origin: Origin) -> bool:
+    return origin.tags["made"] in hashes(lock.get(target.address, {}), "outs").values()
 
 
 def _metrics_path(target: Node, origin: Origin) -> str:
@@ -276,9 +279,9 @@ def _metrics_path(target: Node, origin: Origin) -> str:
 def _data_hashes(origin: Origin, then: Lock) -> dict[str, str]:
     """Path -> md5 of everything that the recorded stages read."""
     found = {path: md5 for entry in then.values() for path, md5 in hashes(entry, "deps").items()}
-    if not origin.lock and origin.tags.get("dvc.data", "none") != "none":
-        settings = origin.run.data.params.get("dataset.path")
-        found.update({settings: origin.tags["dvc.data"]} if settings else {})
+    path = origin.run.data.params.get("dataset.path")
+    if not found and path and not origin.lock and origin.tags.get("dvc.data", "none") != "none":
+        return {path: origin.tags["dvc.data"]}  # a run of an older version
     return found
 
 

@@ -125,7 +125,7 @@ def _read_in_place(workspace: Workspace, repo: Path, key: str, path: Path, point
         params = workspace.root / PARAMS
         params.write_text(edit(params.read_text(), f"{key}={place}"))
         workspace.moved[str(place)] = str(path)
-        workspace.notes.append(f"{key} is written as {place} there: {path} leads elsewhere from a clone")
+        workspace.notes.append(f"{key} is written absolute there: {path} leads elsewhere from a clone")
         return
     if pointer is not None:
         pointer.unlink()  # else DVC would take the link for an output of its own, and relink what lies behind it
