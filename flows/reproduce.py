@@ -166,6 +166,8 @@ def _refuse_unfinished(origin: Origin) -> None:
     status, commit = origin.run.info.status, origin.tags.get("git.commit", "none")
     if status != "FINISHED":
         raise RunError(f"{origin.name} is {status}: it made nothing that could be compared; name one that is FINISHED")
+    if origin.whole and not origin.lock:
+        raise RunError(f"{origin.name} kept no {LOCK}: there is nothing to compare with; name one of its stages' runs")
     if not origin.whole and "made" not in origin.tags:
         raise RunError(f"{origin.name} is no run of a stage: it has no tag `made` to compare with")
     if commit == "none":

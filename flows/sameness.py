@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,13 +91,12 @@ class Comparison:
 
 
 def compare_locks(
-    then: Lock, now: Lock, order: Iterable[str], root: Path, former: Former, moved: Mapping[str, str]
+    then: Lock, now: Lock, order: Sequence[str], root: Path, former: Former, moved: Mapping[str, str]
 ) -> Comparison:
-    """Compare the stages of `order` that ran in the checkout `root`; `moved` is a data set's path now -> then."""
-    ran = [address for address in order if address in now]
-    known = [address for address in ran if address in then]
-    stages = [_compare_stage(address, then[address], now[address], root, former, moved) for address in known]
-    return Comparison(stages, [address for address in ran if address not in then])
+    """Compare the stages of `order` as they ran in the checkout `root`; `moved` is a data set's path now -> then."""
+    known = [address for address in order if address in then]
+    stages = [_compare_stage(address, then[address], now.get(address, {}), root, former, moved) for address in known]
+    return Comparison(stages, [address for address in order if address in now and address not in then])
 
 
 def _compare_stage(

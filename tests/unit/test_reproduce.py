@@ -258,6 +258,10 @@ def test_what_cannot_be_made_again_is_refused(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     with pytest.raises(RunError, match="is KILLED: it made nothing that could be compared"):
         reproduce(killed.run_id, tmp_path / "new", False, print)
+    with tracking.recorded_run(settings, "pipeline demo", {"stage": "pipeline"}) as bare:
+        pass
+    with pytest.raises(RunError, match=r"kept no dvc.lock: there is nothing to compare with; name one of its stages"):
+        reproduce(bare.run_id, tmp_path / "new", False, print)
     run = record("tell")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
@@ -343,6 +347,7 @@ def test_the_first_stage_that_differs_is_named_with_its_inputs(tmp_path: Path) -
         "other setting: split.seed = 0 then, 1 now",
     ]
     assert found.first.files[0].distance == math.inf  # "0.5" and "0.75" are names of columns
+    assert compare_locks(then, {}, ["ingest"], tmp_path, lambda path, md5: None, {}).verdict == "differs"  # none made
     lost = compare_locks(then, now, ["split"], tmp_path, lambda path, md5: None, moved)
     assert lost.stages[0].files[0].lost and lost.verdict == "differs"
 
