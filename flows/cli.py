@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -145,6 +146,34 @@ def report() -> None:
         raise RunError(f"{answer} is not there: no comparison has been made yet; `dermflow run` makes it")
     typer.echo(answer.read_text().rstrip())
     typer.echo(f"The page: {folder / 'index.html'}; the runs: make ui")
+
+
+@app.command()
+def reproduce(
+    run: Annotated[str, typer.Argument(help="an MLflow run: its id or name, or how that begins (dermflow ui)")],
+    into: Annotated[Path | None, typer.Option(help="a new folder; otherwise one under data/reproduced")] = None,
+    without_changes: Annotated[
+        bool, typer.Option("--without-changes", help="leave out what the code had beyond its commit")
+    ] = False,
+) -> None:
+    """Make a run again in a fresh clone, and say equal (status 0) or what differs (1); 2 where that cannot be done."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from flows.reproduce import describe, is_same
+    from flows.reproduce import reproduce as make_again
+
+    try:
+        outcome = make_again(run, into, without_changes, typer.echo)
+    except DermflowError as error:
+        typer.echo(f"dermflow: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("dermflow: stopped", err=True)
+        raise typer.Exit(130) from None
+    except Exception:  # 1 would say that it differs
+        traceback.print_exc()
+        raise typer.Exit(2) from None
+    typer.echo("\n".join(describe(outcome)))
+    raise typer.Exit(0 if is_same(outcome) else 1)
 
 
 @data.command("diff")

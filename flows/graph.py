@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,26 +28,27 @@ class Node:
     kind: str
     upstream: tuple[str, ...]
     results: tuple[str, ...]  # what it wrote for people and git to read, its metrics file among them
+    command: str  # empty for a `.dvc` file
 
 
 @contextmanager
-def _open_repo() -> Iterator[Any]:
+def _open_repo(root: Path | None = None) -> Iterator[Any]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     with _ONE_AT_A_TIME:
         try:
-            with Repo(_wait_for_lock=True) as repo:
+            with chdir(root or "."), Repo(_wait_for_lock=True) as repo:  # addresses are relative to the folder
                 yield repo
         except DvcException as error:
             raise RunError(f"dvc: {error}") from error
 
 
-def read_graph() -> list[Node]:
-    """Every node in the order in which `dvc repro` would run them."""
+def read_graph(root: Path | None = None) -> list[Node]:
+    """Every node in the order in which `dvc repro` would run them; `root` is another checkout than this."""
     from dvc.repo.reproduce import plan_repro
 
-    with _open_repo() as repo:
+    with _open_repo(root) as repo:
         graph = repo.index.graph
         return [_node(graph, stage) for stage in plan_repro(graph)]
 
@@ -56,7 +57,26 @@ def _node(graph: Any, stage: Any) -> Node:
     address = str(stage.addressing)
     upstream = tuple(str(other.addressing) for other in graph.successors(stage))
     results = tuple(str(out) for out in stage.outs if not out.use_cache)
-    return Node(address, address.split("@")[0], upstream, results)
+    return Node(address, address.split("@")[0], upstream, results, stage.cmd or "")
+
+
+def hash_path(root: Path, path: Path) -> str | None:
+    """DVC's md5 of a file or folder as it lies there, by the rules of a checkout; None where there is nothing."""
+    from dvc.fs import LocalFileSystem
+    from dvc_data.hashfile.build import build
+
+    place = (root / path).resolve()  # DVC would not see that a/../b is b
+    if not place.exists():
+        return None
+    with _open_repo(root) as repo:
+        _, _, found = build(repo.cache.local, str(place), LocalFileSystem(), "md5", ignore=repo.dvcignore, dry_run=True)
+        return str(found.hash_info.value)
+
+
+def cache_folder(root: Path) -> Path:
+    """Where a checkout's DVC keeps files by their md5, wherever its configuration puts that."""
+    with _open_repo(root) as repo:
+        return Path(repo.cache.local.path)
 
 
 def is_changed(address: str) -> bool:

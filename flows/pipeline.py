@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -34,12 +33,14 @@ from components.errors import DermflowError, RunError
 from flows.graph import Node, is_changed, locked_stages, order_lock, read_graph
 from flows.lineage import LOCK, file_md5, lineage_tags
 from flows.policy import Policy, load_policies
-from flows.processes import Processes, only_run, venv_path
+from flows.processes import CHATTER, Processes, mark_checkout, only_run, stop_on_sigterm, venv_path
 from flows.settings import Settings, load_settings
 from flows.tracking import (
     FLOW_VARIABLE,
     PARENT_VARIABLE,
+    PIPELINE,
     RunLog,
+    end_dead_flows,
     end_orphans,
     flatten,
     log_dataset,
@@ -47,16 +48,6 @@ from flows.tracking import (
     recorded_run,
 )
 
-# What DVC says to a person who runs it by hand; the flow's log has no use for it.
-CHATTER = (
-    "To track the changes",
-    "git add",
-    "To enable auto staging",
-    "dvc config core.autostage",
-    "Use `dvc push`",
-    "Updating lock file",
-    "Generating lock file",
-)
 GPU_LIMIT = "dermflow-gpu"  # Prefect's global concurrency limit: one slot a GPU of this host
 
 
@@ -172,11 +163,7 @@ def pipeline() -> None:
     """Bring every stage of dvc.yaml up to date."""
     settings = load_settings()
     nodes = read_graph()
-    tags = {"stage": "pipeline"}
-    with (
-        only_run({node.kind for node in nodes}),
-        recorded_run(settings, f"pipeline {settings.study.name}", tags) as log,
-    ):
+    with only_run({node.kind for node in nodes}), _recorded(settings) as log:
         log.settings(settings.model_dump(mode="json", by_alias=True, exclude={"labels", "paths"}))
         before = locked_stages()
         try:
@@ -186,6 +173,17 @@ def pipeline() -> None:
         _conclude(states, settings, log)
 
 
+@contextmanager
+def _recorded(settings: Settings) -> Iterator[RunLog]:
+    """The parent run; whatever of this checkout says that it still runs is dead, as `only_run` holds it."""
+    checkout = mark_checkout()
+    for name in end_dead_flows(open_client(), checkout):
+        print(f"{name} was killed without a word; MLflow says so now", flush=True)  # noqa: T201  # as RunLog.line
+    tags = {"stage": PIPELINE, "checkout": checkout}
+    with recorded_run(settings, f"pipeline {settings.study.name}", tags) as log:
+        yield log
+
+
 def _run_all(nodes: list[Node], settings: Settings, log: RunLog) -> dict[str, State[Any]]:
     """Submit every node behind its upstream ones; whatever stops the run leaves no process behind."""
     gpus = count_gpus(settings.compute.device)
@@ -193,7 +191,7 @@ def _run_all(nodes: list[Node], settings: Settings, log: RunLog) -> dict[str, St
     run = Run(settings, load_policies(), Processes(), log.run_id, slots, _gpu_queue(gpus))
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
-        with _stop_on_sigterm():
+        with stop_on_sigterm():
             for node in nodes:
                 waits = [futures[name] for name in node.upstream]
                 futures[node.address] = _as_task(node, run).submit(node, run, wait_for=waits)
@@ -217,19 +215,6 @@ def _as_task(node: Node, run: Run) -> Task[..., Any]:
         retries=policy.retries,
         retry_delay_seconds=policy.retry_delay_s,
     )
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """`kill`, a scheduler's cancel and Ctrl-C end alike."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _conclude(states: dict[str, State[Any]], settings: Settings, log: RunLog) -> None:

@@ -38,6 +38,16 @@ def render(preset: str, changes: Iterable[str]) -> str:
     return text.getvalue()
 
 
+def edit(text: str, change: str) -> str:
+    """Another params.yaml's text with one `key=value` changed; a place in a list is its number from 0."""
+    yaml = _round_trip()
+    settings = yaml.load(text)
+    _set(settings, change)
+    changed = io.StringIO()
+    yaml.dump(settings, changed)
+    return changed.getvalue()
+
+
 def use(preset: str, changes: Iterable[str]) -> str:
     """Write params.yaml and return what changed in it as a unified diff, empty when nothing did."""
     text = render(preset, changes)
@@ -85,7 +95,10 @@ def _set(settings: Any, change: str) -> None:
     *parents, last = key.split(".")
     place = settings
     for part in parents:
-        place = place.get(part) if isinstance(place, Mapping) else None
+        if isinstance(place, list) and part.isdecimal():
+            place = place[int(part)] if int(part) < len(place) else None
+        else:
+            place = place.get(part) if isinstance(place, Mapping) else None
     if not isinstance(place, Mapping) or (last not in place and "kind" not in place):
         known = ", ".join(place) if isinstance(place, Mapping) else "nothing"
         raise SettingsError(f"use: {key} is no setting; under {'.'.join(parents) or 'params.yaml'} stand: {known}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 from filelock import FileLock, Timeout
@@ -20,6 +24,17 @@ from components.errors import RunError
 
 STATE = Path(".dvc/tmp/dermflow")  # git ignores it, and it belongs to this checkout
 GRACE_S = 20.0  # for a stage to write its state and close its MLflow run
+
+# What DVC says to a person who runs it by hand; a log has no use for it.
+CHATTER = (
+    "To track the changes",
+    "git add",
+    "To enable auto staging",
+    "dvc config core.autostage",
+    "Use `dvc push`",
+    "Updating lock file",
+    "Generating lock file",
+)
 
 
 class Processes:
@@ -37,12 +52,13 @@ class Processes:
         environment: Mapping[str, str],
         deadline_s: float,
         hear: Callable[[str], None],
+        folder: Path | None = None,
     ) -> None:
-        """Run a command to its end, handing on every line; raises RunError at failure or deadline."""
+        """Run a command to its end (in `folder`), handing on every line; raises RunError at failure or deadline."""
         if self.stopping:
             raise RunError(f"{stage}: not started, the run is being stopped")
         process = subprocess.Popen(
-            command, env={**os.environ, **environment}, text=True, start_new_session=True,
+            command, cwd=folder, env={**os.environ, **environment}, text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         with self._lock:
@@ -58,6 +74,9 @@ class Processes:
                     hear(line.rstrip())
                     last.append(line)
             code = process.wait()
+        except BaseException:  # Ctrl-C where this is the main thread
+            stop_tree(process.pid)
+            raise
         finally:
             late.cancel()
             with self._lock:
@@ -136,6 +155,33 @@ def refuse_survivors(kinds: Iterable[str]) -> None:
                 f"{' '.join(words[words.index('-m') + 1 :])} still works here as process {process.pid}, of a run that "
                 f"was killed or of a `dvc repro`: wait for it, or end it with `kill {process.pid}`"
             )
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[None]:
+    """`kill`, a scheduler's cancel and Ctrl-C end alike."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def mark_checkout() -> str:
+    """A name for this checkout on this host that no other has and that tells neither path nor host.
+
+    Host and path alone may meet again in two containers; a copied folder carries the mark of the first.
+    """
+    STATE.mkdir(parents=True, exist_ok=True)
+    mark = STATE / "checkout"
+    with FileLock(STATE / "checkout.lock"):
+        if not mark.exists():
+            mark.write_text(uuid4().hex)
+    words = f"{platform.node()}\n{Path.cwd()}\n{mark.read_text()}"
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 def venv_path() -> str:

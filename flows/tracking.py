@@ -19,6 +19,7 @@ from mlflow.tracking import MlflowClient
 
 from flows.continuity import TAG, Training, points_of
 from flows.lineage import lineage_tags, recorded_hashes
+from flows.origin import keep_origin
 from flows.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MLRUNS = Path("mlruns")
 PARENT_VARIABLE = "DERMFLOW_PARENT_RUN"
 FLOW_VARIABLE = "DERMFLOW_FLOW_RUN"
+PIPELINE = "pipeline"  # the tag `stage` of a run that is all stages
 T = TypeVar("T")
 
 
@@ -209,7 +211,7 @@ def _go_on(client: MlflowClient, before: Run, settings: Settings, name: str, tag
         log_dataset(client, run_id, settings)
     log = RunLog(client, run_id, name, before)
     resumed = int(before.data.tags.get("resumed", "0")) + 1
-    log.tags({**_words(settings), **tags, "resumed": str(resumed)})
+    log.tags({**_words(settings), **tags, "resumed": str(resumed), **keep_origin(client, run_id, settings)})
     log.line(f"going on with MLflow run {run_id}")
     return log
 
@@ -227,6 +229,7 @@ def _create(client: MlflowClient, settings: Settings, name: str, tags: Mapping[s
     words = {**_words(settings), **tags}
     run_id = str(client.create_run(experiment, run_name=name, tags=words).info.run_id)
     log_dataset(client, run_id, settings)
+    RunLog(client, run_id, name).tags(keep_origin(client, run_id, settings))
     return run_id
 
 
@@ -246,3 +249,20 @@ def end_orphans(parent: RunLog) -> None:
     query = f"tags.mlflow.parentRunId = '{parent.run_id}' and attributes.status = 'RUNNING'"
     for run in parent.client.search_runs([experiment], query):
         parent.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def end_dead_flows(client: MlflowClient, checkout: str) -> list[str]:
+    """Mark pipeline runs of a checkout that no process holds, and their stages, as KILLED; return what they were.
+
+    A training keeps its word: the process that goes on with it finds it by its status (`continuity`).
+    """
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    query = f"tags.stage = '{PIPELINE}' and tags.checkout = '{checkout}' and attributes.status = 'RUNNING'"
+    dead = list(client.search_runs(experiments, query))
+    for flow in dead:
+        below = f"tags.mlflow.parentRunId = '{flow.info.run_id}' and attributes.status = 'RUNNING'"
+        children = [run for run in client.search_runs(experiments, below) if TAG not in run.data.tags]
+        for run in [*children, flow]:
+            client.set_tag(run.info.run_id, "error", "its process ended without a word, as after kill -9")
+            client.set_terminated(run.info.run_id, "KILLED")
+    return [f"{flow.info.run_name} ({flow.info.run_id})" for flow in dead]

@@ -53,6 +53,8 @@ def test_a_killed_flow_goes_on_in_the_same_mlflow_run(new_checkout: Callable[[],
     (*_, newest) = sorted(client.search_runs([study], "tags.stage = 'pipeline'"), key=lambda run: run.info.start_time)
     assert (run.info.run_id, run.info.status) == (killed.info.run_id, "FINISHED")
     assert run.data.tags["mlflow.parentRunId"] == newest.info.run_id != killed.data.tags["mlflow.parentRunId"]
+    parent = client.get_run(killed.data.tags["mlflow.parentRunId"])
+    assert parent.info.status == "KILLED" and "ended without a word" in parent.data.tags["error"]
     points = client.get_metric_history(run.info.run_id, "val/elbo")
     assert sorted(point.step for point in points) == list(range(8))
     assert not state.exists()

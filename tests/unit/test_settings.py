@@ -162,3 +162,13 @@ def test_policy_names_stages_of_dvc_yaml(repo: Path) -> None:
     assert set(tomllib.loads((repo / "flows" / "policy.toml").read_text())["default"]) == {
         "retries", "retry_delay_s", "deadline_s", "gpu",
     }  # fmt: skip
+
+
+def test_one_value_is_edited_and_the_rest_is_kept(repo: Path) -> None:
+    """A place in a list is its number."""
+    text = (repo / "params.yaml").read_text().replace("external: []", "external: [{name: pad, dataset: {kind: a}}]")
+    edited = presets.edit(text, "external.0.dataset.path=/data/pad")
+    assert "external: [{name: pad, dataset: {kind: a, path: /data/pad}}]" in edited
+    assert edited.count("#") == text.count("#")
+    with pytest.raises(SettingsError, match=r"use: external\.1\.name is no setting; under external\.1 stand: nothing"):
+        presets.edit(text, "external.1.name=x")

@@ -1,0 +1,129 @@
+"""What a run keeps of where it came from, so that it can be made again: code beside the commit, settings, versions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mlflow.tracking import MlflowClient
+
+from flows.lineage import LOCK, file_md5
+from flows.settings import PARAMS, Settings
+
+FOLDER = "origin"  # among a run's artifacts
+DIFF, PACKAGES = "code.diff", "packages.txt"
+UNTRACKED = ("flows", "components", ":(glob)**/*.dvc")  # git knows nothing of them yet, and they make results
+REQUIREMENTS = Path("requirements.lock")
+THREADS_VARIABLE, THREADS = "OMP_NUM_THREADS", "env.threads"
+
+
+def keep_origin(client: MlflowClient, run_id: str, settings: Settings) -> dict[str, str]:
+    """Keep settings, lock, packages and changed code as artifacts; return the tags that say what they are."""
+    diff = code_changes(settings)
+    with TemporaryDirectory(prefix="dermflow-") as scratch:
+        folder = Path(scratch)
+        for file in (PARAMS, LOCK):
+            if file.exists():
+                shutil.copyfile(file, folder / file.name)
+        (folder / PACKAGES).write_text("".join(f"{name}=={version}\n" for name, version in packages().items()))
+        if diff:
+            (folder / DIFF).write_bytes(diff)
+        client.log_artifacts(run_id, scratch, FOLDER)
+    return {DIFF: hashlib.sha256(diff).hexdigest() if diff else "none", **environment()}
+
+
+def code_changes(settings: Settings) -> bytes:
+    """What the code has beyond the commit, as git's diff; params.yaml and results stand elsewhere. Empty without git.
+
+    New files count under flows/ and components/ alone, and DVC's pointers to data.
+    """
+    index = _git("rev-parse", "--git-path", "index").decode().strip()
+    if not index:
+        return b""
+    paths = settings.paths
+    results = [PARAMS, LOCK, paths.metrics, paths.curves, paths.reports]
+    new = _git("ls-files", "-z", "--others", "--exclude-standard", "--", *UNTRACKED).split(b"\0")
+    with TemporaryDirectory(prefix="dermflow-") as scratch:
+        given = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}  # the real one is the person's
+        if Path(index).exists():
+            shutil.copyfile(index, given["GIT_INDEX_FILE"])
+        names = [os.fsdecode(name) for name in new if name]
+        if names:
+            _git("--literal-pathspecs", "add", "--intent-to-add", "--", *names, **given)
+        plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
+        return _git("diff", *plain, "HEAD", "--", ".", *(f":(exclude){path}" for path in results), **given)
+
+
+def _git(*arguments: str, **variables: str) -> bytes:
+    """Git's answer to the byte, empty where there is no git or no commit."""
+    command = ["git", "-c", "core.quotePath=true", "-c", "core.autocrlf=false", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, **variables})
+    except (OSError, subprocess.CalledProcessError):
+        return b""
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """Tags of what results may depend on in their last bits, and nothing that names the machine."""
+    found = packages()
+    known = {name: found.get(name, "none") for name in ("torch", "torchvision", "numpy", "pandas", "scipy")}
+    return {
+        "env.python": platform.python_version(),
+        **{f"env.{name}": version for name, version in known.items()},
+        "env.packages": hashlib.md5(repr(found).encode(), usedforsecurity=False).hexdigest(),
+        "env.requirements.lock": file_md5(REQUIREMENTS) if REQUIREMENTS.exists() else "none",
+        "env.platform": f"{platform.system()} {platform.machine()}",
+        "env.cpu": _first_line("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
+        "env.gpu": _gpus(),
+        THREADS: os.environ.get(THREADS_VARIABLE) or str(_cores()),
+    }
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Distribution -> version of everything installed here, by the folders' names: metadata would cost a second."""
+    found: dict[str, str] = {}
+    for place in sys.path:
+        for folder in Path(place or ".").glob("*.dist-info"):
+            name, _, version = folder.stem.partition("-")
+            found.setdefault(name.lower().replace("_", "-"), version)
+    return dict(sorted(found.items()))
+
+
+def differing(then: Iterable[str], now: dict[str, str]) -> list[str]:
+    """Packages of another version than the lines `name==version` say."""
+    before = dict(line.strip().split("==", 1) for line in then if "==" in line)
+    names = sorted(before.keys() | now.keys())
+    return [
+        f"{name} {before.get(name, 'absent')} then, {now.get(name, 'absent')} now"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _first_line(file: str, key: str) -> str:
+    try:
+        lines = Path(file).read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
+
+
+def _cores() -> int:
+    """What OpenMP takes where nothing is said."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _gpus() -> str:
+    """Models by the driver's own files: asking torch or nvidia-smi would cost seconds a stage."""
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return ", ".join(_first_line(str(file), "Model") for file in files) or "none"
