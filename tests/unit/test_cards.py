@@ -394,6 +394,7 @@ def test_the_cards_name_no_image_no_lesion_and_no_path(folder: Path) -> None:
     for name in PAGES:
         text = _text(folder, name)
         assert not any(word in text for word in (*images["image_id"], *images["lesion_id"], "a/b.jpg", str(folder)))
+        assert not re.search(r"[a-z]\.[A-Z]", text)  # two sentences run together
         assert not re.search(r"/tmp|/home|/work|20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d", text)
 
 
