@@ -127,7 +127,7 @@ def front_matter(data: Mapping[str, Any]) -> Markup:
 
 def without_front_matter(card: str) -> str:
     """The card's text alone."""
-    return re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
+    return re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL).lstrip()
 
 
 # --- the page

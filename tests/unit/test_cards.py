@@ -424,6 +424,8 @@ def test_the_page_says_what_the_card_says_and_asks_nothing_of_the_net(folder: Pa
     assert reader.open == []
     tags = [tag for tag, _ in reader.tags]
     assert tags.count("h1") == 1
+    title = re.search("<title>(.+)</title>", text)
+    assert title and f"<h1>{title[1]}</h1>" in text
     assert not {"script", "img", "link", "a", "iframe"} & set(tags)
     assert "http" not in text
     card = cards_module.without_front_matter(_text(folder, f"{name}.md"))
