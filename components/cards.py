@@ -127,7 +127,7 @@ def front_matter(data: Mapping[str, Any]) -> Markup:
 
 def without_front_matter(card: str) -> str:
     """The card's text alone."""
-    return re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
+    return re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL).lstrip()
 
 
 # --- the page
@@ -169,7 +169,7 @@ def _dress(state: StateCore) -> None:
 def _name_cells(tokens: Sequence[Token]) -> None:
     """Each cell gets its column's title, and one element inside, since it is laid out as a grid; the first heads."""
     titles: list[str] = []
-    place = 0
+    place, table = 0, tokens[0]
     for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if token.type == "table_open":
             titles, table = [], token

@@ -17,8 +17,6 @@ from components.subgroups import Subgroup
 
 Json = Mapping[str, Any]
 
-FEW_LESIONS = 10  # of a class, below which its sensitivity is hardly known
-
 OVERALL = {
     "balanced_accuracy": "Balanced accuracy",
     "macro_auroc": "Macro AUROC",
@@ -99,7 +97,7 @@ def write(model: Model, said: Mapping[str, str | None]) -> str:
         limits_of_use=limits_of_use(data, weights),
         stated=cards.stated(said),
         unsaid=cards.unsaid(said),
-        few=FEW_LESIONS,
+        few=model.comparison["few_lesions"],
         sure=f"{100 * plan['confidence']:g}",
         overall=_overall(model),
         classes=_classes(model),
@@ -159,10 +157,10 @@ def _overall(model: Model) -> list[tuple[str, str, str]]:
 
 def _classes(model: Model) -> list[dict[str, str]]:
     """Each class with its test images and lesions, its sensitivity and specificity."""
-    lesions, images = model.comparison["test_lesions"], model.comparison["test_images"]
+    lesions, images, few = (model.comparison[key] for key in ("test_lesions", "test_images", "few_lesions"))
     return [
         {
-            "name": f"{name} †" if lesions[name] < FEW_LESIONS else name,
+            "name": f"{name} †" if lesions[name] < few else name,
             "images": cards.count(images[name]),
             "lesions": cards.count(lesions[name]),
             "sensitivity": share(model.row["test"][f"sensitivity.{name}"]),

@@ -13,7 +13,7 @@ from components.clinical import ClinicalPlan, assess
 from components.clinical import as_metrics as clinical_metrics
 from components.clinical import as_record as clinical_record
 from components.clinical import draw_figures as draw_clinical
-from components.comparison import Comparison, Plan, as_metrics, as_record, as_table, compare_runs
+from components.comparison import FEW_LESIONS, Comparison, Plan, as_metrics, as_record, as_table, compare_runs
 from components.datasets import Adapter
 from components.errors import DataError
 from components.files import whole
@@ -48,7 +48,7 @@ def compare(
         runs, _clinical_plan(study, labels, evaluate, compare, clinical), _describe(runs, labels, clinical, paths), log
     )
     figures = {**draw_figures(comparison, runs), **draw_clinical(found)}
-    _write(paths.reports / "comparison.json", _as_json({**as_record(comparison), "limits": limits(comparison)}))
+    _write(paths.reports / "comparison.json", _as_json(as_record(comparison) | _in_words(comparison)))
     _write(paths.reports / "clinical.json", _as_json(clinical_record(found)))
     _write(paths.reports / "comparison.csv", as_table(comparison).to_csv(index=False, lineterminator="\n"))
     _write(paths.reports / "index.html", render(comparison, found, figures))
@@ -57,6 +57,11 @@ def compare(
     for name, figure in figures.items():
         log.figure(f"{name}.png", figure)
     return {**as_metrics(comparison), **clinical_metrics(found)}
+
+
+def _in_words(comparison: Comparison) -> dict[str, Any]:
+    """What the page says beside the numbers, for whoever says it again."""
+    return {"few_lesions": FEW_LESIONS, "limits": limits(comparison)}
 
 
 def _as_json(record: Any) -> str:

@@ -394,6 +394,7 @@ def test_the_cards_name_no_image_no_lesion_and_no_path(folder: Path) -> None:
     for name in PAGES:
         text = _text(folder, name)
         assert not any(word in text for word in (*images["image_id"], *images["lesion_id"], "a/b.jpg", str(folder)))
+        assert not re.search(r"[a-z]\.[A-Z]", text)  # two sentences run together
         assert not re.search(r"/tmp|/home|/work|20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d", text)
 
 
@@ -423,6 +424,8 @@ def test_the_page_says_what_the_card_says_and_asks_nothing_of_the_net(folder: Pa
     assert reader.open == []
     tags = [tag for tag, _ in reader.tags]
     assert tags.count("h1") == 1
+    title = re.search("<title>(.+)</title>", text)
+    assert title and f"<h1>{title[1]}</h1>" in text
     assert not {"script", "img", "link", "a", "iframe"} & set(tags)
     assert "http" not in text
     card = cards_module.without_front_matter(_text(folder, f"{name}.md"))
