@@ -162,10 +162,10 @@ def _rows(answer: Answer, found: Efficiency) -> list[Row]:
     for question, place in (("crossing", answer.crossing), ("enough", answer.enough)):
         crosses = question == "crossing"  # curves do not cross within the range if they do so below it
         middle = replace(place, low=place.share, high=place.share)
-        words = [NONE if crosses and np.isneginf(each.high) else _ends(each, found) for each in (middle, place)]
+        at, reach = (NONE if crosses and np.isneginf(each.high) else _ends(each, found) for each in (middle, place))
         said = NONE if crosses and place.outcome is Outcome.BELOW else str(place.outcome)
         tone, turns = TONES.get(place.outcome, "none"), answer.turns if crosses else 0
-        rows.append(Row(answer.arm, answer.metric, question, *words, place.outside, said, tone, turns))
+        rows.append(Row(answer.arm, answer.metric, question, at, reach, place.outside, said, tone, turns))
     return rows
 
 
