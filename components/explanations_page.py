@@ -71,7 +71,7 @@ def draw_figures(found: Explanations) -> dict[str, Figure]:
     """How much of each model's maps is left once all its weights are drawn anew, against the line."""
     colours = arm_colours(found.plan.arms)
     dots = [dot for sheet in found.sheets for dot in _dots(sheet, colours[sheet.arm])]
-    title = "rank correlation, all weights drawn anew"
+    title = "rank correlation"
     return {"maps-check": arms.draw(dots, title, found.plan.alike)} if dots else {}
 
 
