@@ -1,7 +1,7 @@
-"""Pictures in which the lesion is hidden, or all but the lesion: what a model still knows then, it has from elsewhere.
+"""Pictures in which the lesion is hidden, or all but the lesion: what a model still knows, it has from elsewhere.
 
-After Bissoto et al. (2019, "(De)constructing bias on skin lesion datasets"), whose networks told diagnoses from pictures
-without lesions. What is hidden becomes one flat colour, the mean of the skin beside it, since inpainting would carry
+After Bissoto et al. (2019, "(De)constructing bias on skin lesion datasets"), whose networks told diagnoses without
+lesions. What is hidden becomes one flat colour, the mean of the skin beside it, since inpainting would carry
 texture inwards and black would be an edge that no picture has. The lesion is hidden by its box and not by its
 outline, whose shape would tell the diagnosis; how large the box is still tells something, so `border` knows no box.
 """

@@ -224,7 +224,9 @@ def draw_lesion(lesion: Lesion, image_size: int, difficulty: float, seed: int) -
     return np.ascontiguousarray(np.moveaxis(planes, 0, 2), np.float32)  # (C, C, 3)
 
 
-def _shape(lesion: Lesion, image_size: int, difficulty: float, seed: int) -> tuple[Random, dict[str, float], Map, Map, Map]:
+def _shape(
+    lesion: Lesion, image_size: int, difficulty: float, seed: int
+) -> tuple[Random, dict[str, float], Map, Map, Map]:
     """The lesion's stream, recipe and coordinates, and the distance from its middle, 1 at its border."""
     random = stream(seed, *lesion.key, 4)
     recipe = blend(lesion.kind, difficulty, random)

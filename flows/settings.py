@@ -384,6 +384,28 @@ class Compare(Frozen):
     seed: Seed
 
 
+class Robustness(Frozen):
+    """What is measured on damaged test images, and on test images without the lesion."""
+
+    strengths: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(
+        min_length=1, description="of each kind of damage, of five, in rising order"
+    )
+    images: PositiveInt | None = Field(
+        description="test images at most: whole lesions, rare classes kept first; null: all"
+    )
+    border: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        description="width of what is left where the border alone is shown, share of the side"
+    )
+    seed: Seed
+
+    @field_validator("strengths")
+    @classmethod
+    def _rise(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        if list(values) != sorted(set(values)):
+            raise ValueError("expected rising strengths, each once")
+        return values
+
+
 class Settings(Frozen):
     """The active experiment: params.yaml as a whole."""
 
@@ -406,6 +428,7 @@ class Settings(Frozen):
     evaluate: Evaluate
     compare: Compare
     clinical: Clinical
+    robustness: Robustness
 
     @model_validator(mode="after")
     def _levels_keep_classes_whole(self) -> Self:

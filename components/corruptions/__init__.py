@@ -45,8 +45,7 @@ def corruptions() -> dict[str, Corruption]:
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names}
     return {
-        name: Corruption(name, module.LEVELS, module.MEANING, getattr(module, name))
-        for name, module in modules.items()
+        name: Corruption(name, module.LEVELS, module.MEANING, getattr(module, name)) for name, module in modules.items()
     }
 
 
