@@ -94,7 +94,7 @@ def _density(small: Image, usable: Mask) -> Map | None:
     Of what is brighter than skin the colour alone counts, not the brightness: gloss is no lesion, pink is. None
     without a rim.
     """
-    whole = _rim(*usable.shape, RIM)
+    whole = _rim(usable, RIM)
     rim = whole & usable
     if rim.sum() < 0.2 * whole.sum():
         rim = usable & (_disc_dilated((~usable).astype(np.float32), 8) > 0.5)  # skin along the tube
@@ -106,10 +106,10 @@ def _density(small: Image, usable: Mask) -> Map | None:
     return np.asarray(np.linalg.norm(above - np.minimum(grey, 0), axis=2), np.float32)
 
 
-def _rim(height: int, width: int, share: float) -> Mask:
-    """The outer ring, `share` of the shorter side wide."""
-    wide = max(1, round(share * min(height, width)))
-    rim = np.ones((height, width), bool)
+def _rim(like: Mask, share: float) -> Mask:
+    """The outer ring of a picture of this shape, `share` of the shorter side wide."""
+    wide = max(1, round(share * min(like.shape)))
+    rim = np.ones(like.shape, bool)
     rim[wide:-wide, wide:-wide] = False
     return rim
 
@@ -154,7 +154,7 @@ def _trusted(lesion: Map, density: Map, usable: Mask, parted: float) -> bool:
     if not inside.any() or not outside.any():
         return False
     contrast = float(np.median(density[inside]) - np.median(density[outside]))
-    rim, around = _rim(*usable.shape, 0.02), _rim(*usable.shape, 0.25)
+    rim, around = _rim(usable, 0.02), _rim(usable, 0.25)
     return (
         SHARES[0] <= lesion.mean() <= SHARES[1]
         and contrast >= LEAST_CONTRAST

@@ -240,10 +240,10 @@ def _cells(answers: Sequence[Answers], plan: RobustnessPlan) -> dict[Cell, list[
             cells[arm, protocol] = sorted(own, key=lambda run: run.seed)
     seeds = {cell: [run.seed for run in runs] for cell, runs in cells.items()}
     first = next(iter(seeds.values()))
-    for cell, own in seeds.items():
-        if not own or own != first:
+    for cell, numbers in seeds.items():
+        if not numbers or numbers != first:
             raise DataError(
-                f"robustness: {'-'.join(cell)} has seeds {own}, expected {first} as the others: pairs need both; "
+                f"robustness: {'-'.join(cell)} has seeds {numbers}, expected {first} as the others: pairs need both; "
                 "repeat: dvc repro -f robustness"
             )
     for run in answers:

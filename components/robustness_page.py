@@ -62,10 +62,10 @@ def _difference(sheet: Sheet, robustness: Robustness) -> list[str]:
     interval = sheet.versus.interval
     found = f"{points(interval.mean)} points ({spread(interval, points)}; p {shown_p(sheet.versus.holm)} after Holm)"
     if seeds < least:
-        return [f"Whether {sheet.arm} loses more than {reference} is not decided: {seeds} of {least} seeds."]
-    first = f"Whether {sheet.arm} loses more or less than {reference} is not decided: {found}."
+        return [f"Whether {named(sheet)} loses more than {reference} is not decided: {seeds} of {least} seeds."]
+    first = f"Whether {named(sheet)} loses more or less than {reference} is not decided: {found}."
     if sheet.versus.sure:
-        first = f"{sheet.arm} loses surely {_more(interval)} than {reference}: {found}."
+        first = f"{named(sheet)} loses surely {_more(interval)} than {reference}: {found}."
     kinds = [
         f"{_more(kind.versus.interval)} under {title(kind.name)}"
         for kind in sheet.kinds
@@ -99,7 +99,7 @@ def _level(shortcut: Shortcut) -> str:
     if shortcut.accuracy is not None:
         each = shortcut.accuracy
         parts.append(
-            f"{percent(each.interval.mean)} % ({spread(each.interval, percent)}), guessing {percent(each.guessing)}"
+            f"{percent(each.interval.mean)} % ({spread(each.interval, percent)}), guessing {percent(each.guessing)} %"
         )
     if shortcut.auroc is not None:
         parts.append(f"AUROC {number(shortcut.auroc.interval.mean)} ({spread(shortcut.auroc.interval, number)})")

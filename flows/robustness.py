@@ -62,7 +62,7 @@ def robustness(
     pixels = read_pixels(paths.pixels / "test")
     classes, groups = pixels.labels(labels.classes), pixels.index["group"].to_numpy(str)
     rows = choose(classes, groups, robustness.images, robustness.seed)
-    images, ids = pixels.take(rows), pixels.index["image_id"].to_numpy(str)[rows]
+    images, ids = pixels.take(rows), list(pixels.index["image_id"].astype(str).iloc[rows])
     hidden = hide(images, robustness.border)
     families = gather(_load(plan, study.seeds, backbone, paths, session))
     answers = _ask(families, images, hidden, plan, study.seeds, ids, robustness.seed, log)
