@@ -144,7 +144,7 @@ def draw_figures(robustness: Robustness) -> dict[str, Figure]:
             }
             found[f"damage-{kind}-{protocol}"] = damage.draw(curves, colours, 1 / len(plan.classes), limits)
     drops = [arms.Dot(_short(sheet), colours[sheet.arm], *_ends(sheet.drop, 100)) for sheet in robustness.sheets]
-    found["mean-drop"] = arms.draw(drops, "drop of balanced accuracy, points, mean over all damage", 0.0)
+    found["mean-drop"] = arms.draw(drops, "drop of balanced accuracy, points", 0.0)
     for place, shortcut in enumerate(robustness.sheets[0].shortcuts):
         if shortcut.accuracy is not None:
             dots = [_shortcut_dot(sheet, place, colours[sheet.arm]) for sheet in robustness.sheets]
