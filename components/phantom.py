@@ -65,6 +65,7 @@ SKINS = {  # Fitzpatrick type -> RGB in [0, 255] as a polarised dermatoscope sho
 }  # fmt: skip
 SKIN_SHARES = (0.14, 0.36, 0.26, 0.14, 0.07, 0.03)
 HAIRS = ((40, 28, 24), (72, 48, 34), (150, 112, 76))  # RGB in [0, 255]
+RULER = (30, 34, 52)  # RGB in [0, 255]
 SITES = ("abdomen", "back", "chest", "face", "foot", "lower extremity", "neck", "trunk", "upper extremity")
 PATIENT_SIZES = (1, 1, 1, 2, 3)  # lesions of five patients, in an order drawn anew each time
 CANVAS = 1.75  # C / S
@@ -210,11 +211,8 @@ def _patient(population: int, number: int, seed: int) -> int:
 
 def draw_lesion(lesion: Lesion, image_size: int, difficulty: float, seed: int) -> Picture:
     """The lesion and the skin around it: (C, C, 3)."""
-    random = stream(seed, *lesion.key, 4)
-    recipe = blend(lesion.kind, difficulty, random)
-    side = round(CANVAS * image_size)
-    across, down = _grid(side, random, recipe["ragged"])
-    rho = _radius(across, down, recipe, random)
+    random, recipe, across, down, rho = _shape(lesion, image_size, difficulty, seed)
+    side = len(rho)
     soft = 0.035 + 0.16 * recipe["soft"] * random.uniform(0.6, 1.4)
     inside = _step((1 - rho) / soft)  # 1 in the lesion
     density = _skin(lesion.skin_type, side, random)
@@ -224,6 +222,23 @@ def draw_lesion(lesion: Lesion, image_size: int, difficulty: float, seed: int) -
     for colour, share in _covers(recipe, across, down, rho, inside, random):
         planes += share * ((np.array(colour, np.float32) / 255)[:, None, None] - planes)
     return np.ascontiguousarray(np.moveaxis(planes, 0, 2), np.float32)  # (C, C, 3)
+
+
+def _shape(
+    lesion: Lesion, image_size: int, difficulty: float, seed: int
+) -> tuple[Random, dict[str, float], Map, Map, Map]:
+    """The lesion's stream, recipe and coordinates, and the distance from its middle, 1 at its border."""
+    random = stream(seed, *lesion.key, 4)
+    recipe = blend(lesion.kind, difficulty, random)
+    across, down = _grid(round(CANVAS * image_size), random, recipe["ragged"])
+    return random, recipe, across, down, _radius(across, down, recipe, random)
+
+
+def true_mask(lesion: Lesion, view: int, image_size: int, difficulty: float, seed: int) -> NDArray[np.bool_]:
+    """Where the lesion lies in the picture that `draw_view` gives: (S, 4/3 S), as it was drawn and not as it looks."""
+    rho = _shape(lesion, image_size, difficulty, seed)[-1]
+    inside = (rho < 1).astype(np.float32)
+    return _framed(inside, image_size, stream(seed, *lesion.key, 5 + view)) > 0.5
 
 
 def blend(kind: str, difficulty: float, random: Random) -> dict[str, float]:
@@ -472,9 +487,18 @@ def _lit(picture: Picture, random: Random) -> Picture:
 def _hair(picture: Picture, random: Random) -> Picture:
     """Dark or fair hairs, curved, mostly in one direction."""
     height, width = picture.shape[:2]
-    found = np.zeros((height, width), np.uint8)
     main = random.uniform(0, np.pi)
-    for _ in range(random.integers(5, 16)):
+    found = lay_hairs(height, width, main, int(random.integers(5, 16)), random)
+    return paint(picture, found, HAIRS[random.integers(len(HAIRS))])
+
+
+def lay_hairs(height: int, width: int, main: float, count: int, random: Random) -> NDArray[np.uint8]:
+    """Share of cover in [0, 255] by `count` hairs, (H, W), most of them near the direction `main` (radians).
+
+    A hair is 1/220 to 1/80 of the height thick, so more than one pixel is needed for truth below 130 of them.
+    """
+    found = np.zeros((height, width), np.uint8)
+    for _ in range(count):
         angle = main + random.normal(0, 0.35)
         along, bow = np.array([np.cos(angle), np.sin(angle)]), random.normal(0, 0.15)
         middle = random.uniform(0, 1, 2) * (width, height)
@@ -483,24 +507,35 @@ def _hair(picture: Picture, random: Random) -> Picture:
         thick = max(1, round(height / 130 * random.uniform(0.6, 1.6)))
         line = np.rint(curve * 16).astype(np.int32)
         cv2.polylines(found, [line], False, int(random.integers(140, 256)), thick, cv2.LINE_AA, 4)
-    return _painted(picture, found, HAIRS[random.integers(len(HAIRS))])
+    return found
 
 
 def _ruler(picture: Picture, random: Random) -> Picture:
     """A scale along the upper or lower edge, which a centre crop keeps: ticks, every fifth longer."""
     height, width = picture.shape[:2]
     top = random.random() < 0.5
+    found = lay_ruler(height, width, bool(top), random.uniform(0.05, 0.075), random.random())
+    return paint(picture, found, RULER)
+
+
+def lay_ruler(
+    height: int, width: int, top: bool, pitch: float, phase: float, length: float = 0.13
+) -> NDArray[np.uint8]:
+    """Share of cover in [0, 255] by a scale along one edge, (H, W).
+
+    `pitch` between ticks and `length` of each fifth are shares of the height, `phase` of a pitch.
+    """
     base, inward = (round(0.02 * height), 1) if top else (height - 1 - round(0.02 * height), -1)
-    pitch, phase = height * random.uniform(0.05, 0.075), random.random()
+    pitch = height * pitch
     found = np.zeros((height, width), np.uint8)
     for number in range(int(width / pitch) + 1):
         x = round((number + phase) * pitch)
-        tick = inward * round(height * (0.13 if number % 5 == 0 else 0.07))
+        tick = inward * round(height * (length if number % 5 == 0 else 0.07 / 0.13 * length))
         cv2.line(found, (x, base), (x, base + tick), 230, max(1, height // 120), cv2.LINE_AA)
-    return _painted(picture, found, (30, 34, 52))
+    return found
 
 
-def _painted(picture: Picture, found: NDArray[np.uint8], colour: tuple[int, int, int]) -> Picture:
+def paint(picture: Picture, found: NDArray[np.uint8], colour: tuple[int, int, int]) -> Picture:
     """The picture under paint: RGB colour in [0, 255], share of cover in [0, 255]."""
     share = found[..., None].astype(np.float32) / 255
     return picture + share * (np.array(colour, np.float32) / 255 - picture)

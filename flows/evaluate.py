@@ -1,4 +1,4 @@
-"""Predict val and test images with every classifier of the study; `efficiency` alone opens test images besides."""
+"""Predict val and test images with every classifier of the study; no stage before it opens test images."""
 
 from __future__ import annotations
 

@@ -475,6 +475,28 @@ class Explain(Frozen):
     seed: Seed = Field(description="of the drawn lesions, and of the weights drawn anew")
 
 
+class Robustness(Frozen):
+    """What is measured on damaged test images, and on test images without the lesion."""
+
+    strengths: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field(
+        min_length=1, description="of each kind of damage, of five, in rising order"
+    )
+    images: PositiveInt | None = Field(
+        description="test images at most: whole lesions, rare classes kept first; null: all"
+    )
+    border: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        description="width of what is left where the border alone is shown, share of the side"
+    )
+    seed: Seed
+
+    @field_validator("strengths")
+    @classmethod
+    def _rise(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        if list(values) != sorted(set(values)):
+            raise ValueError("expected rising strengths, each once")
+        return values
+
+
 class Settings(Frozen):
     """The active experiment: params.yaml as a whole."""
 
@@ -500,6 +522,7 @@ class Settings(Frozen):
     cards: Cards
     efficiency: Efficiency
     explain: Explain
+    robustness: Robustness
 
     @model_validator(mode="after")
     def _learning_curves_end_in_the_study(self) -> Self:

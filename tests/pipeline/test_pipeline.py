@@ -137,7 +137,8 @@ def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(of_people: 
     checkout.use(*PEOPLE)
     done = checkout.flow()
     running = set(re.findall(r"Running stage '([\w@-]+)'", done.stdout + done.stderr))
-    assert running == {"pretrain@imagenet", "finetune@imagenet-frozen-0", "evaluate", "explain", "compare", "cards"}
+    behind = {"evaluate", "explain", "robustness", "compare", "cards"}
+    assert running == {"pretrain@imagenet", "finetune@imagenet-frozen-0"} | behind
 
 
 def test_nothing_that_leaves_the_table_names_a_person_or_a_place(of_people: Checkout) -> None:

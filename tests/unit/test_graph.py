@@ -1,4 +1,4 @@
-"""dvc.yaml lists what a stage's code is made of, and opens test images in one place alone."""
+"""dvc.yaml lists what a stage's code is made of, and nothing that learns or chooses stands behind test images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stages_of(repo: Path) -> dict:
     return YAML(typ="safe").load((repo / "dvc.yaml").read_text())["stages"]
 
 
-SHOW_FIGURES = {"compare", "validate", "transfer", "efficiency", "explain"}
+SHOW_FIGURES = {"compare", "validate", "transfer", "efficiency", "explain", "robustness"}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -71,6 +71,8 @@ def code_of(repo: Path, stage: str, sections: set[str]) -> set[str]:
         if path in code or path.suffix != ".py":
             continue
         code |= closed({path, *path.parent.glob(f"{path.stem}.*")})  # a template stands beside its module
+        if "pkgutil.iter_modules(__path__)" in path.read_text():  # a family that finds its own files
+            waiting += path.parent.glob("*.py")
         for module in imports_of(path) - NOT_FRESHNESS:
             if module.startswith("components.figures") and stage not in SHOW_FIGURES:
                 continue
@@ -87,7 +89,7 @@ def listed(deps: list[str], path: str) -> bool:
 
 STAGES = {
     "synthesize", "ingest", "validate", "split", "admit", "pack", "pretrain", "finetune", "evaluate", "explain",
-    "compare", "transfer", "cards", "learn", "efficiency",
+    "compare", "transfer", "cards", "learn", "efficiency", "robustness",
 }  # fmt: skip
 
 
@@ -107,12 +109,46 @@ def test_every_stage_is_checked_above(repo: Path) -> None:
     assert set(stages_of(repo)) == STAGES
 
 
-def test_only_evaluate_opens_test_images_and_explain_once_it_has_answered(repo: Path) -> None:
+def upstream(stages: dict, name: str) -> set[str]:
+    """A stage and all whose outs it is made of, as dvc.yaml writes them; a folder is made of what stands in it."""
+    outs = {
+        out if isinstance(out, str) else next(iter(out)): other
+        for other, entry in stages.items()
+        for kind in ("outs", "metrics", "plots")
+        for out in entry.get(kind, ())
+    }
+    found, waiting = set(), [name]
+    while waiting:
+        found.add(current := waiting.pop())
+        for dep in stages[current]["deps"]:
+            makers = {other for out, other in outs.items() if out == dep or out.startswith(f"{dep}/")}
+            waiting += sorted(makers - found)
+    return found
+
+
+TEST_PIXELS = "${paths.pixels}/test"
+
+
+def openers_of(stages: dict) -> set[str]:
+    """Stages that depend on the packed test images, or on a folder that holds them."""
+    return {
+        name
+        for name, entry in stages.items()
+        if any(dep == TEST_PIXELS or TEST_PIXELS.startswith(f"{dep}/") for dep in entry["deps"])
+    }
+
+
+def test_nothing_that_a_classifier_is_made_of_opens_test_images(repo: Path) -> None:
+    """What learns or chooses never depends on them; stages behind the choice do."""
     stages = stages_of(repo)
-    openers = [name for name, entry in stages.items() if any(dep.endswith("/test") for dep in entry["deps"])]
-    assert openers == ["evaluate", "explain", "efficiency"]
-    assert "${paths.predictions}" in stages["explain"]["deps"]
-    # compare reads predictions; nothing behind pack sees the images themselves
+    openers = openers_of(stages)
+    assert openers == {"evaluate", "explain", "efficiency", "robustness"}
+    makers = upstream(stages, "finetune") | upstream(stages, "learn") - {"learn"}
+    assert {"pack", "pretrain", "finetune"} <= makers
+    assert not makers & openers
+    for name in openers:
+        assert upstream(stages, name) >= makers  # they stand behind the classifiers
+    # the rest reads predictions; nothing behind pack sees the images themselves
     sources = [name for name, entry in stages.items() if "${dataset.path}" in entry["deps"]]
     assert sources == ["ingest", "validate", "admit", "pack"]
 
@@ -124,3 +160,11 @@ def test_nothing_depends_on_what_was_seen_behind_single_answers(repo: Path) -> N
     for name, entry in stages.items():
         assert not set(made) & set(entry["deps"]), name
         assert not {"${paths.reports}", "${paths.metrics}"} & set(entry["deps"]), name
+
+
+def test_a_choice_by_test_images_would_be_seen(repo: Path) -> None:
+    """The guard itself: one more dep of finetune, on the images or on what was measured on them, breaks it."""
+    for dep in (TEST_PIXELS, "${paths.pixels}", "${paths.predictions}"):
+        stages = stages_of(repo)
+        stages["finetune"]["deps"].append(dep)
+        assert upstream(stages, "finetune") & openers_of(stages)
