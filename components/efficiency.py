@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from components import statistics
 from components.errors import DataError
+from components.plain import plain
 from components.resampling import DIFFERENCE, SHARE, Resampled, resample
 from components.runs import Run, check_conditions, probabilities, same_images
 from components.statistics import Interval
@@ -324,22 +325,12 @@ def rising(values: Array) -> Array:
 
 def as_record(found: Efficiency) -> dict[str, Any]:
     """JSON-able data: six decimals, null for what is not known; places outside the range are `below` or `beyond`."""
-    record = {str(key): _plain(value) for key, value in asdict(found).items()}
+    record = {str(key): plain(value) for key, value in asdict(found).items()}
     for answers, own in zip(record["answers"], found.answers, strict=True):
         for name, place in (("crossing", own.crossing), ("enough", own.enough)):
             ends = {key: OUTSIDE.get(getattr(place, key)) for key in ("share", "low", "high")}
             answers[name] |= {key: word for key, word in ends.items() if word}
     return record
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 6) + 0.0 if np.isfinite(value) else None  # + 0.0: no minus zero
-    return value
 
 
 def as_metrics(found: Efficiency) -> dict[str, float]:

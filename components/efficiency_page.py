@@ -12,10 +12,9 @@ from components import page
 from components.efficiency import METRICS, Answer, Efficiency, Outcome, Place
 from components.figures import arm_colours
 from components.figures import efficiency as curves
+from components.forms import percent, points, spread
 from components.runs import FINGERPRINTS
 from components.statistics import Interval
-
-MINUS = "\N{MINUS SIGN}"  # as wide as a plus
 
 NAMES = {"balanced_accuracy": "Balanced accuracy", "macro_auroc": "Macro AUROC"}
 
@@ -169,17 +168,6 @@ def _rows(answer: Answer, found: Efficiency) -> list[Row]:
     return rows
 
 
-def percent(share: float) -> str:
-    """`71.3`, in percent without the sign of it; a dash where nothing is known."""
-    return f"{100 * share:.1f}" if np.isfinite(share) else "\N{EN DASH}"
-
-
-def points(share: float) -> str:
-    """A difference of shares in percentage points: `+2.1`."""
-    return f"{100 * share:+.1f}".replace("-", MINUS) if np.isfinite(share) else "\N{EN DASH}"
-
-
 def ends(interval: Interval, signed: bool = False) -> str:
     """`low to high`, or that there is no interval."""
-    form = points if signed else percent
-    return f"{form(interval.low)} to {form(interval.high)}" if interval.known else "no interval"
+    return spread(interval, points if signed else percent)

@@ -23,8 +23,9 @@ from PIL import Image
 from components import page
 from components.explanations import EVERYTHING, Case, Error, Exhibit, Explanations, Finding, Plan, Sheet
 from components.figures import PALETTE, arm_colours, arms
+from components.forms import DASH, MINUS, percent
 from components.statistics import Interval
-from components.verdict import MINUS, PROTOCOLS
+from components.verdict import PROTOCOLS
 
 Array = npt.NDArray[Any]
 
@@ -45,8 +46,6 @@ CHIPS = {
     Finding.INCOMPLETE: "Do not read",
     Finding.UNDECIDED: "Not decided: do not read",
 }
-
-DASH = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
@@ -176,11 +175,6 @@ def _uri(kind: str, pixels: Array, **how: Any) -> str:
 
 
 # --- numbers in words
-
-
-def percent(value: float) -> str:
-    """`61.3`, of a share."""
-    return f"{100 * value:.1f}" if math.isfinite(value) else DASH
 
 
 def shares(value: float) -> str:

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from components import page
 from components.corruptions import STRENGTHS, corruptions
 from components.figures import arm_colours, arms, damage, examples
+from components.forms import number, percent, points, spread
 from components.occlusion import PICTURES
 from components.robustness import TESTED, Robustness, Sheet, Shortcut, Versus, of_protocol
 from components.statistics import Interval
-from components.verdict import MINUS, PROTOCOLS, shown_p
+from components.verdict import PROTOCOLS, shown_p
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
 
-DASH = "\N{EN DASH}"  # stands where nothing is known
 
 TITLES = {"colour_cast": "colour cast", "jpeg": "JPEG"}
 """What a kind is called where its file's name would not say it."""
@@ -47,11 +47,11 @@ def named(sheet: Sheet) -> str:
 
 
 def _cost(sheet: Sheet) -> str:
-    found = f"{points(sheet.drop.mean, sign=False)} points of balanced accuracy ({spread(sheet.drop, points)})"
+    found = f"{percent(sheet.drop.mean)} points of balanced accuracy ({spread(sheet.drop, points)})"
     if not sheet.drop.known or sheet.drop.low <= 0:
         return f"{named(sheet)}: no loss under damage is sure; on average {found}."
     worst = sheet.worst
-    most = f"largest under {title(worst.name)}: {points(worst.drop.mean, sign=False)} ({spread(worst.drop, points)})"
+    most = f"largest under {title(worst.name)}: {percent(worst.drop.mean)} ({spread(worst.drop, points)})"
     return f"{named(sheet)}: damage costs {found} on average; {most}."
 
 
@@ -104,26 +104,6 @@ def _level(shortcut: Shortcut) -> str:
     if shortcut.auroc is not None:
         parts.append(f"AUROC {number(shortcut.auroc.interval.mean)} ({spread(shortcut.auroc.interval, number)})")
     return f"{PICTURES[shortcut.picture]} {', '.join(parts)}"
-
-
-def percent(share: float) -> str:
-    """`71.3`, in percent without the sign of it; a dash where nothing is known."""
-    return f"{100 * share:.1f}".replace("-", MINUS) if np.isfinite(share) else DASH
-
-
-def number(value: float) -> str:
-    """Three decimals."""
-    return f"{value:.3f}".replace("-", MINUS) if np.isfinite(value) else DASH
-
-
-def points(share: float, sign: bool = True) -> str:
-    """Percentage points: `+2.1`, or `2.1` without the sign of what is above zero."""
-    return f"{100 * share:{'+' if sign else ''}.1f}".replace("-", MINUS) if np.isfinite(share) else DASH
-
-
-def spread(interval: Interval, form: Any) -> str:
-    """`low to high`, or that one seed has no interval."""
-    return f"{form(interval.low)} to {form(interval.high)}" if interval.known else "no interval"
 
 
 # --- in pictures

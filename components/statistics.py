@@ -310,6 +310,7 @@ def estimate(samples: Sequence[Sample], strata: Array, bounds: tuple[float, floa
     acceleration, small, freedom = _shape(pull, strata)
     shared, whole, interplay = _share(resampled)
     between = float(values.var(ddof=1)) if len(values) > 1 else 0.0
+    between = between or interplay  # seeds that agree to the last digit differ at least by what lesions make of each
     sources = Sources(
         by_lesions=float(small * np.sqrt(shared)),
         by_seeds=float(np.sqrt(between / len(values))),

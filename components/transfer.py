@@ -8,7 +8,6 @@ Letters: N images, K classes, G lesions, S seeds, C columns of resamples.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from components import calibration, operating, statistics
+from components.forms import percent, points
 from components.label_map import LabelMap
 from components.log import Log
+from components.plain import plain
 from components.resampling import LOSS, SHARE, Resampled, Said, ratio, resample
 from components.runs import Run, by_protocol, probabilities, same_images
 from components.significance import holm
 from components.statistics import BLOCK, Design, Estimate, Interval, Sample, estimate
-from components.verdict import MINUS, Claim, Rule, mark, shown_p
+from components.verdict import Claim, Rule, mark, shown_p
 
 Array = npt.NDArray[Any]
 
@@ -431,16 +432,16 @@ def _drop_sentence(sheet: Sheet, found: Interval, plan: TransferPlan) -> str:
     who, where = f"{sheet.arm}, {sheet.protocol}", f"on {plan.cohort}"
     if not _decided(sheet, sheet.dropped, found, plan.rule):
         return (
-            f"{who}: no drop can be shown {where}; balanced accuracy changes by {_signed(found.mean)} points "
+            f"{who}: no drop can be shown {where}; balanced accuracy changes by {points(found.mean)} points "
             f"{_range(found, plan)}."
         )
     if found.mean < 0:
         turned = Interval(-found.mean, -found.high, -found.low)
         return (
-            f"{who} loses {_plain(turned.mean)} points of balanced accuracy "
+            f"{who} loses {percent(turned.mean)} points of balanced accuracy "
             f"{_range(turned, plan, signed=False)} {where}."
         )
-    return f"{who} gains {_plain(found.mean)} points of balanced accuracy {_range(found, plan, signed=False)} {where}."
+    return f"{who} gains {percent(found.mean)} points of balanced accuracy {_range(found, plan, signed=False)} {where}."
 
 
 def _travel_claims(sheets: Sequence[Sheet], plan: TransferPlan) -> Iterator[Claim]:
@@ -453,7 +454,7 @@ def _travel_claims(sheets: Sequence[Sheet], plan: TransferPlan) -> Iterator[Clai
             how = "worse" if found.mean < 0 else "better"
             text = f"{sheet.arm}, {sheet.protocol}, travels {how} than {plan.reference}"
         yield Claim(
-            f"{text}: between their changes lie {_signed(found.mean)} points {_range(found, plan)}, "
+            f"{text}: between their changes lie {points(found.mean)} points {_range(found, plan)}, "
             f"p {shown_p(sheet.travels.holm)} after Holm.",
             f"against-{sheet.name}",
         )
@@ -487,18 +488,10 @@ def _few_seeds(sheet: Sheet, plan: TransferPlan) -> str:
     return f" Nothing is decided from {seeds}: compare.min_seeds asks for {plan.rule.min_seeds}."
 
 
-def _plain(share: float) -> str:
-    return f"{100 * share:.1f}".replace("-", MINUS)
-
-
-def _signed(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", MINUS)
-
-
 def _range(found: Interval, plan: TransferPlan, signed: bool = True) -> str:
     if not found.known:
         return "(no interval)"
-    form = _signed if signed else _plain
+    form = points if signed else percent
     return f"({100 * plan.rule.confidence:g} % {form(found.low)} to {form(found.high)})"
 
 
@@ -510,9 +503,7 @@ def as_record(transfer: Transfer) -> dict[str, Any]:
     own = {"compared": transfer.labels.compared, "lacking": transfer.labels.lacking, "few": transfer.labels.few}
     content = asdict(transfer)
     content["labels"] |= own
-    record: dict[str, Any] = json.loads(
-        json.dumps(content), parse_float=lambda text: round(float(text), 6) + 0.0, parse_constant=lambda _: None
-    )  # + 0.0: no minus zero
+    record: dict[str, Any] = plain(content)
     return record
 
 

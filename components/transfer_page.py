@@ -9,12 +9,11 @@ from matplotlib.figure import Figure
 
 from components import page
 from components.figures import arm_colours, arms, travel
+from components.forms import DASH, MINUS, percent
 from components.label_map import LEAST
 from components.statistics import Interval
 from components.transfer import Measure, Sheet, Transfer
-from components.verdict import MINUS, shown_p
-
-DASH = "\N{EN DASH}"  # stands where nothing is known
+from components.verdict import shown_p
 
 DRAWN = ("balanced_accuracy", "macro_auroc")
 """Measures that have a figure."""
@@ -86,11 +85,6 @@ def limits(transfer: Transfer) -> list[str]:
     if transfer.plan.synthetic:
         lines.insert(0, "The images are drawings. Nothing here is evidence about skin, lesions or pretraining.")
     return lines
-
-
-def percent(share: float) -> str:
-    """`71.3`, without the sign of it."""
-    return f"{100 * share:.1f}"
 
 
 def value(number: float, measure: Measure) -> str:
