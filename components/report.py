@@ -38,6 +38,15 @@ TONES = {
 }
 """The chip's colour; what is not decided has none."""
 
+PAGES = {
+    "robustness.html": "damaged pictures and shortcuts",
+    "explanations.html": "what lies behind single answers",
+    "model_card.html": "model card",
+    "data_sheet.html": "data sheet",
+    "data.html": "the data gate",
+}
+"""What other stages write beside this page for every study."""
+
 TEST_COLUMNS = {
     "balanced_accuracy": "Balanced accuracy",
     "macro_auroc": "Macro AUROC",
@@ -123,6 +132,7 @@ def render(comparison: Comparison, clinical: Clinical, figures: Mapping[str, Fig
         clinical=clinical,
         headline_names=HEADLINE,
         measures=MEASURES,
+        pages=PAGES,
         plan=comparison.plan,
         colours=arm_colours(comparison.plan.arms),
         figures={name: page.inline_svg(figure, name, _meaning(name)) for name, figure in figures.items()},

@@ -23,10 +23,14 @@ from components.statistics import Estimate, Interval
 Array = npt.NDArray[Any]
 
 UNKNOWN = "unknown"
-QUALITY = {"sharpness": ("blurred", "medium", "sharp"), "luma": ("dark", "medium", "bright")}
+THIRDS = {
+    "sharpness": ("blurred", "medium", "sharp"),
+    "luma": ("dark", "medium", "bright"),
+    "lesion_share": ("small", "medium", "large"),
+}
 """Columns of `facts` that are cut into thirds, and what the thirds are called."""
 
-NAMES = {"luma": "brightness", "skin_type": "skin type", "age": "age"}
+NAMES = {"luma": "brightness", "lesion_share": "lesion size", "skin_type": "skin type", "age": "age"}
 """What an attribute is called where its column's name would not say it."""
 
 MEASURES = ("balanced_accuracy", "sensitivity", "specificity")
@@ -89,7 +93,7 @@ def describe(names: Sequence[str], accepted: pd.DataFrame, facts: pd.DataFrame, 
     measured = facts.drop_duplicates("image_id").set_index("image_id").reindex(list(names))
     table = pd.DataFrame({name: _words(rows, name) for name in ("sex", "site", "skin_type", "source")})
     table.insert(1, "age", age_bands(rows.get("age"), ages, len(rows)))
-    for name, words in QUALITY.items():
+    for name, words in THIRDS.items():
         table[name] = thirds(measured[name], words) if name in measured else UNKNOWN
     parting = [name for name in table if len(set(table[name]) - {UNKNOWN}) > 1]
     return table[parting].rename(columns=NAMES).reset_index(drop=True)
@@ -188,7 +192,7 @@ def _of_these_models(sample: Resampled, by_seed: Array, bounds: tuple[float, flo
 
 def _values(table: pd.DataFrame) -> Iterator[tuple[str, str, Array]]:
     """Attribute, value, and which images have it; ages and thirds from low to high, unknown last."""
-    steps = {word: step for words in QUALITY.values() for step, word in enumerate(words)}
+    steps = {word: step for words in THIRDS.values() for step, word in enumerate(words)}
     for name in table:
         found = set(table[name])
         order = sorted(found, key=lambda word: (word == UNKNOWN, *_rank(word, steps)))

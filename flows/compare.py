@@ -95,7 +95,9 @@ def _clinical_plan(
 def _describe(runs: list[Run], labels: Labels, clinical: ClinicalSettings, paths: Paths) -> pd.DataFrame:
     """What is known of the test images besides their classes, in the order of the predictions."""
     names = same_images(runs, "test", labels.classes).names
-    return describe(list(names), pd.read_parquet(paths.accepted), pd.read_parquet(paths.facts), clinical.ages)
+    shares = pd.read_csv(_found(paths.predictions / "lesion_share.csv"), dtype={"image_id": "str"})
+    facts = pd.read_parquet(paths.facts).merge(shares, on="image_id", how="left")
+    return describe(list(names), pd.read_parquet(paths.accepted), facts, clinical.ages)
 
 
 def _plan(study: Study, dataset: Adapter, labels: Labels, evaluate: Evaluate, compare: CompareSettings) -> Plan:
@@ -119,13 +121,17 @@ def _plan(study: Study, dataset: Adapter, labels: Labels, evaluate: Evaluate, co
 def _read_run(arm: str, protocol: str, seed: int, paths: Paths, measured: dict[str, Any]) -> Run:
     name = f"{arm}-{protocol}-{seed}"
     curve, predictions = paths.curves / "finetune" / f"{name}.csv", paths.predictions / f"{name}.parquet"
-    for path in (curve, predictions):
-        if not path.is_file():
-            raise DataError(f"{path} is missing, expected for every run of study (params.yaml); dvc repro makes it")
     if name not in measured:
         raise DataError(f"{paths.metrics / 'evaluate.json'} lacks {name}, has {sorted(measured)}; dvc repro evaluate")
     summary = _read_json(paths.metrics / "finetune" / f"{name}.json")
-    return Run(arm, protocol, seed, pd.read_csv(curve), summary, pd.read_parquet(predictions), measured[name])
+    table = pd.read_parquet(_found(predictions))
+    return Run(arm, protocol, seed, pd.read_csv(_found(curve)), summary, table, measured[name])
+
+
+def _found(path: Path) -> Path:
+    if not path.is_file():
+        raise DataError(f"{path} is missing, expected for every run of study (params.yaml); dvc repro makes it")
+    return path
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pandas as pd
 from components.backbones import Backbone
 from components.classifier import Classifier, Examples, load_classifier, predict
 from components.files import whole
+from components.lesion_mask import lesion_share
 from components.log import Log
 from components.metrics.accuracy import accuracy
 from components.metrics.balanced_accuracy import balanced_accuracy
@@ -51,7 +52,15 @@ def evaluate(
             table.to_parquet(folder / f"{run}.parquet", index=False)
             metrics[run] = _measure(table, labels.classes, evaluate.calibration_bins)
             _write_confusion(folder / f"{run}.confusion.csv", table, labels.classes)
+        lesion_shares(examples["test"]).to_csv(folder / "lesion_share.csv", index=False, lineterminator="\n")
     return metrics
+
+
+def lesion_shares(examples: Examples) -> pd.DataFrame:
+    """How much of each picture the lesion fills, for who asks whom a model is worse for; NaN where none is found."""
+    pixels = examples.pixels
+    shares = [lesion_share(pixels.take(np.array([row]))[0]) for row in range(len(pixels))]
+    return pixels.index[["image_id"]].assign(lesion_share=np.round(shares, 6))
 
 
 def run_names(study: Study) -> list[str]:

@@ -94,6 +94,7 @@ def fabricate(truth: Truth, folder: Path) -> None:
     rng = np.random.default_rng(truth.seed)
     images = pd.concat([draw_images(truth, split, rng) for split in ("val", "test")], ignore_index=True)
     write_facts(folder, truth.paths, images["image_id"], rng)
+    write_shares(folder, truth.paths, images["image_id"])
     measured = {}
     for arm, protocol, seed in product(truth.right, truth.protocols, truth.seeds):
         run = f"{arm}-{protocol}-{seed}"
@@ -127,6 +128,15 @@ def write_facts(folder: Path, paths: Paths, names: pd.Series, rng: np.random.Gen
     for path, table in ((paths.accepted, accepted), (paths.facts, facts)):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         table.to_parquet(folder / path, index=False)
+
+
+def write_shares(folder: Path, paths: Paths, names: pd.Series) -> None:
+    """How much of each picture its lesion fills; none is found in every tenth."""
+    shares = np.linspace(0.05, 0.7, len(names))
+    shares[::10] = np.nan
+    (folder / paths.predictions).mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame({"image_id": names, "lesion_share": shares})
+    table.to_csv(folder / paths.predictions / "lesion_share.csv", index=False, lineterminator="\n")
 
 
 def draw_images(truth: Truth, split: str, rng: np.random.Generator) -> pd.DataFrame:

@@ -265,7 +265,9 @@ def test_stale_test_metrics_are_found() -> None:
         compare.work(**settings(SMALL))
 
 
-@pytest.mark.parametrize("path", ["curves/finetune/vae-frozen-0.csv", "predictions/vae-frozen-0.parquet"])
+@pytest.mark.parametrize(
+    "path", ["curves/finetune/vae-frozen-0.csv", "predictions/vae-frozen-0.parquet", "predictions/lesion_share.csv"]
+)
 def test_a_missing_file_is_named(path: str) -> None:
     fabricate(SMALL, Path())
     Path(path).unlink()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -273,7 +275,20 @@ def test_evaluating_again_gives_the_same_bytes(evaluated, paths):
     first = evaluated()
     before = {file.name: file.read_bytes() for file in paths.predictions.iterdir()}
     assert evaluated() == first
-    assert {file.name: file.read_bytes() for file in paths.predictions.iterdir()} == before and len(before) == 4
+    assert {file.name: file.read_bytes() for file in paths.predictions.iterdir()} == before and len(before) == 5
+
+
+def test_how_much_of_each_test_picture_its_lesion_fills_is_written_down(evaluated, paths):
+    index = read_pixels(paths.pixels / "test").index
+    disc = cv2.circle(np.full((SIZE, SIZE, 3), 210, np.uint8), (SIZE // 2, SIZE // 2), SIZE // 4, (90, 60, 50), -1)
+    images = np.stack([disc, *[np.full_like(disc, 210)] * (len(index) - 1)])  # a lesion on the first alone
+    shutil.rmtree(paths.pixels / "test")
+    write_pixels(paths.pixels / "test", images, index.drop(columns="crc32", errors="ignore"), SIZE)
+    evaluated()
+    table = pd.read_csv(paths.predictions / "lesion_share.csv")
+    assert list(table["image_id"]) == list(index["image_id"])
+    assert table["lesion_share"][0] == pytest.approx(np.pi / 16, abs=0.1)
+    assert table["lesion_share"][1:].isna().all()
 
 
 def test_classifiers_of_another_study_are_left_out_with_one_line(evaluated, paths):

@@ -77,9 +77,14 @@ def test_the_page_asks_nothing_of_the_net(page: str) -> None:
     assert "<script" not in page
     links = [value for name, value in _read(page).attributes if name in {"src", "href", "srcset", "data"}]
     assert links  # figures use their own markers
-    assert all(value.startswith("#") for value in links)
+    assert {value for value in links if not value.startswith("#")} == set(report.PAGES)
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
     assert not re.search(r"https?:|@import", page)
+
+
+def test_the_pages_beside_are_outs_of_the_graph(repo: Path) -> None:
+    graph = (repo / "dvc.yaml").read_text()
+    assert all(f"- ${{paths.reports}}/{name}\n" in graph for name in report.PAGES)
 
 
 def test_no_path_and_no_time_stands_in_the_page(page: str) -> None:

@@ -59,13 +59,16 @@ def test_images_are_described_in_their_order_and_what_parts_none_is_left_out() -
             "skin_type": pd.array([2, pd.NA, 5], dtype="Int64"),
         }
     )
-    facts = pd.DataFrame({"image_id": ["z", "y", "x"], "luma": [10.0, 100.0, 200.0]})
+    facts = pd.DataFrame(
+        {"image_id": ["z", "y", "x"], "luma": [10.0, 100.0, 200.0], "lesion_share": [0.1, np.nan, 0.6]}
+    )
     table = subgroups.describe(["z", "x", "y"], accepted, facts, (40, 60))
     assert table.to_dict("list") == {
         "sex": ["male", "female", UNKNOWN],
         "age": [UNKNOWN, "60 and over", "under 40"],
         "skin type": ["5", "2", UNKNOWN],
         "brightness": ["dark", "bright", "medium"],
+        "lesion size": ["small", "large", UNKNOWN],
     }
 
 
