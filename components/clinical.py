@@ -302,6 +302,11 @@ def _check_severity(
 def as_record(clinical: Clinical) -> dict[str, Any]:
     """JSON-able data: six decimals, null for what is not known."""
     found: dict[str, Any] = plain(asdict(clinical))
+    for sheet in found["sheets"]:
+        shown = sheet["subgroups"] or {"subgroups": []}
+        for each in shown["subgroups"]:
+            if each["groups"] < shown["least"]:
+                each |= {"images": None, "groups": None, "classes": []}
     return found
 
 

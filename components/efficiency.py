@@ -223,12 +223,19 @@ def draw_curves(by_seed: Array, test: Resampled, luck: Luck) -> tuple[Array, Arr
     seeds, shares, _ = by_seed.shape
     mean = by_seed[:, :, 0].mean(0)  # (P,)
     resampled = by_seed[:, :, 1 : 1 + test.design.resamples].mean(0)  # (P, R)
-    stretch = [test.estimate(by_seed[:, place], statistics.UNBOUNDED).widening for place in range(shares)]
-    draws = mean[:, None] + np.array(stretch)[:, None] * (resampled - mean[:, None])
+    stretch = np.array([_stretch(test.estimate(by_seed[:, place], statistics.UNBOUNDED)) for place in range(shares)])
+    draws = mean[:, None] + stretch[:, None] * (resampled - mean[:, None])
     if seeds > 1:
         deviations = by_seed[:, :, 0] - mean  # (S, P)
         draws = draws + (deviations.T @ luck.steps) / np.sqrt(seeds * (seeds - 1)) / luck.scale
     return mean, draws
+
+
+def _stretch(found: statistics.Estimate) -> float:
+    """Factor on the bootstrap's draws: lesions' shared luck, and what seeds that agree by chance leave out of theirs."""
+    sources, drawn = found.sources, float(found.draws.std())
+    own = sources.interplay**2 / sources.seeds - sources.by_seeds**2
+    return float(np.sqrt(sources.by_lesions**2 + max(0.0, own))) / drawn if drawn else 1.0
 
 
 def answer(
@@ -249,7 +256,7 @@ def answer(
     return Answer(
         arm,
         metric,
-        ahead=bool(mean[-1] > 0),
+        ahead=side > 0,
         crossing=locate(shares, side * mean, side * draws, plan.confidence, sure, strict=True),
         turns=_turns(mean),
         enough=locate(shares, lag, lags, plan.confidence, sure, strict=False),
@@ -267,13 +274,19 @@ def locate(shares: Array, mean: Array, draws: Array, confidence: float, sure: bo
     Each is made to rise first: luck at one point would else count as a crossing of its own, and the last of several
     lies too far to the right.
     """
-    share = float(root(shares, rising(mean[:, None]), strict=strict)[0])
-    found = np.sort(root(shares, rising(draws[:, np.isfinite(draws).all(0)]), strict=strict))
+    share = float(_places(shares, mean[:, None], strict)[0])
+    found = np.sort(_places(shares, draws[:, np.isfinite(draws).all(0)], strict))
     tail = (1 - confidence) / 2 * (len(found) - 1)
     low, high = float(found[int(np.floor(tail))]), float(found[int(np.ceil(len(found) - 1 - tail))])
     below, beyond = float(np.isneginf(found).mean()), float(np.isposinf(found).mean())
     outcome = _outcome(share, low, high, strict) if sure else Outcome.TOO_FEW_SEEDS
     return Place(share, low, high, below, beyond, outcome)
+
+
+def _places(shares: Array, values: Array, strict: bool) -> Array:
+    """`root` of rising `values` (P, R), (R,); inf also for those that are pooled above zero and end below it."""
+    found = root(shares, rising(values), strict=strict)
+    return np.where(strict & np.isneginf(found) & (values[-1] <= 0), np.inf, found)
 
 
 def _outcome(share: float, low: float, high: float, strict: bool) -> Outcome:

@@ -44,6 +44,10 @@ def crossing(answer: Answer, found: Efficiency) -> str:
             if answer.turns > 1
             else ""
         )
+    elif np.isposinf(place.share):
+        means = f"{answer.arm} and {reference} are equal with all {most} train lesions"
+    elif answer.turns:
+        means = f"{answer.arm} is {sides[0]} {reference} by a steady difference over {least} to {most} train lesions"
     else:
         means = f"{answer.arm} is {sides[0]} {reference} with every number of train lesions tried, {least} to {most}"
     outside = f"no crossing within the range in {_share(place.outside)} of resamples"

@@ -168,12 +168,13 @@ def draw_rows(images: Images, count: int, seed: int) -> list[int]:
     """Rows of one image each of `count` lesions of every class, drawn at random; of rarer classes all."""
     rng = np.random.default_rng([seed, 0xCA5E])  # draws of its own
     rows: list[int] = []
-    for label in np.unique(images.labels):
+    labels, sizes = np.unique(images.labels, return_counts=True)
+    for label in labels[np.argsort(sizes, kind="stable")]:  # rarest first: a patient of two classes stands for it
         own = np.flatnonzero(images.labels == label)
-        lesions = np.unique(images.groups[own])
+        lesions = np.setdiff1d(images.groups[own], images.groups[rows])
         drawn = rng.choice(lesions, min(count, len(lesions)), replace=False)
         rows += [int(rng.choice(own[images.groups[own] == lesion])) for lesion in drawn]
-    return rows
+    return sorted(rows, key=lambda row: int(images.labels[row]))
 
 
 def find_errors(

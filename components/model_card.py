@@ -215,8 +215,8 @@ def _subgroups(model: Model) -> dict[str, Any] | None:
         "alone": f"{100 * found['alone']:.2f}",
         "comparisons": found["comparisons"],
         "attributes": list(dict.fromkeys(each.attribute for each in every)),
-        "shown": [_shown(each) for each in every if each.groups >= found["least"]],
-        "hidden": [f"{each.attribute}: {each.value}" for each in every if each.groups < found["least"]],
+        "shown": [_shown(each) for each in every if each.groups is not None],
+        "hidden": [f"{each.attribute}: {each.value}" for each in every if each.groups is None],
     }
 
 

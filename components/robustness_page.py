@@ -37,7 +37,7 @@ def sentences(robustness: Robustness) -> list[str]:
     return [
         line
         for sheet in robustness.sheets
-        for line in (_cost(sheet), *_difference(sheet, robustness), _knows(sheet, robustness))
+        for line in (_cost(sheet, robustness), *_difference(sheet, robustness), _knows(sheet, robustness))
     ]
 
 
@@ -46,13 +46,15 @@ def named(sheet: Sheet) -> str:
     return f"{sheet.arm}, {PROTOCOLS.get(sheet.protocol, sheet.protocol)}"
 
 
-def _cost(sheet: Sheet) -> str:
+def _cost(sheet: Sheet, robustness: Robustness) -> str:
     found = f"{percent(sheet.drop.mean)} points of balanced accuracy ({spread(sheet.drop, points)})"
     if not sheet.drop.known or sheet.drop.low <= 0:
         return f"{named(sheet)}: no loss under damage is sure; on average {found}."
     worst = sheet.worst
     most = f"largest under {title(worst.name)}: {percent(worst.drop.mean)} ({spread(worst.drop, points)})"
-    return f"{named(sheet)}: damage costs {found} on average; {most}."
+    if robustness.seeds < robustness.plan.min_seeds:
+        return f"{named(sheet)}: what damage costs is not decided: too few seeds; on average {found}."
+    return f"{named(sheet)}: damage costs {found} on average; {most}, the worst of {len(sheet.kinds)} kinds."
 
 
 def _difference(sheet: Sheet, robustness: Robustness) -> list[str]:
@@ -90,7 +92,8 @@ def _knows(sheet: Sheet, robustness: Robustness) -> str:
         found = "; ".join(_level(each) for each in tested)
         return f"{named(sheet)}: with the lesion hidden nothing is surely above guessing ({found})."
     found = "; ".join(_level(each) for each in sure)
-    return f"{named(sheet)} is surely above guessing with the lesion hidden, by a shortcut or by context: {found}."
+    box = " or by the size of the box" if any(each.picture == "without_lesion" for each in sure) else ""
+    return f"{named(sheet)} is surely above guessing with the lesion hidden, by a shortcut, by context{box}: {found}."
 
 
 def _level(shortcut: Shortcut) -> str:

@@ -242,10 +242,11 @@ def prove_external(
     """Raises LeakError where the external test set `name` holds what was learned from or chosen on.
 
     `external` and `accepted` have Accepted's columns, `table` is the split. `pairs` (first, second: image_id) are
-    near-duplicates, one of each set, in either order. Images of `test` and `withheld` are nobody's teachers.
+    near-duplicates, one of each set, in either order. Images of `withheld` are nobody's teachers; those of `test` are
+    not either, but a drop between two sets that share lesions would compare them with themselves.
     """
     used = accepted.assign(side=accepted["image_id"].map(table.set_index("image_id")["split"]))
-    used = used[used["side"].isin(["train", "unlabelled", "val"])].sort_values("image_id", kind="stable")
+    used = used[used["side"].isin(["train", "unlabelled", "val", "test"])].sort_values("image_id", kind="stable")
     for noun, verb, meets in _overlaps(external, used, pairs):
         if len(meets):
             raise LeakError(_overlap(name, noun, verb, meets.sort_values(["what", "image_id"], kind="stable")))
@@ -273,8 +274,10 @@ def _overlaps(external: pd.DataFrame, used: pd.DataFrame, pairs: pd.DataFrame) -
 def _overlap(name: str, noun: str, verb: str, meets: pd.DataFrame) -> str:
     row, count = meets.iloc[0], meets["what"].nunique()
     more = f" ({count - 1} more like it)" if count > 1 else ""
+    test = row["side"] == "test"
+    wrong = "a drop between the two would compare it with itself" if test else "a test on it would measure memory"
     return (
         f"external test set {name}: {noun} {row['what']} {verb} image {row['image_id']}, which is in "
-        f"{row['side']}{more}: a test on it would measure memory; take these out of {name} (external, params.yaml) or "
+        f"{row['side']}{more}: {wrong}; take these out of {name} (external, params.yaml) or "
         "out of the data set that is learned from"
     )

@@ -266,14 +266,18 @@ class Estimate:
         return Interval(self.mean, max(self.mean - below, self.bounds[0]), min(self.mean + above, self.bounds[1]))
 
     def _reach(self, lesions: float, confidence: float) -> float:
-        """One side's reach of the bootstrap, joined with the seeds'."""
+        """One side's reach of the bootstrap, joined with the seeds'.
+
+        Never less than the luck of lesions that each seed has of its own: seeds may agree by chance, to the last digit.
+        """
         tail, sources = (1 + confidence) / 2, self.sources
         error = lesions * self.widening / norm.ppf(tail)  # a standard error, of this side
+        least = norm.ppf(tail) * np.hypot(error, sources.interplay / np.sqrt(sources.seeds))
         joint = student.ppf(tail, sources.freedom) * np.hypot(error, sources.by_seeds)
         if not sources.by_seeds:
-            return float(joint)
+            return float(max(joint, least))
         apart = student.ppf(tail, sources.lesions) * error, student.ppf(tail, sources.seeds - 1) * sources.by_seeds
-        return float((joint + np.hypot(*apart)) / 2)
+        return float(max((joint + np.hypot(*apart)) / 2, least))
 
     def p_value(self, null: float = 0.0) -> float:
         """1 minus the highest confidence whose interval leaves `null` out: test and interval never disagree.
@@ -310,7 +314,6 @@ def estimate(samples: Sequence[Sample], strata: Array, bounds: tuple[float, floa
     acceleration, small, freedom = _shape(pull, strata)
     shared, whole, interplay = _share(resampled)
     between = float(values.var(ddof=1)) if len(values) > 1 else 0.0
-    between = between or interplay  # seeds that agree to the last digit differ at least by what lesions make of each
     sources = Sources(
         by_lesions=float(small * np.sqrt(shared)),
         by_seeds=float(np.sqrt(between / len(values))),

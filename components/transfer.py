@@ -115,7 +115,9 @@ class Order:
     protocol: str
     internal: tuple[str, ...]
     external: tuple[str, ...]
-    sure: bool  # that two arms change places: each side's paired difference leaves zero out, with opposite signs
+    sure: (
+        bool  # two arms change places: each side's paired difference leaves zero out, with opposite signs; uncorrected
+    )
 
 
 @dataclass(frozen=True)
@@ -449,15 +451,22 @@ def _travel_claims(sheets: Sequence[Sheet], plan: TransferPlan) -> Iterator[Clai
         found = sheet.changes["balanced_accuracy"].against
         if sheet.travels is None or found is None:
             continue
-        text = f"Whether {sheet.arm}, {sheet.protocol}, travels otherwise than {plan.reference} cannot be told"
+        text = f"Whether {sheet.arm}, {sheet.protocol}, loses more or less than {plan.reference} cannot be told"
         if _decided(sheet, sheet.travels, found, plan.rule):
-            how = "worse" if found.mean < 0 else "better"
-            text = f"{sheet.arm}, {sheet.protocol}, travels {how} than {plan.reference}"
+            how = "more" if found.mean < 0 else "less"
+            text = f"{sheet.arm}, {sheet.protocol}, loses {how} than {plan.reference}"
         yield Claim(
             f"{text}: between their changes lie {points(found.mean)} points {_range(found, plan)}, "
-            f"p {shown_p(sheet.travels.holm)} after Holm.",
+            f"p {shown_p(sheet.travels.holm)} after Holm. {_levels(sheet, sheets, plan)}",
             f"against-{sheet.name}",
         )
+
+
+def _levels(sheet: Sheet, sheets: Sequence[Sheet], plan: TransferPlan) -> str:
+    """Where both end: an arm that knows little has little to lose."""
+    own = [each for each in sheets if each.protocol == sheet.protocol and each.arm in (sheet.arm, plan.reference)]
+    ends = {each.arm: percent(each.changes["balanced_accuracy"].external.mean) for each in own}
+    return f"There {sheet.arm} reaches {ends[sheet.arm]} %, {plan.reference} {ends[plan.reference]} %."
 
 
 def _order_claims(orders: Sequence[Order], plan: TransferPlan) -> Iterator[Claim]:
@@ -468,7 +477,7 @@ def _order_claims(orders: Sequence[Order], plan: TransferPlan) -> Iterator[Claim
         if order.internal == order.external:
             text = f"The order of arms is the same on {plan.cohort} ({order.protocol}): {here}."
         else:
-            luck = "more than luck" if order.sure else "luck may have made it"
+            luck = "intervals on both sides agree" if order.sure else "luck may have made it"
             text = f"The order of arms isn't the same on {plan.cohort} ({order.protocol}): "
             text += f"{here} here, {there} there; {luck}."
         yield Claim(text, f"order-{order.protocol}")

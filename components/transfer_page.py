@@ -22,7 +22,7 @@ DRAWN = ("balanced_accuracy", "macro_auroc")
 def draw_figures(transfer: Transfer) -> dict[str, Figure]:
     """Both sides of the main measures, the drops, and the drops beside the reference's."""
     colours = arm_colours(transfer.plan.arms)
-    chance = {"balanced_accuracy": 1 / len(transfer.plan.classes), "macro_auroc": 0.5}
+    chance = {"balanced_accuracy": 1 / len(transfer.labels.compared), "macro_auroc": 0.5}
     found = {}
     for name in DRAWN:
         measure = transfer.measures[name]
@@ -73,6 +73,7 @@ def limits(transfer: Transfer) -> list[str]:
         f"test and {name}; the drop is of all of them together.",
         f"{name} is one other place. What is lost in a third one is not known from it.",
         "Luck in pretraining: each encoder was pretrained once.",
+        "An arm that knows little has little to lose: a small drop is a merit only at a good accuracy there.",
         f"The answers of the classes that were left out are not judged; a model that calls a lesion of {name} one of "
         "them is wrong.",
     ]
