@@ -232,7 +232,7 @@ def draw_curves(by_seed: Array, test: Resampled, luck: Luck) -> tuple[Array, Arr
 
 
 def _stretch(found: statistics.Estimate) -> float:
-    """Factor on the bootstrap's draws: lesions' shared luck, and what seeds that agree by chance leave out of theirs."""
+    """Factor on the bootstrap's draws: the lesions' luck, with what seeds that agree by chance leave out of it."""
     sources, drawn = found.sources, float(found.draws.std())
     own = sources.interplay**2 / sources.seeds - sources.by_seeds**2
     return float(np.sqrt(sources.by_lesions**2 + max(0.0, own))) / drawn if drawn else 1.0

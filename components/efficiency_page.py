@@ -15,10 +15,9 @@ from components.figures import efficiency as curves
 from components.forms import percent, points, spread
 from components.runs import FINGERPRINTS
 from components.statistics import Interval
+from components.verdict import PROTOCOLS
 
 NAMES = {"balanced_accuracy": "Balanced accuracy", "macro_auroc": "Macro AUROC"}
-
-PROTOCOLS = {"frozen": "encoder frozen", "full": "whole net trained", "lpft": "head first, then all"}
 
 NONE = "no crossing"
 

@@ -209,14 +209,15 @@ def _subgroups(model: Model) -> dict[str, Any] | None:
     found = model.sheet["subgroups"]
     if found is None:
         return None
-    every = [_subgroup(each) for each in found["subgroups"]]
+    hidden = [each for each in found["subgroups"] if each["groups"] is None]
+    shown = [_subgroup(each) for each in found["subgroups"] if each["groups"] is not None]
     return {
         "least": found["least"],
         "alone": f"{100 * found['alone']:.2f}",
         "comparisons": found["comparisons"],
-        "attributes": list(dict.fromkeys(each.attribute for each in every)),
-        "shown": [_shown(each) for each in every if each.groups is not None],
-        "hidden": [f"{each.attribute}: {each.value}" for each in every if each.groups is None],
+        "attributes": list(dict.fromkeys(each["attribute"] for each in found["subgroups"])),
+        "shown": [_shown(each) for each in shown],
+        "hidden": [f"{each['attribute']}: {each['value']}" for each in hidden],
     }
 
 

@@ -199,7 +199,7 @@ def render(robustness: Robustness, figures: Mapping[str, Figure]) -> str:
 
 
 def _claims(sheet: Sheet, robustness: Robustness) -> tuple[Sheet, list[str]]:
-    return sheet, [_cost(sheet), *_difference(sheet, robustness), _knows(sheet, robustness)]
+    return sheet, [_cost(sheet, robustness), *_difference(sheet, robustness), _knows(sheet, robustness)]
 
 
 def _chip(versus: Versus) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from components.forms import MINUS
 from components.statistics import Interval
 
-PROTOCOLS = {"frozen": "encoder frozen", "full": "whole net trained"}
+PROTOCOLS = {"frozen": "encoder frozen", "full": "whole net trained", "lpft": "head first, then all"}
 
 
 class Outcome(StrEnum):

@@ -103,6 +103,21 @@ def test_of_several_crossings_the_last_counts() -> None:
     assert root(SHARES, _columns([-1, 1, -1, 1]), strict=True) == pytest.approx(2**-0.5)
 
 
+@pytest.mark.parametrize(
+    ("differences", "outcome"),
+    [
+        ([10, 10, 10, 10], Outcome.BELOW),
+        ([10, 6, 3, 0.2], Outcome.OPEN),  # an advantage that ends with all lesions: behind in half of the draws
+        ([15, 8, 3, 0], Outcome.OPEN),  # a tie
+        ([-6, -3, 3, 9], Outcome.WITHIN),
+    ],
+)
+def test_an_advantage_that_shrinks_to_nothing_is_no_missing_crossing(differences: list, outcome: Outcome) -> None:
+    mean = np.array(differences, float)
+    draws = mean[:, None] + 1.5 * np.random.default_rng(0).normal(size=(4, 2000))
+    assert locate(SHARES, mean, draws, 0.95, True, strict=True).outcome is outcome
+
+
 def test_zero_reaches_but_does_not_lead() -> None:
     assert root(SHARES, _columns([-3, -2, -1, 0]), strict=False) == 1.0
     assert root(SHARES, _columns([-3, -2, -1, 0]), strict=True) == np.inf
@@ -166,8 +181,9 @@ def test_equal_arms_are_not_decided() -> None:
     copies = [
         replace(run, predictions=twin.predictions) for run, twin in zip(runs, [*runs[12:], *runs[12:]], strict=True)
     ]
-    twin = assess(copies, PLAN).answers[0]
-    assert twin.crossing.outcome is Outcome.OPEN and not twin.ahead
+    twins = assess(copies, PLAN)
+    assert twins.answers[0].crossing.outcome is Outcome.OPEN
+    assert "vae and imagenet are equal with all 800 train lesions" in crossing(twins.answers[0], twins)
 
 
 def test_two_seeds_decide_nothing() -> None:
@@ -285,7 +301,8 @@ def test_the_words_tell_open_ends_and_doubt(found: Efficiency) -> None:
     below = replace(
         one.crossing, share=-np.inf, low=-np.inf, high=-np.inf, below=0.999, beyond=0, outcome=Outcome.BELOW
     )
-    text = crossing(replace(one, crossing=below), found)
+    assert "by a steady difference over 100 to 800" in crossing(replace(one, crossing=below), found)  # it turns once
+    text = crossing(replace(one, crossing=below, turns=0), found)
     assert "with every number of train lesions tried, 100 to 800: the curves do not cross there" in text
     assert "more than 99 % of resamples" in text
     assert "reaches with 100 lesions or fewer what imagenet" in enough(replace(one, enough=below), found)

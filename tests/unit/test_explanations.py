@@ -268,7 +268,7 @@ def test_the_page_asks_nothing_of_the_net_and_says_what_it_is_not(found: Explana
 def test_the_headline_counts_the_models(found: Explanations) -> None:
     bad, good = found.sheets
     assert "<h1>No model's maps may be read</h1>" in render(replace(found, sheets=(bad,)))
-    assert "The maps of the model may be read" in render(replace(found, sheets=(good,)))
+    assert "The maps of the model depend on what it learned" in render(replace(found, sheets=(good,)))
 
 
 def test_a_map_keeps_sign_and_strength_as_colour_and_opacity() -> None:

@@ -250,6 +250,13 @@ def test_one_arm_and_one_seed_make_a_page(tmp_path: Path) -> None:
     assert "no interval" in words
 
 
+def test_head_first_then_all_makes_a_page(tmp_path: Path) -> None:
+    truth = Truth(
+        right={"vae": 0.6, "imagenet": 0.6}, gap={"vae": 0.1, "imagenet": 0.1}, protocols=("lpft",), lesions=40
+    )
+    assert "head first, then all" in _read(_page(tmp_path, truth)).words
+
+
 def test_a_class_with_few_lesions_is_marked(tmp_path: Path) -> None:
     truth = Truth(
         right={"vae": 0.6, "imagenet": 0.6}, gap={"vae": 0.1, "imagenet": 0.1}, shares=(0.5, 0.0, 0.5), lesions=40

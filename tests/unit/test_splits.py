@@ -324,7 +324,7 @@ OUR_SPLIT = OURS[["image_id"]].assign(split=["train", "unlabelled", "val", "test
 STRANGE = {"lesion_id": ["a", "b"], "patient_id": ["c", None], "sha256": ["d", "e"]}
 
 
-@pytest.mark.parametrize("ours, side", [(0, "train"), (1, "unlabelled"), (2, "val")])
+@pytest.mark.parametrize("ours, side", [(0, "train"), (1, "unlabelled"), (2, "val"), (3, "test")])
 @pytest.mark.parametrize(
     "column, letter, said",
     [
@@ -351,9 +351,14 @@ def test_an_external_near_duplicate_is_refused(swapped: bool) -> None:
         prove_external("pad", cohort(**STRANGE), OURS, OUR_SPLIT, pairs)
 
 
-def test_an_external_set_may_meet_test_images_withheld_ones_and_itself() -> None:
-    external = cohort(lesion_id=["l3", "l4", "q"], patient_id=["p3", None, None], sha256=["s3", "s4", "s4"])
-    pairs = pd.DataFrame({"first": ["xi0000", "xi0001", "i0000"], "second": ["i0003", "xi0002", "i0001"]})
+def test_what_meets_the_internal_test_is_refused_for_another_reason() -> None:
+    with pytest.raises(LeakError, match="is in test: a drop between the two would compare it with itself"):
+        prove_external("pad", cohort(**(STRANGE | {"sha256": ["s3", "e"]})), OURS, OUR_SPLIT, NO_PAIRS)
+
+
+def test_an_external_set_may_meet_withheld_images_and_itself() -> None:
+    external = cohort(lesion_id=["l4", "l4", "q"], patient_id=[None, None, None], sha256=["s4", "s4", "s4"])
+    pairs = pd.DataFrame({"first": ["xi0000", "xi0001", "i0000"], "second": ["i0004", "xi0002", "i0001"]})
     prove_external("pad", external, OURS, OUR_SPLIT, pairs)
 
 

@@ -220,7 +220,7 @@ def test_a_planted_drop_is_told_and_none_is_where_there_is_none(worse: Transfer)
     change = worse.sheets[1].changes["balanced_accuracy"]
     assert loss == pytest.approx(-100 * change.drop.mean, abs=0.051) and low < loss < high
     assert change.drop.mean == pytest.approx(change.external.mean - change.internal.mean)
-    assert said[2].startswith("vae, frozen, travels worse than imagenet: between their changes lie")
+    assert said[2].startswith("vae, frozen, loses more than imagenet: between their changes lie")
     assert said[3] == (
         "The order of arms isn't the same on pad (frozen): vae before imagenet here, imagenet before vae there; "
         "more than luck."

@@ -291,7 +291,9 @@ def test_an_external_set_is_admitted_unless_it_holds_what_is_learned_from(study:
 
     tested, learned = (split.index[split == side][0] for side in ("test", "train"))
     shutil.copy(study.root / f"{tested}.png", theirs / "mel" / "tested.png")
-    assert admit_as(study, "clinic", theirs)["accepted"] == 2  # nobody learned from it
+    with pytest.raises(LeakError, match=rf"image mel/tested.png .* image {tested}, .* test: a drop between the two"):
+        admit_as(study, "clinic", theirs)
+    (theirs / "mel" / "tested.png").unlink()
     shutil.copy(study.root / f"{learned}.png", theirs / "mel" / "learned.png")
     with pytest.raises(
         LeakError, match=rf"external test set clinic: image mel/learned.png .* image {learned}, .* train"
