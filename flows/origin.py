@@ -15,12 +15,15 @@ from tempfile import TemporaryDirectory
 
 from mlflow.tracking import MlflowClient
 
+from components.errors import RunError
 from flows.lineage import LOCK, file_md5
 from flows.settings import PARAMS, Settings
 
 FOLDER = "origin"  # among a run's artifacts
 DIFF, PACKAGES = "code.diff", "packages.txt"
-UNTRACKED = ("flows", "components", ":(glob)**/*.dvc")  # git knows nothing of them yet, and they make results
+CODE = ("flows", "components", "dvc.yaml", "pyproject.toml", "requirements.lock")
+POINTERS = "**/*.dvc"  # DVC's, named as a person named the data
+NEW = ("flows", "components")  # git knows nothing of these files yet, and they make results
 REQUIREMENTS = Path("requirements.lock")
 THREADS_VARIABLE, THREADS = "OMP_NUM_THREADS", "env.threads"
 
@@ -41,16 +44,18 @@ def keep_origin(client: MlflowClient, run_id: str, settings: Settings) -> dict[s
 
 
 def code_changes(settings: Settings) -> bytes:
-    """What the code has beyond the commit, as git's diff; params.yaml and results stand elsewhere. Empty without git.
+    """What the checkout has beyond the commit, as git's diff; settings and results stand elsewhere. Empty without git.
 
-    New files count under flows/ and components/ alone, and DVC's pointers to data.
+    New files count under flows/ and components/ alone, and DVC's pointers to data. With data of one's own it is code
+    and no pointer: what other files are called, and what is in them, stays on the host.
     """
-    index = _git("rev-parse", "--git-path", "index").decode().strip()
-    if not index:
+    try:
+        index = _git("rev-parse", "--git-path", "index").decode().strip()
+        _git("rev-parse", "--verify", "--quiet", "HEAD")
+    except (OSError, RunError):  # no git, no repository, no commit
         return b""
-    paths = settings.paths
-    results = [PARAMS, LOCK, paths.metrics, paths.curves, paths.reports]
-    new = _git("ls-files", "-z", "--others", "--exclude-standard", "--", *UNTRACKED).split(b"\0")
+    changed, untracked = _scope(settings)
+    new = _git("ls-files", "-z", "--others", "--exclude-standard", "--", *untracked).split(b"\0")
     with TemporaryDirectory(prefix="dermflow-") as scratch:
         given = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}  # the real one is the person's
         if Path(index).exists():
@@ -59,16 +64,26 @@ def code_changes(settings: Settings) -> bytes:
         if names:
             _git("--literal-pathspecs", "add", "--intent-to-add", "--", *names, **given)
         plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
-        return _git("diff", *plain, "HEAD", "--", ".", *(f":(exclude){path}" for path in results), **given)
+        return _git("diff", *plain, "HEAD", "--", *changed, **given)
+
+
+def _scope(settings: Settings) -> tuple[list[str], list[str]]:
+    """Git's patterns of the known files that count, and of the new ones."""
+    if settings.privacy.key == "secret":
+        no_pointer = f":(exclude,glob){POINTERS}"
+        return [*CODE, no_pointer], [*NEW, no_pointer]
+    paths = settings.paths
+    results = [PARAMS, LOCK, paths.metrics, paths.curves, paths.reports]
+    return [".", *(f":(exclude){path}" for path in results)], [*NEW, f":(glob){POINTERS}"]
 
 
 def _git(*arguments: str, **variables: str) -> bytes:
-    """Git's answer to the byte, empty where there is no git or no commit."""
+    """Git's answer to the byte; RunError with what git says, as a lost change would make the run another one."""
     command = ["git", "-c", "core.quotePath=true", "-c", "core.autocrlf=false", *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, **variables})
-    except (OSError, subprocess.CalledProcessError):
-        return b""
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, **variables})
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
+        raise RunError(f"git {' '.join(arguments[:2])} failed, so what the code has beyond the commit is lost: {said}")
     return done.stdout
 
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -106,7 +106,10 @@ class Outcome:
 
 def reproduce(words: str, into: Path | None, without_changes: bool, tell: Tell) -> Outcome:
     """Make the run that an id or a name begins with again; RunError says what stands in the way."""
-    repo, client = Path.cwd(), open_client()
+    repo = Path.cwd()
+    if not PARAMS.exists():  # else a database would be made here
+        raise RunError(f"{repo} has no {PARAMS}: run this in the checkout of Dermflow where the run was made")
+    client = open_client()
     with TemporaryDirectory(prefix="dermflow-") as scratch, stop_on_sigterm():
         origin = Origin(client, find_run(client, words), Path(scratch))
         _refuse_unfinished(origin)
@@ -116,6 +119,7 @@ def reproduce(words: str, into: Path | None, without_changes: bool, tell: Tell) 
         target = None if origin.whole else find_node(nodes, origin)
         order = upstream_of(nodes, target)
         then = recorded_lock(origin, target, order, read_lock(repo / LOCK))
+        workspace.notes += left_out(origin.lock, order) if target is None else []
         supply_data(workspace, repo, _data_hashes(origin, then))
         versions = changed_versions(origin)
         for line in [*workspace.notes, *versions]:
@@ -129,7 +133,13 @@ def reproduce(words: str, into: Path | None, without_changes: bool, tell: Tell) 
 def find_run(client: MlflowClient, words: str) -> Run:
     """The one run whose id or name begins so; RunError with those that come near."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = _all_runs(client, experiments)
+    return choose_run(_all_runs(client, experiments), words)
+
+
+def choose_run(runs: list[Run], words: str) -> Run:
+    """As `find_run`, among these."""
+    if not runs:
+        raise RunError(f"{words!r}: MLflow has no run yet; `dermflow run` makes the first")
     found = [run for run in runs if run.info.run_id.startswith(words) or (run.info.run_name or "").startswith(words)]
     exact = [run for run in found if words in (run.info.run_id, run.info.run_name)]
     if len(exact or found) == 1:
@@ -255,7 +265,13 @@ def recorded_lock(origin: Origin, target: Node | None, order: Iterable[str], her
     """
     if target is None or _holds(origin.parent_lock, target, origin):
         lock = origin.parent_lock if target else origin.lock
-        return {address: lock[address] for address in order if address in lock}
+        found = {address: lock[address] for address in order if address in lock}
+        if not found:
+            raise RunError(
+                f"{origin.name}: none of its {len(lock)} recorded stages is in the clone's graph (dvc.yaml of commit "
+                f"{origin.tags['git.commit'][:12]}): there is nothing to compare with"
+            )
+        return found
     upstream = {address: origin.lock[address] for address in order if address in origin.lock}
     inputs = {path: md5 for entry in upstream.values() for path, md5 in hashes(entry, "outs").items()}
     entry = here.get(target.address, {})
@@ -263,6 +279,12 @@ def recorded_lock(origin: Origin, target: Node | None, order: Iterable[str], her
     if not (fits and _holds(here, target, origin)):
         entry = {"outs": [{"path": _metrics_path(target, origin), "md5": origin.tags["made"]}]}
     return {**upstream, target.address: entry}
+
+
+def left_out(recorded: Lock, order: Iterable[str]) -> list[str]:
+    """A note of recorded stages that the clone does not run; DVC keeps those of former settings, too."""
+    names = sorted(recorded.keys() - set(order))
+    return [f"recorded, but not in the clone's graph, and not compared: {', '.join(names)}"] if names else []
 
 
 def _holds(lock: Lock, target: Node, origin: Origin) -> bool:
@@ -331,7 +353,7 @@ def _compare(
     origin: Origin, workspace: Workspace, repo: Path, then: Lock, target: Node | None, order: list[str]
 ) -> Comparison:
     now = read_lock(workspace.root / LOCK)
-    former = _Former(origin, repo, cache_folder(repo))
+    former = _Former(origin, repo, cache_folder(repo), Path(_settings(workspace)["paths"]["reports"]))
     found = compare_locks(then, now, order, workspace.root, former, workspace.moved)
     if target is None or "cmd" in then[target.address]:  # DVC recorded it, weights and all
         return found
@@ -355,6 +377,7 @@ class _Former:
     origin: Origin
     repo: Path
     cache: Path
+    reports: Path  # as the run's settings call the folder
 
     def __call__(self, path: str, md5: str) -> Path | None:
         cached, here = self.cache / md5[:2] / md5[2:], self.repo / path
@@ -362,16 +385,22 @@ class _Former:
             return cached
         if here.is_file() and file_md5(here) == md5:
             return here
-        return self._logged(Path(path).name, md5)
+        return self._logged(Path(path), md5)
 
-    def _logged(self, name: str, md5: str) -> Path | None:
-        client = self.origin.client
+    def _logged(self, path: Path, md5: str) -> Path | None:
+        kept = (self.origin.file(name, run_id) for name, run_id in self._places(path, md5))
+        return next((file for file in kept if file is not None and file_md5(file) == md5), None)
+
+    def _places(self, path: Path, md5: str) -> Iterator[tuple[str, str]]:
+        """Artifacts, each with its run: a pipeline run keeps all reports, a stage's its own and its metrics file."""
+        client, own = self.origin.client, self.origin.run.info.run_id
+        if path.is_relative_to(self.reports):
+            pipeline = own if self.origin.whole else self.origin.tags.get("mlflow.parentRunId", own)
+            yield f"reports/{path.relative_to(self.reports).as_posix()}", pipeline
+            yield f"report/{path.name}", own
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         for run in client.search_runs(experiments, f"tags.made = '{md5}'", max_results=10):
-            found = self.origin.file(name, run.info.run_id)
-            if found is not None and file_md5(found) == md5:
-                return found
-        return None
+            yield path.name, run.info.run_id
 
 
 def _remember(origin: Origin, outcome: Outcome) -> None:

@@ -20,7 +20,7 @@ from flows.tracking import flatten
 Lock = Mapping[str, Any]  # a stage's address -> its entry in dvc.lock
 Former = Callable[[str, str], Path | None]  # path and md5 -> a file with the content of then, if one is left
 CODE = ("flows/", "components/")
-PAGES = (".html", ".png", ".svg", ".css", ".js", ".ico")  # show numbers that stand in other files
+PAGES = (".html", ".md", ".txt", ".png", ".svg", ".css", ".js", ".ico")  # their numbers stand in other files
 EQUAL, NEAR, DIFFERS = "equal", f"equal within {TOLERANCE:g}", "differs"
 
 
@@ -36,7 +36,7 @@ class File:
 
     @property
     def verdict(self) -> str:
-        """A page says nothing that stands in no other file."""
+        """Of a page nothing is compared: its numbers stand in other files, its maps and pictures in none."""
         near = self.distance <= TOLERANCE or (self.now is not None and self.path.endswith(PAGES))
         return NEAR if near else DIFFERS
 
@@ -150,8 +150,15 @@ def _numbers(file: File, root: Path, former: Former) -> list[Difference]:
 
 
 def read_flat(path: Path) -> dict[str, Any]:
-    """A metrics file's values, nested names joined by slashes."""
-    return flatten(json.loads(path.read_text()), "/")
+    """The values of a JSON file, nested names and places in lists joined by slashes."""
+    return _flat(json.loads(path.read_text()), "")
+
+
+def _flat(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, (Mapping, list)):
+        return {name: value}
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value)
+    return {k: v for key, each in inner for k, v in _flat(each, f"{name}/{key}" if name else str(key)).items()}
 
 
 def _reasons(then: Mapping[str, Any], now: Mapping[str, Any], moved: Mapping[str, str]) -> list[str]:
@@ -161,9 +168,17 @@ def _reasons(then: Mapping[str, Any], now: Mapping[str, Any], moved: Mapping[str
     names = [path for path in dict.fromkeys([*before, *after]) if before.get(path) != after.get(path)]
     kinds = {path: "code" if path.startswith(CODE) else "data" for path in names}
     found = [f"other {kinds[path]}: {path} (md5 {before.get(path)} then, {after.get(path)} now)" for path in names]
-    settings = differing_values(*(_settings_of(entry) for entry in (then, now)))
-    return [*found, *(f"other setting: {each.name} = {each.then} then, {each.now} now" for each in settings
-                      if moved.get(str(each.now)) != each.then)]  # fmt: skip
+    settings = differing_values(_settings_of(then), _moved_back(_settings_of(now), moved))
+    return [*found, *(f"other setting: {each.name} = {each.then} then, {each.now} now" for each in settings)]
+
+
+def _moved_back(value: Any, moved: Mapping[str, str]) -> Any:
+    """A setting with every path as the run called it, in lists of cohorts too: the machine's own path goes nowhere."""
+    if isinstance(value, Mapping):
+        return {key: _moved_back(inner, moved) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_moved_back(inner, moved) for inner in value]
+    return moved.get(value, value) if isinstance(value, str) else value
 
 
 def _settings_of(entry: Mapping[str, Any]) -> dict[str, Any]:

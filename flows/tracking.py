@@ -171,6 +171,7 @@ def recorded_run(
     client = open_client()
     log = _open(client, settings, name, tags, training)
     try:
+        log.tags(keep_origin(client, log.run_id, settings))
         yield log
         log.flush()
     except BaseException as error:
@@ -211,7 +212,7 @@ def _go_on(client: MlflowClient, before: Run, settings: Settings, name: str, tag
         log_dataset(client, run_id, settings)
     log = RunLog(client, run_id, name, before)
     resumed = int(before.data.tags.get("resumed", "0")) + 1
-    log.tags({**_words(settings), **tags, "resumed": str(resumed), **keep_origin(client, run_id, settings)})
+    log.tags({**_words(settings), **tags, "resumed": str(resumed)})
     log.line(f"going on with MLflow run {run_id}")
     return log
 
@@ -229,7 +230,6 @@ def _create(client: MlflowClient, settings: Settings, name: str, tags: Mapping[s
     words = {**_words(settings), **tags}
     run_id = str(client.create_run(experiment, run_name=name, tags=words).info.run_id)
     log_dataset(client, run_id, settings)
-    RunLog(client, run_id, name).tags(keep_origin(client, run_id, settings))
     return run_id
 
 

@@ -25,10 +25,22 @@ from flows import processes, tracking
 from flows.cli import app
 from flows.continuity import TAG
 from flows.lineage import file_md5
-from flows.origin import DIFF, code_changes, differing
+from flows.origin import DIFF, FOLDER, code_changes, differing
 from flows.processes import mark_checkout, only_run
-from flows.reproduce import LEFT_OUT, UNEXPLAINED, Outcome, describe, find_run, is_same, reproduce
-from flows.sameness import compare_locks
+from flows.reproduce import (
+    LEFT_OUT,
+    UNEXPLAINED,
+    Origin,
+    Outcome,
+    _Former,
+    choose_run,
+    describe,
+    find_run,
+    is_same,
+    left_out,
+    reproduce,
+)
+from flows.sameness import compare_locks, read_flat
 from flows.settings import load_settings
 from flows.tracking import end_dead_flows, open_client
 
@@ -230,6 +242,30 @@ def test_data_beside_the_repository_are_read_where_they_lie(checkout: Path, tmp_
     assert str(checkout) not in (tmp_path / "new" / "reproduction.json").read_text()  # which MLflow gets
 
 
+def test_the_path_of_an_external_cohort_is_told_as_the_run_called_it(checkout: Path, tmp_path: Path) -> None:
+    """Absolute in the clone, and in dvc.lock within a list; it is no reason, and MLflow does not get it."""
+    write_data(checkout.parent / "theirs")
+    change("params.yaml", "external: []", "external: [{name: pad, dataset: {kind: pad_ufes, path: ../theirs}}]")
+    change("dvc.yaml", "flows/tell.py]", 'flows/tell.py, "${external[0].dataset.path}"]')
+    change("dvc.yaml", "[compare.margin]", "[compare.margin, external]")
+    run = record("tell")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOY_SHIFT", "0.5")
+        outcome, said = again(run, tmp_path / "new")
+    place = str(checkout.parent / "theirs")
+    assert outcome.verdict == "differs" and list(outcome.workspace.moved) == [place]
+    assert place in (tmp_path / "new" / "dvc.lock").read_text()
+    assert outcome.comparison.first is not None and outcome.comparison.first.reasons == []
+    assert "likely" in said and "other setting" not in said and "other data" not in said
+    assert str(checkout.parent) not in (tmp_path / "new" / "reproduction.json").read_text()
+
+
+def test_nothing_is_made_where_no_checkout_is(tmp_path: Path) -> None:
+    with chdir(tmp_path), pytest.raises(RunError, match=rf"{tmp_path} has no params.yaml: run this in the checkout"):
+        reproduce("any", None, False, print)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_is_found_by_what_its_id_or_name_begins_with(tmp_path: Path) -> None:
     client, settings = open_client(), load_settings()
     ids = []
@@ -248,6 +284,8 @@ def test_a_run_is_found_by_what_its_id_or_name_begins_with(tmp_path: Path) -> No
         find_run(client, "fintune@vae-frozen-0")
     with pytest.raises(RunError, match="is no run of MLflow; the newest are\n"):
         find_run(client, "zzzz")
+    with pytest.raises(RunError, match="'zzzz': MLflow has no run yet; `dermflow run` makes the first"):
+        choose_run([], "zzzz")
     with pytest.raises(RunError, match="is no run of a stage: it has no tag `made`"):
         reproduce(ids[0], tmp_path / "new", False, print)
 
@@ -279,6 +317,50 @@ def test_what_cannot_be_made_again_is_refused(tmp_path: Path) -> None:
         reproduce(run, tmp_path / "far", True, print)
 
 
+def test_a_run_whose_stages_are_in_no_graph_is_not_called_equal(tmp_path: Path) -> None:
+    lock = {"stages": {name: entry({f"{name}.csv": "1"}, {}) for name in ("former", "older")}}
+    (tmp_path / "dvc.lock").write_text(json.dumps(lock))  # which is YAML, too
+    with tracking.recorded_run(load_settings(), "pipeline demo", {"stage": "pipeline"}) as log:
+        log.artifact(tmp_path / "dvc.lock")
+    with pytest.raises(RunError, match=r"none of its 2 recorded stages is in the clone's graph \(dvc.yaml of commit"):
+        reproduce(log.run_id, tmp_path / "new", False, print)
+    assert left_out(lock["stages"], ["former", "tell"]) == [
+        "recorded, but not in the clone's graph, and not compared: older"
+    ]
+    assert left_out(lock["stages"], ["older", "former"]) == []
+
+
+def test_a_refusing_artifact_store_leaves_no_run_that_seems_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    client = open_client()
+    experiment = client.create_experiment("refused", artifact_location=(tmp_path / "file" / "inside").as_uri())
+    change("params.yaml", "name: demo", "name: refused")
+    with pytest.raises(NotADirectoryError), tracking.recorded_run(load_settings(), "tell", {"stage": "tell"}):
+        pytest.fail("the work began")
+    (run,) = client.search_runs([experiment])
+    assert run.info.status == "FAILED" and "NotADirectoryError" in run.data.tags["error"]
+
+
+def test_what_a_report_held_is_found_with_the_pipeline_run(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC does not cache reports/*.json, and no tag `made` knows them."""
+    client, settings, path = open_client(), load_settings(), "reports/external/pad.json"
+    (tmp_path / "reports" / "external").mkdir(parents=True)
+    (tmp_path / path).write_text('{"rows": [{"p": 0.5}, null]}')
+    with tracking.recorded_run(settings, "pipeline demo", {"stage": "pipeline"}) as flow:
+        flow.artifact(tmp_path / "reports", "reports")
+    monkeypatch.setenv(tracking.PARENT_VARIABLE, flow.run_id)
+    with tracking.recorded_run(settings, "tell", {"stage": "tell"}) as stage:
+        pass
+    for run_id in (flow.run_id, stage.run_id):
+        origin = Origin(client, client.get_run(run_id), tmp_path / run_id)
+        find = _Former(origin, checkout, tmp_path / "cache", Path("reports"))
+        found = find(path, file_md5(tmp_path / path))
+        assert found is not None and read_flat(found) == {"rows/0/p": 0.5, "rows/1": None}
+        assert find(path, "0" * 32) is None
+
+
 def test_stopping_leaves_no_process_and_names_the_workspace(checkout: Path, repo: Path, tmp_path: Path) -> None:
     change(
         "flows/tell.py", "lengths = ", "import time; time.sleep(float(os.environ.get('TOY_SLEEP') or 0))\nlengths = "
@@ -299,6 +381,10 @@ def test_stopping_leaves_no_process_and_names_the_workspace(checkout: Path, repo
         processes.refuse_survivors(["tell", "measure"])
 
 
+def changed_files(diff: bytes) -> list[str]:
+    return re.findall(r"^diff --git a/(\S+)", diff.decode(), re.M)
+
+
 def test_the_diff_holds_code_alone_and_leaves_the_index_as_it_is(checkout: Path) -> None:
     record("tell")
     change("params.yaml", "margin: 0.02", "margin: 0.03")
@@ -307,9 +393,38 @@ def test_the_diff_holds_code_alone_and_leaves_the_index_as_it_is(checkout: Path)
     Path("flows/new.py").write_text("x = 1\n")
     before = command(checkout, "git", "status", "--porcelain")
     diff = code_changes(load_settings())
-    assert re.findall(rb"^diff --git a/(\S+)", diff, re.M) == [b"flows/new.py"]
+    assert changed_files(diff) == ["flows/new.py"]
     assert command(checkout, "git", "status", "--porcelain") == before
     assert "?? flows/new.py" in before and "notes.txt" in before
+
+
+def test_with_data_of_ones_own_the_diff_names_no_other_file(checkout: Path) -> None:
+    """Public: every known file that changed, and pointers to data. Secret: neither their names nor what is in them."""
+    for path in (".gitignore", "dvc.yaml", "flows/tell.py"):
+        Path(path).write_text(Path(path).read_text() + "# Erika Mustermann\n")
+    pointers = ["data/raw/erika.dvc", "flows/erika.dvc"]
+    for path in [*pointers, "flows/new.py"]:
+        Path(path).write_text("outs: []\n")
+    code = ["dvc.yaml", "flows/new.py", "flows/tell.py"]
+    assert sorted(changed_files(code_changes(load_settings()))) == sorted([".gitignore", *pointers, *code])
+    change("params.yaml", "key: public", "key: secret")
+    diff = code_changes(load_settings())
+    assert sorted(changed_files(diff)) == code and b"erika" not in diff and b".gitignore" not in diff
+    with tracking.recorded_run(load_settings(), "tell", {"stage": "tell"}) as log:
+        pass
+    kept = Path(open_client().download_artifacts(log.run_id, f"{FOLDER}/{DIFF}"))
+    assert kept.read_bytes() == diff
+
+
+def test_changes_that_git_cannot_tell_are_not_called_none(tmp_path: Path) -> None:
+    settings = load_settings()
+    with chdir(tmp_path):
+        assert code_changes(settings) == b""  # no repository
+        command(tmp_path, "git", "init", "-q")
+        assert code_changes(settings) == b""  # no commit
+        (tmp_path / ".git" / "HEAD").write_text("1" * 40)
+        with pytest.raises(RunError, match=r"git diff --binary failed, so what .* beyond the commit is lost: .*HEAD"):
+            code_changes(settings)
 
 
 def entry(outs: dict[str, str], deps: dict[str, str], **params: object) -> dict[str, object]:
@@ -319,20 +434,21 @@ def entry(outs: dict[str, str], deps: dict[str, str], **params: object) -> dict[
 
 
 def test_the_first_stage_that_differs_is_named_with_its_inputs(tmp_path: Path) -> None:
-    """What differs further down is a consequence; a page differs in nothing that stands in no other file."""
-    for name in ("split.csv", "index.html"):
+    """What differs further down is a consequence; of a page nothing is compared."""
+    pages = {"index.html": "9", "model_card.md": "10", "answer.txt": "11"}
+    for name in ("split.csv", *pages):
         (tmp_path / name).write_text("a,0.5\n")
     (tmp_path / "former").write_text("a,0.75\n")
     code, data = "components/splits.py", "data/raw/mine"
     then = {
         "ingest": entry({"records": "1"}, {"/else/mine": "d"}, dataset={"path": "/else/mine"}),
         "split": entry({"split.csv": "2"}, {code: "3", data: "4", "records": "1"}, split={"seed": 0, "folds": None}),
-        "tell": entry({"index.html": "5"}, {"split.csv": "2"}),
+        "tell": entry(dict.fromkeys(pages, "5"), {"split.csv": "2"}),
     }
     now = {
         "ingest": entry({"records": "1"}, {"../mine": "d"}, dataset={"path": "../mine"}),
         "split": entry({"split.csv": "6"}, {code: "7", data: "8", "records": "1"}, split={"seed": 1, "folds": None}),
-        "tell": entry({"index.html": "9"}, {"split.csv": "6"}),
+        "tell": entry(pages, {"split.csv": "6"}),
         "new": entry({}, {}),
     }
     moved = {"../mine": "/else/mine"}
