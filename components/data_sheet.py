@@ -15,6 +15,7 @@ import pandas as pd
 from components import cards, provenance
 from components.forms import percent
 from components.subgroups import NAMES, UNKNOWN, age_bands
+from components.vocabulary import is_site
 
 Json = Mapping[str, Any]
 
@@ -27,6 +28,9 @@ SPLITS = {
 }
 
 ATTRIBUTES = ("sex", "age", "site", "skin_type", "source")
+
+OTHER = "other"
+"""Body sites in words that components/vocabulary.py does not know: free text can tell who somebody is."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +126,14 @@ def _hidden(groups: pd.Series, least: int) -> set[str]:
 
 
 def _values(images: pd.DataFrame, name: str, ages: Sequence[int]) -> pd.Series:
-    """A column as words, `unknown` where it is missing; ages as bands."""
+    """A column as words, `unknown` where it is missing; ages as bands, sites in words of ours."""
     if name == "age":
         return pd.Series(age_bands(images["age"], ages, len(images)), images.index)
     column = images[name].astype("object")
-    return column.where(column.notna(), UNKNOWN).astype("str")
+    words = column.where(column.notna(), UNKNOWN).astype("str")
+    if name == "site":
+        return words.where(words.eq(UNKNOWN) | words.map(is_site), OTHER)
+    return words
 
 
 def _rank(value: str) -> tuple[bool, bool, str]:

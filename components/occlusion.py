@@ -40,7 +40,6 @@ class Hidden:
 
     pictures: dict[str, Image]  # (N, S, S, 3) each, by PICTURES
     found: Mask  # (N,) whether the lesion was; elsewhere an ellipse in the middle stands in
-    boxes: np.ndarray[Any, Any]  # (N,) share of the picture that the box hides
     reaching: Mask  # (N,) whether the lesion reaches into the border, where it is hidden too
 
 
@@ -58,7 +57,6 @@ def hide(images: Image, width: float) -> Hidden:
     return Hidden(
         {name: np.stack(rows) for name, rows in pictures.items()},
         np.array([mask is not None for mask in found]),
-        np.array([lesion_box(lesion).mean() for lesion in lesions]),
         np.array([bool((lesion & ring).any()) for lesion in lesions]),
     )
 

@@ -234,13 +234,6 @@ def _shape(
     return random, recipe, across, down, _radius(across, down, recipe, random)
 
 
-def true_mask(lesion: Lesion, view: int, image_size: int, difficulty: float, seed: int) -> NDArray[np.bool_]:
-    """Where the lesion lies in the picture that `draw_view` gives: (S, 4/3 S), as it was drawn and not as it looks."""
-    rho = _shape(lesion, image_size, difficulty, seed)[-1]
-    inside = (rho < 1).astype(np.float32)
-    return _framed(inside, image_size, stream(seed, *lesion.key, 5 + view)) > 0.5
-
-
 def blend(kind: str, difficulty: float, random: Random) -> dict[str, float]:
     """A lesion's own recipe: the class's, drawn towards what all classes share, varied by chance.
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from components.errors import DataError
+from components.errors import DataError, SettingsError
 from components.plain import plain
 from components.resampling import DIFFERENCE, SHARE, Resampled, resample
 from components.significance import holm
@@ -28,8 +28,6 @@ BOUNDS = (-2.0, 2.0)
 
 PER_CLASS = 5
 """Lesions that a class must have to be counted where the lesion is hidden."""
-
-CLEAN = "clean"
 
 TESTED = ("without_lesion", "border")
 """Pictures on which a model should know nothing; `lesion_alone` is their control."""
@@ -187,13 +185,18 @@ def choose(labels: Array, groups: Array, most: int | None, seed: int) -> Array:
     """Row numbers of at most `most` images, whole lesions, in order; all where it is None.
 
     Lesions are drawn from the classes in turn, so that rare classes are kept whole: the error of balanced accuracy is
-    that of its rarest class. A lesion that no longer fits is passed over.
+    that of its rarest class. A lesion that no longer fits is passed over; SettingsError where none ever did.
     """
     if most is None or len(labels) <= most:
         return np.arange(len(labels))
     rng = np.random.default_rng([seed, 0x0B])
     names, first, member = np.unique(groups, return_index=True, return_inverse=True)
     sizes, of_group = np.bincount(member), labels[first]
+    if most < sizes.min():
+        raise SettingsError(
+            f"robustness.images (params.yaml) is {most}, but every lesion of the {len(labels)} test images has "
+            f"{sizes.min()} images or more, and lesions stay whole: expected at least {sizes.min()}, or null for all"
+        )
     turns = np.empty(len(names))
     for k in np.unique(of_group):
         rows = np.flatnonzero(of_group == k)

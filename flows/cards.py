@@ -20,9 +20,9 @@ from components.cards import as_page, unsaid
 from components.data_sheet import Dataset
 from components.datasets import Adapter
 from components.errors import DataError
-from components.files import whole
 from components.log import Log
 from components.model_card import Model, Weights
+from flows.results import read_json, write_text
 from flows.settings import Cards as CardSettings
 from flows.settings import Clinical, Finetune, Labels, Pack, Paths, Privacy, Study
 from flows.settings import Split as SplitSettings
@@ -60,28 +60,29 @@ def cards(
         _write(paths.reports / f"{name}.md", text, log)
         _write(paths.reports / f"{name}.html", as_page(text, kind, sheet.synthetic), log)
     missing = unsaid(said)
-    log.line(f"Look at {paths.reports / 'model_card.html'}; not stated yet (cards, params.yaml): {', '.join(missing)}")
+    rest = f"; not stated yet (cards, params.yaml): {', '.join(missing)}" if missing else ""
+    log.line(f"Look at {paths.reports / 'model_card.html'}{rest}")
     return {"not_stated": len(missing)}
 
 
 def _read_model(dataset: Adapter, augment: Augment, finetune: Finetune, paths: Paths) -> Model:
     """Everything of the model that val chose."""
-    comparison = _read_json(paths.reports / "comparison.json")
+    comparison = read_json(paths.reports / "comparison.json")
     run = comparison["recommendation"]["run"]
     weights = _read_weights(run, paths)
-    measured = _read_json(paths.metrics / "evaluate.json")
+    measured = read_json(paths.metrics / "evaluate.json")
     if run not in measured:
         raise DataError(f"{paths.metrics / 'evaluate.json'} lacks {run}, which compare chose; dvc repro evaluate")
     protocol = run.split("-")[-2]
     return Model(
         comparison=comparison,
-        clinical=_read_json(paths.reports / "clinical.json"),
+        clinical=read_json(paths.reports / "clinical.json"),
         measured=measured[run],
-        finetuned=_read_json(paths.metrics / "finetune" / f"{run}.json"),
-        pretrained=_read_json(paths.metrics / "pretrain" / f"{weights.encoder['arm']}.json"),
-        packed=_read_json(paths.metrics / "pack.json"),
-        split=_read_json(paths.metrics / "split.json"),
-        validation=_read_json(paths.metrics / "validation.json"),
+        finetuned=read_json(paths.metrics / "finetune" / f"{run}.json"),
+        pretrained=read_json(paths.metrics / "pretrain" / f"{weights.encoder['arm']}.json"),
+        packed=read_json(paths.metrics / "pack.json"),
+        split=read_json(paths.metrics / "split.json"),
+        validation=read_json(paths.metrics / "validation.json"),
         weights=weights,
         settings=_training(weights, finetune, augment, protocol),
         dataset=dataset.kind,
@@ -104,10 +105,10 @@ def _read_dataset(
         published=dataset.published,
         key=privacy.key,
         images=_read_images(paths),
-        ingested=_read_json(paths.metrics / "ingest.json"),
-        validation=_read_json(paths.metrics / "validation.json"),
-        split=_read_json(paths.metrics / "split.json"),
-        packed=_read_json(paths.metrics / "pack.json"),
+        ingested=read_json(paths.metrics / "ingest.json"),
+        validation=read_json(paths.metrics / "validation.json"),
+        split=read_json(paths.metrics / "split.json"),
+        packed=read_json(paths.metrics / "pack.json"),
         mapping=labels.schemes[labels.scheme],
         group_by=split.group_by,
         folds=split.folds,
@@ -144,7 +145,7 @@ def _read_header(file: Path) -> tuple[dict[str, Any], int]:
             header: dict[str, Any] = json.loads((tensors.metadata() or {})["dermflow"])
             learned = [name for name in tensors.keys() if not name.endswith(BUFFERS)]  # noqa: SIM118  # no iterator
             sizes = [prod(tensors.get_slice(name).get_shape()) for name in learned]
-    except (OSError, KeyError, SafetensorError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise DataError(f"{file}: is no file of Dermflow's weights ({error}); dvc repro makes it") from error
     return header, sum(sizes)
 
@@ -174,19 +175,8 @@ def _version() -> str:
     return str(tomllib.loads(PROJECT.read_text())["project"]["version"])
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}), expected JSON of a finished stage; dvc repro makes it"
-        ) from error
-    return content
-
-
 def _write(path: Path, text: str, log: Log) -> None:
-    with whole(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    write_text(path, text)
     log.artifact(path, "report")
 
 

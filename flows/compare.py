@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from components.clinical import draw_figures as draw_clinical
 from components.comparison import FEW_LESIONS, Comparison, Plan, as_metrics, as_record, as_table, compare_runs
 from components.datasets import Adapter
 from components.errors import DataError
-from components.files import whole
 from components.log import Log
 from components.report import draw_figures, limits, render, summary
 from components.runs import Run, same_images
 from components.subgroups import describe
 from components.verdict import Rule
+from flows.results import existing, read_json, write_text
+from flows.runs import EVERY_RUN, read_run
 from flows.settings import Clinical as ClinicalSettings
 from flows.settings import Compare as CompareSettings
 from flows.settings import Evaluate, Labels, Paths, Study
@@ -40,7 +42,7 @@ def compare(
     log: Log,
 ) -> dict[str, float]:
     """Write comparison.json and .csv, clinical.json, index.html, answer.txt; return what to follow from run to run."""
-    measured = _read_json(paths.metrics / "evaluate.json")
+    measured = read_json(paths.metrics / "evaluate.json")
     order = product(study.protocols, study.arms, study.seeds)
     runs = [_read_run(arm, protocol, seed, paths, measured) for protocol, arm, seed in order]
     comparison = compare_runs(runs, _plan(study, dataset, labels, evaluate, compare), log)
@@ -48,11 +50,11 @@ def compare(
         runs, _clinical_plan(study, labels, evaluate, compare, clinical), _describe(runs, labels, clinical, paths), log
     )
     figures = {**draw_figures(comparison, runs), **draw_clinical(found)}
-    _write(paths.reports / "comparison.json", _as_json(as_record(comparison) | _in_words(comparison)))
-    _write(paths.reports / "clinical.json", _as_json(clinical_record(found)))
-    _write(paths.reports / "comparison.csv", as_table(comparison).to_csv(index=False, lineterminator="\n"))
-    _write(paths.reports / "index.html", render(comparison, found, figures))
-    _write(paths.reports / "answer.txt", "\n".join(summary(comparison)) + "\n")
+    write_text(paths.reports / "comparison.json", _as_json(as_record(comparison) | _in_words(comparison)))
+    write_text(paths.reports / "clinical.json", _as_json(clinical_record(found)))
+    write_text(paths.reports / "comparison.csv", as_table(comparison).to_csv(index=False, lineterminator="\n"))
+    write_text(paths.reports / "index.html", render(comparison, found, figures))
+    write_text(paths.reports / "answer.txt", "\n".join(summary(comparison)) + "\n")
     _tell(comparison, paths.reports, log)
     for name, figure in figures.items():
         log.figure(f"{name}.png", figure)
@@ -95,7 +97,8 @@ def _clinical_plan(
 def _describe(runs: list[Run], labels: Labels, clinical: ClinicalSettings, paths: Paths) -> pd.DataFrame:
     """What is known of the test images besides their classes, in the order of the predictions."""
     names = same_images(runs, "test", labels.classes).names
-    shares = pd.read_csv(_found(paths.predictions / "lesion_share.csv"), dtype={"image_id": "str"})
+    table = existing(paths.predictions / "lesion_share.csv", "beside the predictions; dvc repro evaluate makes it")
+    shares = pd.read_csv(table, dtype={"image_id": "str"})
     facts = pd.read_parquet(paths.facts).merge(shares, on="image_id", how="left")
     return describe(list(names), pd.read_parquet(paths.accepted), facts, clinical.ages)
 
@@ -119,34 +122,14 @@ def _plan(study: Study, dataset: Adapter, labels: Labels, evaluate: Evaluate, co
 
 
 def _read_run(arm: str, protocol: str, seed: int, paths: Paths, measured: dict[str, Any]) -> Run:
-    name = f"{arm}-{protocol}-{seed}"
-    curve, predictions = paths.curves / "finetune" / f"{name}.csv", paths.predictions / f"{name}.parquet"
-    if name not in measured:
-        raise DataError(f"{paths.metrics / 'evaluate.json'} lacks {name}, has {sorted(measured)}; dvc repro evaluate")
-    summary = _read_json(paths.metrics / "finetune" / f"{name}.json")
-    table = pd.read_parquet(_found(predictions))
-    return Run(arm, protocol, seed, pd.read_csv(_found(curve)), summary, table, measured[name])
-
-
-def _found(path: Path) -> Path:
-    if not path.is_file():
-        raise DataError(f"{path} is missing, expected for every run of study (params.yaml); dvc repro makes it")
-    return path
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    run = read_run(arm, protocol, seed, paths)
+    if run.name not in measured:
         raise DataError(
-            f"{path}: cannot be read ({error}), expected JSON of a finished stage; dvc repro makes it"
-        ) from error
-    return content
-
-
-def _write(path: Path, text: str) -> None:
-    with whole(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+            f"{paths.metrics / 'evaluate.json'} lacks {run.name}, has {sorted(measured)}; dvc repro evaluate"
+        )
+    summary = read_json(paths.metrics / "finetune" / f"{run.name}.json")
+    curve = existing(paths.curves / "finetune" / f"{run.name}.csv", f"{EVERY_RUN}; dvc repro finetune makes it")
+    return replace(run, curve=pd.read_csv(curve), summary=summary, measured=measured[run.name])
 
 
 def _tell(comparison: Comparison, reports: Path, log: Log) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from components.backbones import Backbone
-from components.classifier import Classifier, Examples, load_classifier, predict
+from components.classifier import Examples
 from components.files import whole
 from components.lesion_mask import lesion_share
 from components.log import Log
@@ -23,8 +22,7 @@ from components.metrics.log_loss import log_loss
 from components.metrics.macro_auroc import macro_auroc
 from components.metrics.sensitivity import sensitivity
 from components.metrics.specificity import specificity
-from components.pixels import read_pixels
-from components.session import Session, open_session
+from flows.predicting import predict_runs, read_examples, run_names
 from flows.settings import Compute, Labels, Paths, Study
 from flows.settings import Evaluate as EvaluateSettings
 from flows.stage import stage
@@ -63,59 +61,11 @@ def lesion_shares(examples: Examples) -> pd.DataFrame:
     return pixels.index[["image_id"]].assign(lesion_share=np.round(shares, 6))
 
 
-def run_names(study: Study) -> list[str]:
-    """Every run of the study, as its files are named."""
-    return [f"{arm}-{protocol}-{seed}" for arm, protocol, seed in product(study.arms, study.protocols, study.seeds)]
-
-
-def predict_runs(
-    study: Study,
-    examples: Mapping[str, Examples],
-    classes: Sequence[str],
-    backbone: Backbone,
-    paths: Paths,
-    compute: Compute,
-    log: Log,
-) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each run of the study with its predictions: one row an image of `examples`, whose keys stand in `split`."""
-    session = open_session(
-        compute.device, compute.threads, "32-true", cpu=backbone.cpu, seed=0, checkpoint=None, log=log
-    )
-    runs = run_names(study)
-    for run in log.track(runs, len(runs), "predictions"):
-        classifier = load_classifier(paths.classifiers / f"{run}.safetensors", backbone, classes)
-        session.place(classifier)
-        yield run, pd.concat([_predict(classifier, each, split, classes) for split, each in examples.items()])
-
-
 def _tell_of_others(folder: Path, runs: Sequence[str], log: Log) -> None:
     """Classifiers of an earlier study stay where they are, and count for nothing."""
     others = sorted({path.stem for path in folder.glob("*.safetensors")} - set(runs))
     if others:
         log.line(f"{folder}: {len(others)} classifiers are not of this study and are left out: {', '.join(others)}")
-
-
-def read_examples(folder: Path, classes: Sequence[str]) -> Examples:
-    """The packed images of a folder with the classes that they are of."""
-    pixels = read_pixels(folder)
-    return Examples(pixels, pixels.labels(classes))
-
-
-def _predict(classifier: Classifier, examples: Examples, split: str, classes: Sequence[str]) -> pd.DataFrame:
-    """One row an image of the split: what it is, and the probability of each class."""
-    index = examples.pixels.index
-    table = index[["image_id", "lesion_id", "group"]].assign(split=split, label=index["label"])
-    probabilities = predict(classifier, examples.in_order())  # (N, K)
-    return table.assign(**{f"p_{name}": probabilities[:, k] for k, name in enumerate(classes)})
-
-
-def predict_file(
-    path: Path, examples: Examples, split: str, backbone: Backbone, classes: Sequence[str], session: Session
-) -> pd.DataFrame:
-    """What the classifier of a file says of a split's images; as `predictions` has it."""
-    classifier = load_classifier(path, backbone, classes)
-    session.place(classifier)
-    return _predict(classifier, examples, split, classes)
 
 
 def _test_rows(table: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 
 from components import attribution
 from components.attribution import Attribution, attribute, cascade, draw_anew
 from components.backbones import Backbone
-from components.classifier import Classifier, Examples, load_classifier, predict
+from components.classifier import Classifier, Examples, predict
 from components.datasets import Adapter
 from components.encoder import embed, to_tensor, weights_sha256
-from components.errors import DataError
 from components.explanations import (
     Case,
     Error,
@@ -44,11 +41,12 @@ from components.explanations import (
     standardise,
 )
 from components.explanations_page import draw_figures, photograph, render
-from components.files import whole
 from components.log import Log
-from components.pixels import read_pixels
 from components.runs import Images, Run, by_protocol, same_images
-from components.session import Session, open_session
+from components.session import Session
+from flows.predicting import load_run, open_reader, read_examples
+from flows.results import write_text
+from flows.runs import read_runs
 from flows.settings import Clinical, Compare, Compute, Labels, Paths, Study
 from flows.settings import Explain as ExplainSettings
 from flows.stage import stage
@@ -73,12 +71,10 @@ def explain(
     log: Log,
 ) -> dict[str, dict[str, float]]:
     """Write explanations.html and .json; return what to follow from run to run."""
-    session = open_session(
-        compute.device, compute.threads, "32-true", cpu=backbone.cpu, seed=0, checkpoint=None, log=log
-    )
+    session = open_reader(backbone, compute, log)
     plan = _plan(study, dataset, labels, compare, clinical, explain)
     room = Room(plan, backbone, paths, session)
-    runs = by_protocol(_read_runs(study, paths))
+    runs = by_protocol(read_runs(study, paths))
     images = same_images(
         [run for arms in runs.values() for group in arms.values() for run in group], "test", plan.classes
     )
@@ -107,15 +103,6 @@ def _plan(
     )
 
 
-def _read_runs(study: Study, paths: Paths) -> Iterator[Run]:
-    """Predictions alone: curves are nothing to explain."""
-    for protocol, arm, seed in product(study.protocols, study.arms, study.seeds):
-        path = paths.predictions / f"{arm}-{protocol}-{seed}.parquet"
-        if not path.is_file():
-            raise DataError(f"{path} is missing, expected for every run of study (params.yaml); dvc repro makes it")
-        yield Run(arm, protocol, seed, pd.DataFrame(), {}, pd.read_parquet(path), {})
-
-
 def _name(run: Run) -> str:
     return f"{run.arm}-{run.protocol}"
 
@@ -136,7 +123,7 @@ class Room:
 
     def __init__(self, plan: Plan, backbone: Backbone, paths: Paths, session: Session) -> None:
         self.plan, self.backbone, self.paths, self.session = plan, backbone, paths, session
-        self.train, self.test = (_read(paths, split, plan.classes) for split in ("train", "test"))
+        self.train, self.test = (read_examples(paths.pixels / name, plan.classes) for name in ("train", "test"))
         self.row = {str(name): row for row, name in enumerate(self.test.pixels.index["image_id"])}
         rng = np.random.default_rng([plan.seed, 0x5E7])
         count = len(self.train.labels)
@@ -149,11 +136,8 @@ class Room:
 
     def load(self, run: Run) -> Classifier:
         """The run's classifier on the session's device."""
-        classifier = load_classifier(
-            self.paths.classifiers / f"{run.name}.safetensors", self.backbone, self.plan.classes
-        )
-        self.session.place(classifier)
-        return classifier
+        path = self.paths.classifiers / f"{run.name}.safetensors"
+        return load_run(path, self.backbone, self.plan.classes, self.session)
 
     def look(
         self, group: Sequence[Run], images: Images, cases: Sequence[Case], errors: Sequence[Error], wrong: int
@@ -240,11 +224,6 @@ class Room:
         return found
 
 
-def _read(paths: Paths, split: str, classes: Sequence[str]) -> Examples:
-    pixels = read_pixels(paths.pixels / split)
-    return Examples(pixels, pixels.labels(classes))
-
-
 def _exhibits(
     cases: Sequence[Case],
     said: Array,
@@ -262,8 +241,7 @@ def _write(found: Explanations, room: Room, paths: Paths, log: Log) -> None:
     page = render(found, room.photographs(found.cases), figures)
     record = json.dumps(as_record(found), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     for name, text in (("explanations.html", page), ("explanations.json", record)):
-        with whole(paths.reports / name) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+        write_text(paths.reports / name, text)
         log.artifact(paths.reports / name, "report")
     for name, figure in figures.items():
         log.figure(f"{name}.png", figure)

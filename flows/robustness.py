@@ -8,16 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from components.backbones import Backbone
-from components.classifier import Classifier, load_classifier
+from components.classifier import Classifier
 from components.corruptions import Image, corrupt, corruptions
 from components.datasets import Adapter
-from components.files import whole
 from components.log import Log
 from components.occlusion import Hidden, hide
 from components.pixels import read_pixels
@@ -31,8 +29,10 @@ from components.robustness import (
     choose,
 )
 from components.robustness_page import draw_damage, draw_figures, draw_hidden, render, sentences
-from components.session import Session, open_session
+from components.session import Session
 from components.shared_features import Family, answer, gather
+from flows.predicting import load_run, open_reader
+from flows.results import write_text
 from flows.settings import Compare, Compute, Labels, Pack, Paths, Study
 from flows.settings import Robustness as RobustnessSettings
 from flows.stage import stage
@@ -55,9 +55,7 @@ def robustness(
     log: Log,
 ) -> dict[str, float]:
     """Write robustness.json and .html; return what to follow from run to run."""
-    session = open_session(
-        compute.device, compute.threads, "32-true", cpu=backbone.cpu, seed=0, checkpoint=None, log=log
-    )
+    session = open_reader(backbone, compute, log)
     plan = _plan(study, dataset, labels, pack, compare, robustness)
     pixels = read_pixels(paths.pixels / "test")
     classes, groups = pixels.labels(labels.classes), pixels.index["group"].to_numpy(str)
@@ -69,8 +67,8 @@ def robustness(
     measured = Measured(classes[rows], groups[rows], hidden.found, hidden.reaching)
     found = assemble(measured, answers, plan, len(pixels))
     figures = draw_figures(found) | _examples(images, hidden, ids, plan, robustness.seed)
-    _write(paths.reports / "robustness.json", json.dumps(as_record(found), indent=2, allow_nan=False) + "\n")
-    _write(paths.reports / "robustness.html", render(found, figures))
+    write_text(paths.reports / "robustness.json", json.dumps(as_record(found), indent=2, allow_nan=False) + "\n")
+    write_text(paths.reports / "robustness.html", render(found, figures))
     for line in [*sentences(found), f"Look at {paths.reports / 'robustness.html'}"]:
         log.line(line)
     for name, figure in figures.items():
@@ -111,9 +109,7 @@ def _load(
     """Each run's classifier on the device."""
     for arm, protocol, seed in _runs(plan, seeds):
         run = f"{arm}-{protocol}-{seed}"
-        classifier = load_classifier(paths.classifiers / f"{run}.safetensors", backbone, plan.classes)
-        session.place(classifier)
-        yield run, classifier
+        yield run, load_run(paths.classifiers / f"{run}.safetensors", backbone, plan.classes, session)
 
 
 def _ask(
@@ -162,11 +158,6 @@ def _examples(images: Image, hidden: Hidden, ids: Sequence[str], plan: Robustnes
         "damage-examples": draw_damage(images[one[0]], damaged, plan.strengths),
         "hidden-examples": draw_hidden(list(images[order]), rows),
     }
-
-
-def _write(path: Path, text: str) -> None:
-    with whole(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

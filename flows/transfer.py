@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +12,6 @@ import pandas as pd
 
 from components.backbones import Backbone
 from components.datasets import Adapter
-from components.errors import DataError
 from components.files import whole
 from components.label_map import LabelMap, check_labels
 from components.log import Log
@@ -25,10 +23,28 @@ from components.splits import group_rows
 from components.transfer import EXTERNAL, Transfer, TransferPlan, as_metrics, as_record, assess
 from components.transfer_page import draw_figures, render
 from components.verdict import Rule
-from flows.evaluate import predict_runs, read_examples
 from flows.pack import load_images
-from flows.settings import Clinical, Cohort, Compare, Compute, Evaluate, Labels, Pack, Paths, Split, Study, choose
+from flows.predicting import predict_runs, read_examples
+from flows.results import existing, write_text
+from flows.runs import read_runs
+from flows.settings import (
+    Clinical,
+    Cohort,
+    Compare,
+    Compute,
+    Evaluate,
+    Labels,
+    Pack,
+    Paths,
+    Privacy,
+    Split,
+    Study,
+    choose,
+)
 from flows.stage import stage
+
+OTHER_WORDS = "other words (see the quarantine file)"
+"""Stands for diagnoses of private data that params.yaml does not name."""
 
 
 @stage
@@ -37,6 +53,7 @@ def transfer(
     external: Sequence[Cohort],
     study: Study,
     dataset: Adapter,
+    privacy: Privacy,
     labels: Labels,
     split: Split,
     pack: Pack,
@@ -49,11 +66,12 @@ def transfer(
     log: Log,
 ) -> dict[str, Any]:
     """Write its predictions, COHORT.json and COHORT.html; return each arm's numbers here, there, and apart."""
-    theirs = choose(cohort, external).dataset
-    internal = {run.name: run for run in _read_runs(study, paths)}
+    chosen = choose(cohort, external)
+    theirs = chosen.dataset
+    internal = {run.name: run for run in read_runs(study, paths)}
     table = _read_cohort(cohort, split, paths)
     here = same_images(list(internal.values()), "test", labels.classes)
-    found = check_labels(cohort, table, _outside(cohort, paths), here, labels.classes)
+    found = check_labels(cohort, table, _outside(chosen, privacy, paths), here, labels.classes)
     _tell_labels(cohort, found, log)
     rows = table[table["label"].notna()].sort_values("image_id", kind="stable", ignore_index=True)
     with TemporaryDirectory(prefix=f".{cohort}-", dir=paths.external) as packed:
@@ -71,19 +89,6 @@ def transfer(
     return as_metrics(answer)
 
 
-def _read_runs(study: Study, paths: Paths) -> list[Run]:
-    """Every run of the study with its predictions on val and test; its curve is of no use here."""
-    names = product(study.protocols, study.arms, study.seeds)
-    return [_read_run(arm, protocol, seed, paths.predictions) for protocol, arm, seed in names]
-
-
-def _read_run(arm: str, protocol: str, seed: int, folder: Path) -> Run:
-    path = folder / f"{arm}-{protocol}-{seed}.parquet"
-    if not path.is_file():
-        raise DataError(f"{path} is missing, expected for every run of study (params.yaml); dvc repro evaluate")
-    return Run(arm, protocol, seed, pd.DataFrame(), {}, pd.read_parquet(path), {})
-
-
 def _joined(run: Run, external: pd.DataFrame) -> Run:
     predictions = pd.concat([run.predictions, external], ignore_index=True)
     return Run(run.arm, run.protocol, run.seed, run.curve, run.summary, predictions, run.measured)
@@ -95,13 +100,18 @@ def _read_cohort(cohort: str, split: Split, paths: Paths) -> pd.DataFrame:
     return accepted.assign(group=group_rows(accepted, split.group_by))
 
 
-def _outside(cohort: str, paths: Paths) -> dict[str, int]:
-    """Diagnosis of no class -> images that `admit` left out for it."""
-    path = paths.external / f"{cohort}.quarantine.csv"
-    if not path.is_file():
-        raise DataError(f"{path} is missing, expected beside {cohort}.parquet; dvc repro admit")
+def _outside(cohort: Cohort, privacy: Privacy, paths: Paths) -> dict[str, int]:
+    """Diagnosis of no class -> images that `admit` left out for it.
+
+    A word of private data can name a person: only those that params.yaml names itself go onto the page.
+    """
+    path = existing(
+        paths.external / f"{cohort.name}.quarantine.csv", f"beside {cohort.name}.parquet; dvc repro admit makes it"
+    )
     reasons = pd.read_csv(path, dtype="str", keep_default_na=False)
     words = reasons.loc[reasons["rule"] == OUTSIDE_MAP, "value"]
+    if privacy.key == "secret":
+        words = words.where(words.isin(list(cohort.left_out)), OTHER_WORDS)
     return {str(word): int(count) for word, count in words.value_counts().sort_index().items()}
 
 
@@ -150,8 +160,7 @@ def _write_answer(answer: Transfer, folder: Path, log: Log) -> None:
     name, figures = answer.plan.cohort, draw_figures(answer)
     record = json.dumps(as_record(answer), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     for path, text in ((folder / f"{name}.json", record), (folder / f"{name}.html", render(answer, figures))):
-        with whole(path) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+        write_text(path, text)
         log.artifact(path, "external")
     for title, figure in figures.items():
         log.figure(f"{title}.png", figure)

@@ -57,7 +57,8 @@ def _write_tables(images: pd.DataFrame) -> None:
     rng = np.random.default_rng(1)
     known = images[["image_id", "label", "lesion_id"]].assign(
         patient_id=None, sex=rng.choice(["female", "male"], len(images)), age=rng.integers(20, 90, len(images)) + 0.0,
-        site=np.where(np.arange(len(images)) < 6, "palm | sole <b>", "back"), source="clinic", path="a/b.jpg",
+        site=np.where(np.arange(len(images)) < 6, "next to Anna Muster's tattoo", "posterior torso"), path="a/b.jpg",
+        source=np.where(np.arange(len(images)) < 6, "palm | sole <b>", "clinic"),
         skin_type=pd.array([pd.NA] * len(images), "Int64"),
     )  # fmt: skip
     known.to_parquet("accepted", index=False)
@@ -359,6 +360,18 @@ def test_what_a_person_did_not_say_is_shown_as_not_stated(folder: Path) -> None:
         assert "Not stated by its owner: owner, contact, intended use" in _text(folder, name)
 
 
+def test_the_last_line_lists_what_is_unsaid_and_ends_where_all_is_said(folder: Path, repo: Path) -> None:
+    said = sections.Cards(**dict.fromkeys(UNSAID, "said"))
+    logs = [SilentLog(), SilentLog()]
+    with chdir(folder):
+        kept = {name: _text(folder, name) for name in PAGES}
+        cards.work(**_given(repo, cards=said, log=logs[0]))
+        cards.work(**_given(repo, log=logs[1]))
+    assert logs[0].lines[-1] == "Look at reports/model_card.html"
+    assert re.search(r"model_card.html; not stated yet \(cards, params.yaml\): owner, contact, ", logs[1].lines[-1])
+    assert {name: _text(folder, name) for name in PAGES} == kept
+
+
 def test_the_data_sheet_counts_as_the_gate_and_the_split_did(folder: Path) -> None:
     text, images = _text(folder, "data_sheet.md"), pd.read_csv(folder / "split")
     counts = {what: count.replace(",", "") for what, count in _table(text, "Composition")}
@@ -378,7 +391,7 @@ def test_the_data_sheet_counts_as_the_gate_and_the_split_did(folder: Path) -> No
 
 
 def test_people_of_whom_there_are_few_are_not_counted() -> None:
-    values = {"a": 30, "b": 25, "c": 40, "d": 3}
+    values = {"torso": 30, "head/neck": 25, "lower extremity": 40, "palms/soles": 3}
     images = pd.DataFrame(
         {
             "site": [name for name, count in values.items() for _ in range(count)] + [None] * 2,
@@ -386,8 +399,16 @@ def test_people_of_whom_there_are_few_are_not_counted() -> None:
         }
     ).assign(group=lambda table: table.index)  # fmt: skip
     rows = {value: images for name, value, images, _ in data_sheet.composition(images, (40,), 20) if name == "site"}
-    assert rows == {"a": "30", "b": "too few", "c": "40", "d": "too few", "unknown": "2"}  # b: the total would tell d
+    told = {"torso": "30", "lower extremity": "40", "unknown": "2"}
+    assert rows == told | {"head/neck": "too few", "palms/soles": "too few"}  # the first's total would tell the last
     assert "age" not in {name for name, *_ in data_sheet.composition(images, (40,), 20)}
+
+
+def test_body_sites_in_words_of_ones_own_are_other() -> None:
+    sites = ["torso"] * 30 + ["back"] * 30 + ["scar of Anna Muster"] * 24 + ["left of it"]
+    images = pd.DataFrame({"site": sites, "sex": None, "age": np.nan, "skin_type": pd.NA, "source": None})
+    rows = data_sheet.composition(images.assign(group=images.index), (40,), 20)
+    assert rows == [("site", "back", "30", "30"), ("site", "other", "25", "25"), ("site", "torso", "30", "30")]
 
 
 def test_the_cards_name_no_image_no_lesion_and_no_path(folder: Path) -> None:
@@ -395,6 +416,7 @@ def test_the_cards_name_no_image_no_lesion_and_no_path(folder: Path) -> None:
     for name in PAGES:
         text = _text(folder, name)
         assert not any(word in text for word in (*images["image_id"], *images["lesion_id"], "a/b.jpg", str(folder)))
+        assert "Muster" not in text
         assert not re.search(r"[a-z]\.[A-Z]", text)  # two sentences run together
         assert not re.search(r"/tmp|/home|/work|20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d", text)
 
@@ -475,6 +497,9 @@ def test_a_file_that_holds_no_weights_is_named(folder: Path, repo: Path) -> None
             cards.work(**_given(repo))
         save_file({"a": np.ones(1, np.float32)}, file)  # no header of ours
         with pytest.raises(DataError, match=r"is no file of Dermflow's weights \('dermflow'\); dvc repro makes it"):
+            cards.work(**_given(repo))
+        save_file({"a": np.ones(1, np.float32)}, file, {"dermflow": "{broken"})
+        with pytest.raises(DataError, match=r"is no file of Dermflow's weights \(Expecting property name .*dvc repro"):
             cards.work(**_given(repo))
     file.write_bytes(kept)
 

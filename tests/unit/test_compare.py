@@ -266,12 +266,17 @@ def test_stale_test_metrics_are_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["curves/finetune/vae-frozen-0.csv", "predictions/vae-frozen-0.parquet", "predictions/lesion_share.csv"]
+    ("path", "expected"),
+    [
+        ("curves/finetune/vae-frozen-0.csv", r"for every run of study \(params.yaml\); dvc repro finetune"),
+        ("predictions/vae-frozen-0.parquet", r"for every run of study \(params.yaml\); dvc repro evaluate"),
+        ("predictions/lesion_share.csv", "beside the predictions; dvc repro evaluate"),
+    ],
 )
-def test_a_missing_file_is_named(path: str) -> None:
+def test_a_missing_file_is_named(path: str, expected: str) -> None:
     fabricate(SMALL, Path())
     Path(path).unlink()
-    with pytest.raises(DataError, match=f"{path} is missing, expected for every run of study"):
+    with pytest.raises(DataError, match=f"{path} is missing, expected {expected} makes it"):
         compare.work(**settings(SMALL))
 
 

@@ -25,7 +25,7 @@ IDS = [f"image_{row}" for row in range(len(IMAGES))]
 KINDS = list(corruptions())
 
 
-def test_every_kind_of_the_brief_is_a_file() -> None:
+def test_every_kind_is_a_file_that_says_what_its_levels_mean() -> None:
     assert {"blur", "noise", "colour_cast", "jpeg", "exposure", "hair", "ruler"} <= set(KINDS)
     for kind in corruptions().values():
         assert len(kind.levels) == len(STRENGTHS)

@@ -143,5 +143,7 @@ def test_a_run_without_predictions_is_named(root: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(root)
     changed = given(SilentLog())
     changed["study"] = Study(name="tiny", arms=ARMS, protocols=("frozen",), seeds=(0, 1, 7), reference="vae")
-    with pytest.raises(DataError, match=r"vae-frozen-7.parquet is missing.*dvc repro makes it"):
+    with pytest.raises(
+        DataError, match=r"vae-frozen-7.parquet is missing, expected for every run of study.*dvc repro evaluate"
+    ):
         explain.work(**changed)

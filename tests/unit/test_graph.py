@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -155,11 +156,29 @@ def test_nothing_that_a_classifier_is_made_of_opens_test_images(repo: Path) -> N
 
 def test_nothing_depends_on_what_was_seen_behind_single_answers(repo: Path) -> None:
     stages = stages_of(repo)
-    made = [next(iter(out)) if isinstance(out, dict) else out for out in stages["explain"]["outs"]]
-    assert len(made) == 2
+    made = {
+        next(iter(out)) if isinstance(out, dict) else out
+        for seen in ("explain", "robustness")
+        for kind in ("outs", "metrics")
+        for out in stages[seen][kind]
+    }
+    assert {"${paths.metrics}/explain.json", "${paths.reports}/robustness.html"} <= made
+    assert len(made) == 6
     for name, entry in stages.items():
-        assert not set(made) & set(entry["deps"]), name
+        assert not made & set(entry["deps"]), name
         assert not {"${paths.reports}", "${paths.metrics}"} & set(entry["deps"]), name
+
+
+def test_git_ignores_every_page_that_dvc_keeps(repo: Path) -> None:
+    """Pages can show pictures of patients: they go to DVC's remote, and never into a commit."""
+    outs = [out for entry in stages_of(repo).values() for out in entry["outs"] if isinstance(out, str)]
+    folder = YAML(typ="safe").load((repo / "params.yaml").read_text())["paths"]["reports"]
+    pages = [out.replace("${paths.reports}", folder) for out in outs if out.startswith("${paths.reports}")]
+    pages = [re.sub(r"\$\{item[^}]*\}", "any", page) for page in pages]
+    assert {f"{folder}/explanations.html", f"{folder}/robustness.html", f"{folder}/external/any.html"} <= set(pages)
+    command = ["git", "check-ignore", "--no-index", *pages]
+    ignored = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False).stdout.split()
+    assert not set(pages) - set(ignored)
 
 
 def test_a_choice_by_test_images_would_be_seen(repo: Path) -> None:

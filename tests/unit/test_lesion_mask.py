@@ -11,17 +11,24 @@ import pytest
 
 from components.lesion_mask import central_ellipse, find_lesion, lesion_share
 from components.occlusion import border_ring, hide, lesion_box
-from components.phantom import draw_lesion, draw_view, plan_lesions, true_mask
+from components.phantom import Lesion, _framed, _shape, draw_lesion, draw_view, plan_lesions, stream
 
-SIDE = 64
+SIDE, SEED = 64, 11
+
+
+def true_mask(lesion: Lesion, view: int) -> np.ndarray:
+    """Where the lesion lies in the picture that `draw_view` gives, (S, 4/3 S): as it was drawn, not as it looks."""
+    rho = _shape(lesion, SIDE, 0.0, SEED)[-1]
+    inside = (rho < 1).astype(np.float32)
+    return _framed(inside, SIDE, stream(SEED, *lesion.key, 5 + view)) > 0.5
 
 
 def drawn(count: int = 24) -> tuple[np.ndarray, np.ndarray]:
     """Phantoms (N, S, S, 3) with hair, scales, tubes and gel on some, and where their lesions lie, (N, S, S)."""
     images, masks = [], []
-    for lesion in plan_lesions(count, 0, 1, seed=11):
-        picture, _ = draw_view(lesion, draw_lesion(lesion, SIDE, 0.0, seed=11), 0, SIDE, 0.0, seed=11)
-        mask = true_mask(lesion, 0, SIDE, 0.0, seed=11)
+    for lesion in plan_lesions(count, 0, 1, SEED):
+        picture, _ = draw_view(lesion, draw_lesion(lesion, SIDE, 0.0, SEED), 0, SIDE, 0.0, SEED)
+        mask = true_mask(lesion, 0)
         assert mask.shape == picture.shape[:2]
         left = (picture.shape[1] - SIDE) // 2
         images.append(picture[:, left : left + SIDE])

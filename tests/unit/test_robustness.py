@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from components import robustness_page
-from components.errors import DataError
+from components.corruptions import corruptions
+from components.errors import DataError, SettingsError
+from components.log import SilentLog
 from components.occlusion import PICTURES, hide
 from components.phantom import draw_lesion, draw_view, plan_lesions
 from components.resampling import resample
@@ -32,6 +36,13 @@ from components.robustness import (
 )
 from components.robustness_page import draw_damage, draw_figures, draw_hidden, render, sentences
 from components.statistics import balanced_accuracy
+from flows.robustness import robustness
+from flows.settings import Pack
+from flows.settings import Robustness as Settings
+from tests.unit.fabrication import FOLDERS
+from tests.unit.test_explain import given, write_study
+from tests.unit.trainings import CLASSES as THREE
+from tests.unit.trainings import SIDE
 
 CLASSES = ("bkl", "mel", "nv")
 PLAN = RobustnessPlan(
@@ -172,6 +183,13 @@ def test_whole_lesions_are_chosen_and_rare_classes_first() -> None:
     np.testing.assert_array_equal(choose(labels, groups, None, seed=0), np.arange(len(labels)))
 
 
+def test_fewer_images_than_any_lesion_has_are_refused() -> None:
+    labels, groups = np.array([0, 0, 0, 1, 1]), np.array(["a", "a", "a", "b", "b"])
+    with pytest.raises(SettingsError, match=r"robustness.images \(params.yaml\) is 1, .*expected at least 2, or null"):
+        choose(labels, groups, 1, seed=0)
+    np.testing.assert_array_equal(choose(labels, groups, 2, seed=0), [3, 4])
+
+
 def test_runs_without_a_partner_or_a_picture_are_refused() -> None:
     measured, runs = simulate({"vae": 0.8, "imagenet": 0.0}, {"vae": 0.0, "imagenet": 2.0})
     with pytest.raises(DataError, match=r"imagenet-frozen has seeds \[0, 1, 2\], expected \[0, 1, 2, 3\]"):
@@ -254,13 +272,22 @@ def rendered(found: Robustness) -> str:
     return render(found, draw_figures(found) | strips)
 
 
-def test_the_page_shows_every_number_and_figure(planted: Robustness) -> None:
+def test_the_page_shows_every_number_of_its_tables_and_every_figure(planted: Robustness) -> None:
     text = rendered(planted)
     words = re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<svg.*?</svg>|<[^>]+>", "", text, flags=re.DOTALL))
     for sheet in planted.sheets:
-        for interval in (sheet.drop, *(kind.drop for kind in sheet.kinds)):
-            assert f"{robustness_page.points(interval.mean)}" in words
-            assert robustness_page.spread(interval, robustness_page.points) in words
+        versus = [each.versus.interval for each in (sheet, *sheet.kinds) if each.versus]
+        shares = [sheet.clean, *(each.accuracy.interval for each in sheet.shortcuts)]
+        forms = {
+            robustness_page.points: [sheet.drop, *(kind.drop for kind in sheet.kinds), *versus],
+            robustness_page.percent: shares,
+            robustness_page.number: [each.auroc.interval for each in sheet.shortcuts],
+        }
+        assert len(versus) == (0 if sheet.arm == "imagenet" else 3)
+        for form, intervals in forms.items():
+            for interval in intervals:
+                assert form(interval.mean) in words
+                assert robustness_page.spread(interval, form) in words
     for name in (*draw_figures(planted), "damage-examples", "hidden-examples"):
         assert text.count(f'aria-label="{name.replace("-", " ")}"') == 1
     assert text.count("<h1>") == 1
@@ -289,3 +316,45 @@ def test_damage_is_drawn_from_clean_upwards(planted: Robustness) -> None:
     expected = [vae.clean.mean, *(point.accuracy.mean for point in vae.kinds[1].points)]
     np.testing.assert_allclose(lines[0].get_ydata(), expected)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["clean", "1", "3"]
+
+
+# --- the stage
+
+
+def test_the_stage_damages_the_test_images_and_tells_what_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_study(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    log = SilentLog()
+    common = {name: part for name, part in given(log).items() if name not in ("clinical", "explain")}
+    metrics = robustness.work(
+        **common,
+        pack=Pack(image_size=SIDE, fit="crop"),
+        robustness=Settings(strengths=(1, 5), images=20, border=0.12, seed=0),
+    )
+    record = json.loads((tmp_path / FOLDERS["reports"] / "robustness.json").read_text())
+    page = (tmp_path / FOLDERS["reports"] / "robustness.html").read_text()
+    assert (record["images"], record["groups"], record["of_images"], record["seeds"]) == (20, 10, 24, 2)
+    assert [f"{sheet['arm']}-{sheet['protocol']}" for sheet in record["sheets"]] == ["vae-frozen", "random-frozen"]
+    assert {path.name for _, path in log.artifacts} == {"robustness.html", "robustness.json"}
+    assert any(line.startswith("20 test images; 4 runs share 2 encoders") for line in log.lines)
+    assert "SYNTHETIC" in page and page.count("<h1>") == 1
+    for arm in ("vae", "random"):
+        assert metrics[f"{arm}-frozen/clean"] == pytest.approx(
+            clean_accuracy(tmp_path, arm, record["images"]), abs=1e-6
+        )
+        assert {f"{arm}-frozen/drop_{kind}" for kind in corruptions()} <= set(metrics)
+
+
+def clean_accuracy(root: Path, arm: str, most: int) -> float:
+    """Mean over seeds of scikit-learn's balanced accuracy, from the stored predictions of the images that count."""
+    found = []
+    for seed in (0, 1):
+        table = pd.read_parquet(root / FOLDERS["predictions"] / f"{arm}-frozen-{seed}.parquet")
+        test = table[table["split"] == "test"].reset_index(drop=True)
+        labels = test["label"].map(THREE.index).to_numpy()
+        rows = choose(labels, test["group"].to_numpy(str), most, seed=0)
+        answers = test[[f"p_{name}" for name in THREE]].to_numpy().argmax(1)
+        found.append(balanced_accuracy_score(labels[rows], answers[rows]))
+    return float(np.mean(found))

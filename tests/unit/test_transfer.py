@@ -273,7 +273,7 @@ def test_thresholds_and_temperatures_are_vals(worse: Transfer) -> None:
         temperatures.append(calibration.fit_temperature(labels, table[[f"p_{n}" for n in CLASSES]].to_numpy()))
     sheet = worse.sheets[1]
     assert sheet.changes["sensitivity_at_specificity_0.9"].external.mean == pytest.approx(np.mean(rates))
-    assert sheet.temperatures == pytest.approx(sorted(temperatures, key=temperatures.index), rel=1e-4)
+    assert sheet.temperatures == pytest.approx(temperatures, rel=1e-4)
 
 
 def test_a_copy_of_the_internal_test_has_no_drop_and_an_interval_of_two_sets() -> None:
@@ -484,6 +484,25 @@ def test_the_stage_predicts_as_evaluate_does_and_tells_what_it_left_out(place: P
     assert "again: 1 images of 'SCC' are in no class and are left out" in given["log"].lines
     assert Path("reports/external/again.html").is_file()
     assert sorted(path.name for path in Path("data/external").iterdir()) == ["again.parquet", "again.quarantine.csv"]
+
+
+def test_words_of_private_data_are_told_only_where_params_yaml_names_them(place: Path) -> None:
+    from flows.transfer import OTHER_WORDS, transfer
+
+    given = _given(load_settings())
+    (cohort,) = given["external"]
+    given["external"] = (cohort.model_copy(update={"diagnoses": {"SCC": None}}),)
+    given["privacy"] = given["privacy"].model_copy(update={"key": "secret"})
+    words = ["SCC", "SCC", "mole of Anna Muster", "Muster, Ben: naevus", "Muster, Ben: naevus"]
+    reasons = pd.DataFrame({"image_id": list("abcde"), "rule": "diagnosis.outside_map", "value": words})
+    reasons.to_csv("data/external/again.quarantine.csv", index=False)
+    metrics = transfer.work(**{name: given[name] for name in transfer.arguments if name != "cohort"}, cohort="again")
+    record, page = (Path(f"reports/external/again.{kind}").read_text() for kind in ("json", "html"))
+    assert json.loads(record)["labels"]["outside"] == {"SCC": 2, OTHER_WORDS: 3}
+    assert OTHER_WORDS in page
+    log = given["log"]
+    for text in (record, page, json.dumps(metrics), *log.lines):
+        assert "Muster" not in text
 
 
 def test_the_stage_names_a_run_that_evaluate_did_not_see(place: Path) -> None:
