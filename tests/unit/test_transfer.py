@@ -223,7 +223,7 @@ def test_a_planted_drop_is_told_and_none_is_where_there_is_none(worse: Transfer)
     assert said[2].startswith("vae, frozen, loses more than imagenet: between their changes lie")
     assert said[3] == (
         "The order of arms isn't the same on pad (frozen): vae before imagenet here, imagenet before vae there; "
-        "more than luck."
+        "intervals on both sides agree."
     )
 
 
