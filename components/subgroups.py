@@ -19,6 +19,7 @@ from scipy.stats import norm
 
 from components.resampling import DIFFERENCE, SHARE, Resampled, ratio
 from components.statistics import Estimate, Interval
+from components.vocabulary import is_site
 
 Array = npt.NDArray[Any]
 
@@ -104,6 +105,8 @@ def _words(rows: pd.DataFrame, name: str) -> Array:
     if name not in rows:
         return np.full(len(rows), UNKNOWN)
     column = rows[name].astype("object")
+    if name == "site":  # a free text may name a person, and the page leaves the table
+        column = column.where(column.isna() | column.map(lambda word: is_site(str(word))), "other")
     return np.array([UNKNOWN if pd.isna(value) or value == "" else str(value) for value in column])
 
 

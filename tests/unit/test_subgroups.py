@@ -72,6 +72,13 @@ def test_images_are_described_in_their_order_and_what_parts_none_is_left_out() -
     }
 
 
+def test_a_site_in_a_persons_own_words_is_called_other() -> None:
+    sites = ["back", "left knee of Mrs Mustermann", None, "face"]
+    accepted = pd.DataFrame({"image_id": list("abcd"), "site": sites})
+    found = subgroups.describe(list("abcd"), accepted, accepted[["image_id"]], (40,))["site"]
+    assert found.tolist() == ["back", "other", UNKNOWN, "face"]
+
+
 def test_values_stand_from_low_to_high_with_unknown_last() -> None:
     table = pd.DataFrame(
         {
