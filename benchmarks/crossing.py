@@ -31,24 +31,25 @@ CLAIMS = {Outcome.WITHIN, Outcome.BELOW}
 
 @dataclass(frozen=True)
 class World:
-    """Accuracies straight in log2(share), 70 % where they cross."""
+    """Accuracies straight in log2(share), 70 % where they meet."""
 
     name: str
     lesions: int
     seeds: int
     training: float  # standard deviation of a seed's accuracy
     slope: float = 0.08  # of the arm, a doubling; the reference's makes them equal
+    meet: float = CROSSING  # the share
 
     @property
     def truth(self) -> dict[str, Array]:
         """Arm to accuracy at each share, (P,)."""
-        doublings = np.log2(SHARES / CROSSING)
+        doublings = np.log2(SHARES / self.meet)
         return {"arm": 0.7 + self.slope * doublings, "reference": 0.7 + GAIN * doublings}
 
     @property
     def enough(self) -> float:
         """The share with which the arm reaches what the reference reaches with all."""
-        return float(CROSSING * 2 ** ((self.truth["reference"][-1] - 0.7) / self.slope))
+        return float(self.meet * 2 ** ((self.truth["reference"][-1] - 0.7) / self.slope))
 
 
 WORLDS = (
@@ -57,6 +58,7 @@ WORLDS = (
     World("600 lesions, 3 seeds", 600, 3, 0.02),
     World("200 lesions, 5 seeds apart", 200, 5, 0.03),
     World("equal arms", 200, 3, 0.02, slope=GAIN),
+    World("an advantage that ends with all", 200, 3, 0.02, slope=-0.02, meet=1.0),
 )
 
 
@@ -90,8 +92,8 @@ def simulate(world: World, repeats: int, resamples: int = 300) -> dict[str, floa
     places = [each.crossing for each in found]
     crossing = {"crossing": held(places, CROSSING), "too high": float(np.mean([p.low > CROSSING for p in places]))}
     return {
-        **(crossing if world.slope != GAIN else dict.fromkeys(crossing, np.nan)),  # equal curves cross nowhere
-        "enough": held([each.enough for each in found], world.enough),
+        **(crossing if world.slope > GAIN else dict.fromkeys(crossing, np.nan)),  # these cross nowhere within
+        "enough": held([each.enough for each in found], world.enough) if world.slope > 0 else np.nan,
         "claimed": float(np.mean([place.outcome in CLAIMS for place in places])),
     }
 

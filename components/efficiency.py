@@ -223,19 +223,12 @@ def draw_curves(by_seed: Array, test: Resampled, luck: Luck) -> tuple[Array, Arr
     seeds, shares, _ = by_seed.shape
     mean = by_seed[:, :, 0].mean(0)  # (P,)
     resampled = by_seed[:, :, 1 : 1 + test.design.resamples].mean(0)  # (P, R)
-    stretch = np.array([_stretch(test.estimate(by_seed[:, place], statistics.UNBOUNDED)) for place in range(shares)])
-    draws = mean[:, None] + stretch[:, None] * (resampled - mean[:, None])
+    stretch = [test.estimate(by_seed[:, place], statistics.UNBOUNDED).widening for place in range(shares)]
+    draws = mean[:, None] + np.array(stretch)[:, None] * (resampled - mean[:, None])
     if seeds > 1:
         deviations = by_seed[:, :, 0] - mean  # (S, P)
         draws = draws + (deviations.T @ luck.steps) / np.sqrt(seeds * (seeds - 1)) / luck.scale
     return mean, draws
-
-
-def _stretch(found: statistics.Estimate) -> float:
-    """Factor on the bootstrap's draws: the lesions' luck, with what seeds that agree by chance leave out of it."""
-    sources, drawn = found.sources, float(found.draws.std())
-    own = sources.interplay**2 / sources.seeds - sources.by_seeds**2
-    return float(np.sqrt(sources.by_lesions**2 + max(0.0, own))) / drawn if drawn else 1.0
 
 
 def answer(

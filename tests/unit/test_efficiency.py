@@ -247,8 +247,9 @@ def test_intervals_of_the_crossing_hold_what_they_promise() -> None:
     assert found["crossing"] >= 0.9 and found["enough"] >= 0.9
 
 
-def test_of_equal_arms_next_to_nothing_is_claimed() -> None:
-    world = crossing_study.World("equal", 100, 3, 0.02, slope=crossing_study.GAIN)
+@pytest.mark.parametrize(("slope", "meet"), [(crossing_study.GAIN, crossing_study.CROSSING), (-0.02, 1.0)])
+def test_of_arms_that_end_equal_next_to_nothing_is_claimed(slope: float, meet: float) -> None:
+    world = crossing_study.World("equal", 100, 3, 0.02, slope=slope, meet=meet)
     assert crossing_study.simulate(world, repeats=100, resamples=200)["claimed"] <= 0.06
 
 
