@@ -266,18 +266,14 @@ class Estimate:
         return Interval(self.mean, max(self.mean - below, self.bounds[0]), min(self.mean + above, self.bounds[1]))
 
     def _reach(self, lesions: float, confidence: float) -> float:
-        """One side's reach of the bootstrap, joined with the seeds'.
-
-        Never less than the luck of lesions that each seed has of its own: seeds may agree by chance, to the last digit.
-        """
+        """One side's reach of the bootstrap, joined with the seeds'."""
         tail, sources = (1 + confidence) / 2, self.sources
         error = lesions * self.widening / norm.ppf(tail)  # a standard error, of this side
-        least = norm.ppf(tail) * np.hypot(error, sources.interplay / np.sqrt(sources.seeds))
         joint = student.ppf(tail, sources.freedom) * np.hypot(error, sources.by_seeds)
         if not sources.by_seeds:
-            return float(max(joint, least))
+            return float(joint)
         apart = student.ppf(tail, sources.lesions) * error, student.ppf(tail, sources.seeds - 1) * sources.by_seeds
-        return float(max((joint + np.hypot(*apart)) / 2, least))
+        return float((joint + np.hypot(*apart)) / 2)
 
     def p_value(self, null: float = 0.0) -> float:
         """1 minus the highest confidence whose interval leaves `null` out: test and interval never disagree.
@@ -313,7 +309,7 @@ def estimate(samples: Sequence[Sample], strata: Array, bounds: tuple[float, floa
     pull = influences(np.mean([sample.omitted for sample in samples], axis=0), strata)  # (G,)
     acceleration, small, freedom = _shape(pull, strata)
     shared, whole, interplay = _share(resampled)
-    between = float(values.var(ddof=1)) if len(values) > 1 else 0.0
+    between = _between(values, interplay)
     sources = Sources(
         by_lesions=float(small * np.sqrt(shared)),
         by_seeds=float(np.sqrt(between / len(values))),
@@ -324,6 +320,15 @@ def estimate(samples: Sequence[Sample], strata: Array, bounds: tuple[float, floa
     )
     widening = float(small * np.sqrt(shared / whole)) if whole > 0 else 1.0
     return Estimate(float(values.mean()), np.sort(resampled.mean(0)), acceleration, widening, sources, bounds)
+
+
+def _between(values: Array, interplay: float) -> float:
+    """Variance of the seeds (S,). Those that agree to the last digit differ at least by what lesions make of each."""
+    if len(values) < 2:
+        return 0.0
+    rounding = (8 * TINY * max(1.0, float(np.abs(values).max()))) ** 2
+    found = float(values.var(ddof=1))
+    return interplay if found <= rounding else found
 
 
 def influences(omitted: Array, strata: Array) -> Array:
