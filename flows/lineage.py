@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.settings import Settings, read_yaml
+from ruamel.yaml import YAML
+
+from components.errors import RunError
+from flows.settings import Settings
 
 LOCK = Path("dvc.lock")
 
@@ -17,11 +21,25 @@ def recorded_hashes() -> dict[str, str]:
     return {entry["path"]: entry["md5"] for entry in _entries() if "md5" in entry}
 
 
+def lock_bytes() -> bytes:
+    """dvc.lock as it stands, empty where there is none.
+
+    DVC writes it in place while other stages run: what is empty or changes within a moment is read again.
+    """
+    before = b""
+    for _ in range(500):
+        if not LOCK.exists():
+            return b""
+        now = LOCK.read_bytes()
+        if now and now == before:
+            return now
+        before = now
+        time.sleep(0.01)
+    raise RunError(f"{LOCK} changes all the time or is empty: expected DVC's lock file; see what else writes it")
+
+
 def _entries() -> Iterator[dict[str, str]]:
-    if not LOCK.exists():
-        return
-    lock = read_yaml(LOCK)
-    assert isinstance(lock, dict)
+    lock = YAML(typ="safe").load(lock_bytes()) or {}
     for stage in (lock.get("stages") or {}).values():
         yield from stage.get("deps", [])
         yield from stage.get("outs", [])
@@ -33,7 +51,7 @@ def lineage_tags(settings: Settings) -> dict[str, str]:
     return {
         "git.commit": _git("rev-parse", "HEAD") or "none",
         "git.dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower(),
-        "dvc.lock.md5": file_md5(LOCK) if LOCK.exists() else "none",
+        "dvc.lock.md5": _md5(lock) if (lock := lock_bytes()) else "none",
         "dvc.data": hashes.get(str(settings.dataset.path), "none"),
         "dvc.split": hashes.get(str(settings.paths.split), "none"),
     }
@@ -41,7 +59,11 @@ def lineage_tags(settings: Settings) -> dict[str, str]:
 
 def file_md5(path: Path) -> str:
     """Content hash as DVC records it for a file."""
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    return _md5(path.read_bytes())
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def read_revision(revision: str, path: str) -> str:

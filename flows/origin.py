@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from mlflow.tracking import MlflowClient
 
 from components.errors import RunError
-from flows.lineage import LOCK, file_md5
+from flows.lineage import LOCK, file_md5, lock_bytes
 from flows.settings import PARAMS, Settings
 
 FOLDER = "origin"  # among a run's artifacts
@@ -33,9 +33,9 @@ def keep_origin(client: MlflowClient, run_id: str, settings: Settings) -> dict[s
     diff = code_changes(settings)
     with TemporaryDirectory(prefix="dermflow-") as scratch:
         folder = Path(scratch)
-        for file in (PARAMS, LOCK):
-            if file.exists():
-                shutil.copyfile(file, folder / file.name)
+        for file, content in ((PARAMS, PARAMS.read_bytes() if PARAMS.exists() else b""), (LOCK, lock_bytes())):
+            if content:
+                (folder / file.name).write_bytes(content)
         (folder / PACKAGES).write_text("".join(f"{name}=={version}\n" for name, version in packages().items()))
         if diff:
             (folder / DIFF).write_bytes(diff)

@@ -171,6 +171,7 @@ def recorded_run(
     client = open_client()
     log = _open(client, settings, name, tags, training)
     try:
+        log_dataset(client, log.run_id, settings)
         log.tags(keep_origin(client, log.run_id, settings))
         yield log
         log.flush()
@@ -208,8 +209,6 @@ def _go_on(client: MlflowClient, before: Run, settings: Settings, name: str, tag
     client.update_run(run_id, "RUNNING")
     if "error" in before.data.tags:
         client.delete_tag(run_id, "error")
-    if not (before.inputs and before.inputs.dataset_inputs):
-        log_dataset(client, run_id, settings)
     log = RunLog(client, run_id, name, before)
     resumed = int(before.data.tags.get("resumed", "0")) + 1
     log.tags({**_words(settings), **tags, "resumed": str(resumed)})
@@ -228,15 +227,14 @@ def _words(settings: Settings) -> dict[str, str]:
 def _create(client: MlflowClient, settings: Settings, name: str, tags: Mapping[str, str]) -> str:
     experiment = open_experiment(client, settings.study.name)
     words = {**_words(settings), **tags}
-    run_id = str(client.create_run(experiment, run_name=name, tags=words).info.run_id)
-    log_dataset(client, run_id, settings)
-    return run_id
+    return str(client.create_run(experiment, run_name=name, tags=words).info.run_id)
 
 
 def log_dataset(client: MlflowClient, run_id: str, settings: Settings) -> None:
-    """The data set as the run's input, with DVC's digest; nothing before ingest has recorded one."""
+    """The data set as the run's input, once, with DVC's digest; nothing before ingest has recorded one."""
     digest = recorded_hashes().get(str(settings.dataset.path))
-    if digest is None:
+    known = client.get_run(run_id).inputs
+    if digest is None or (known and known.dataset_inputs):
         return
     source = json.dumps({"uri": str(settings.dataset.path)})
     dataset = Dataset(settings.dataset.kind, digest[:36], "local", source)  # 36 characters are MLflow's limit

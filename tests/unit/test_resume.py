@@ -213,7 +213,7 @@ class Chain:
         assert len(runs) == 1 + self.over
         assert {run.info.status for run in runs} == {"FINISHED"}
         assert runs[0].data.tags["mlflow.parentRunId"] == parent
-        assert self.over or int(runs[0].data.tags["resumed"]) > 3
+        assert self.over or int(runs[0].data.tags["resumed"]) >= 2  # a kill at a moment may come before all else
         measured = histories(whole, expected)
         health = {f"system/{name}" for name in ("images_per_second", "data_wait_share", "peak_memory_gib")}
         assert health | {"learning_rate", "fit/gradient_norm", "fit/gradient_norm_max"} <= set(measured)

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +42,32 @@ def newest(name: str) -> Run:
     client = tracking.open_client()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return client.search_runs(experiments, f"tags.stage = '{name}'", order_by=["attributes.start_time DESC"])[0]
+
+
+def test_a_lock_that_dvc_is_writing_is_read_when_it_is_whole(checkout: Path) -> None:
+    whole = "stages:\n" + "".join(f"  s{n}:\n    outs:\n    - path: o{n}\n      md5: m{n}\n" for n in range(20))
+
+    def write() -> None:
+        for _ in range(5):
+            with (checkout / "dvc.lock").open(
+                "w"
+            ) as lock:  # empty for a while, then in pieces, as a busy disk shows it
+                for start in range(0, len(whole), 100):
+                    time.sleep(0.004)
+                    lock.write(whole[start : start + 100])
+                    lock.flush()
+            time.sleep(0.1)
+
+    (checkout / "dvc.lock").write_text(whole)
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        found = [len(lineage.recorded_hashes()) for _ in range(12)]
+    finally:
+        writer.join()
+        (checkout / "dvc.lock").unlink()
+    assert found == [20] * 12
+    assert lineage.recorded_hashes() == {}
 
 
 def make(work: Any) -> Stage:
