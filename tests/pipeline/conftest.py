@@ -10,8 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
 import pandas as pd
+import psutil
 import pytest
+from mlflow.entities import Run
 from PIL import Image
 
 from components.phantom import draw_dataset
@@ -69,6 +72,19 @@ class Checkout:
 
     def lock(self) -> str:
         return (self.folder / "dvc.lock").read_text()
+
+
+def runs_of(checkout: Checkout) -> list[Run]:
+    client = mlflow.MlflowClient(f"sqlite:///{checkout.folder}/mlruns/mlflow.db")
+    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+
+
+def survivors(checkout: Checkout) -> list[list[str]]:
+    found = []
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        if process.info["cwd"] == str(checkout.folder):
+            found.append(process.info["cmdline"])
+    return found
 
 
 @pytest.fixture(scope="session")

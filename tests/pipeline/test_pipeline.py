@@ -1,4 +1,4 @@
-"""The whole pipeline in fresh checkouts: dvc repro and the flow agree, skip, fail and stop as they should."""
+"""The whole pipeline in fresh checkouts: dvc repro and the flow agree, skip, and run by the clock."""
 
 from __future__ import annotations
 
@@ -10,33 +10,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import mlflow
-import psutil
 import pytest
-from mlflow.entities import Run
 
-from tests.pipeline.conftest import NAME, PEOPLE, Checkout, photograph_people
+from tests.pipeline.conftest import Checkout, runs_of, survivors
 
 pytestmark = pytest.mark.slow
-
-
-def runs_of(checkout: Checkout) -> list[Run]:
-    client = mlflow.MlflowClient(f"sqlite:///{checkout.folder}/mlruns/mlflow.db")
-    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
 
 
 def numbers_of(checkout: Checkout) -> dict[str, object]:
     files = sorted((checkout.folder / "metrics").rglob("*.json"))
     assert len(files) > 8
     return {path.relative_to(checkout.folder).as_posix(): json.loads(path.read_text()) for path in files}
-
-
-def survivors(checkout: Checkout) -> list[list[str]]:
-    found = []
-    for process in psutil.process_iter(["cwd", "cmdline"]):
-        if process.info["cwd"] == str(checkout.folder):
-            found.append(process.info["cmdline"])
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +34,6 @@ def by_flow(new_checkout: Callable[[], Checkout]) -> Checkout:
 def by_repro(new_checkout: Callable[[], Checkout]) -> Checkout:
     checkout = new_checkout()
     checkout.repro()
-    return checkout
-
-
-@pytest.fixture(scope="module")
-def of_people(new_checkout: Callable[[], Checkout]) -> Checkout:
-    """A clinic's own images, with a key; nothing has run yet."""
-    checkout = new_checkout()
-    photograph_people(checkout.folder / "data" / "raw" / "clinic")
-    key = Path(checkout.environment["DERMFLOW_KEY_FILE"])
-    if not key.exists():
-        assert str(key) in checkout.run("-m", "flows.cli", "key").stdout
     return checkout
 
 
@@ -118,72 +91,6 @@ def test_dvc_commands_say_something(by_repro: Checkout) -> None:
     assert "balanced_accuracy" in by_repro.run("-m", "dvc", "metrics", "show").stdout
     assert "evaluate.calibration_bins" in by_repro.run("-m", "dvc", "params", "diff").stdout
     assert ".html" in by_repro.run("-m", "dvc", "plots", "show").stdout
-
-
-def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(of_people: Checkout) -> None:
-    checkout = of_people
-    weights = checkout.folder / "weights.pth"
-    weights.write_bytes(b"not these")
-    wrong = "pretrain.arms.imagenet={kind: imagenet, source: file, file: weights.pth, sha256: " + "a" * 64 + "}"
-    checkout.use(*PEOPLE, wrong)
-    failed = checkout.flow(check=False)
-    assert failed.returncode == 1
-    assert "weights.pth" in failed.stdout + failed.stderr
-    assert re.search(r"1 of \d+ stages failed \(pretrain@imagenet\)", failed.stderr)
-    status = {run.info.run_name: run.info.status for run in runs_of(checkout)}
-    assert status["pretrain@imagenet"] == "FAILED"
-    assert status["finetune@random-frozen-0"] == "FINISHED"
-    assert status["pipeline demo"] == "FAILED"
-    checkout.use(*PEOPLE)
-    done = checkout.flow()
-    running = set(re.findall(r"Running stage '([\w@-]+)'", done.stdout + done.stderr))
-    behind = {"evaluate", "explain", "robustness", "compare", "cards"}
-    assert running == {"pretrain@imagenet", "finetune@imagenet-frozen-0"} | behind
-
-
-def test_nothing_that_leaves_the_table_names_a_person_or_a_place(of_people: Checkout) -> None:
-    """Names stand in paths, ids, EXIF and a comment of the raw images; a whole run has been made of them."""
-    folder = of_people.folder
-    words = [NAME.encode(), b"mustermann", b"Erika", b"Exif\0\0"]
-    assert all(word in next(folder.glob("data/raw/clinic/nv/*[0-9].jpg")).read_bytes() for word in (words[0], words[3]))
-    leaving = ("mlruns", "reports", "metrics", "curves", "data/pixels", "data/predictions", "data/encoders",
-               "data/classifiers", "data/docs", "data/split.csv")  # fmt: skip
-    files = [path for name in leaving for path in [folder / name, *(folder / name).rglob("*")] if path.is_file()]
-    assert len(files) > 40
-    assert any("quarantine" in path.name and "mlruns" in path.parts for path in files)
-    found = {(word, str(path.relative_to(folder))) for path in files for word in words if word in path.read_bytes()}
-    assert not found
-    told = {run.data.tags.get("error") for run in runs_of(of_people)}
-    assert "WeightsError: its message stays on the host" in told
-
-
-def wait_for(happened: Callable[[], bool], flow: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 300
-    while not happened():
-        assert time.monotonic() < until, "it never happened"
-        assert flow.poll() is None, "the flow ended before"
-        time.sleep(0.2)
-
-
-def test_ctrl_c_leaves_no_process_and_tells_the_truth(new_checkout: Callable[[], Checkout], tmp_path: Path) -> None:
-    checkout = new_checkout()
-    flow = checkout.start("-m", "flows.pipeline", output=tmp_path / "flow.log")
-    wait_for(lambda: any("flows.validate" in words for words in survivors(checkout)), flow)
-    second = checkout.flow(check=False)
-    assert "is going on in this checkout" in second.stdout + second.stderr
-    trainings = ("pretrain", "finetune")
-    wait_for(
-        lambda: any(r.info.status == "RUNNING" and r.data.tags["stage"] in trainings for r in runs_of(checkout)), flow
-    )
-    flow.send_signal(signal.SIGINT)
-    assert flow.wait(timeout=60) == 130
-    assert survivors(checkout) == []
-    status = {run.info.run_name: run.info.status for run in runs_of(checkout)}
-    assert status["pipeline demo"] == "KILLED"
-    assert "RUNNING" not in status.values()
-    assert "KILLED" in [value for name, value in status.items() if name.startswith(trainings)]
-    checkout.flow()
-    assert (checkout.folder / "reports" / "index.html").exists()
 
 
 def checkout_schedule(checkout: Checkout, log: Path) -> subprocess.Popen[bytes]:
