@@ -6,25 +6,24 @@ its check is shown grey and crossed out: whoever looks for it finds it, and the 
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from components import page
+from components import forms, page
 from components.explanations import EVERYTHING, Case, Error, Exhibit, Explanations, Finding, Plan, Sheet
 from components.figures import PALETTE, arm_colours, arms
-from components.forms import DASH, MINUS, percent
-from components.statistics import Interval
+from components.forms import percent, spread
+from components.pictures import data_uri, fit
 from components.verdict import PROTOCOLS
 
 Array = npt.NDArray[Any]
@@ -151,27 +150,20 @@ def told(error: Error) -> str:
 
 def photograph(pixels: Array) -> str:
     """(S, S, 3) uint8 RGB as a data URI of at most SIDE pixels."""
-    return _uri("webp", _fit(pixels), quality=QUALITY, method=4)
+    return _uri("webp", pixels, quality=QUALITY, method=4)
 
 
 def colour_map(values: Array) -> str:
     """A map (S, S) in [-1, 1] as a data URI: FOR and AGAINST, transparent where nothing speaks."""
     colours = np.where(values[..., None] > 0, to_rgb(FOR), to_rgb(AGAINST))  # (S, S, 3)
     layers = np.concatenate([colours, np.abs(values)[..., None]], axis=2)  # (S, S, 4), the last is opacity
-    return _uri("png", _fit((255 * layers).round().astype(np.uint8)), optimize=True)
-
-
-def _fit(pixels: Array) -> Array:
-    """The picture with its side at most SIDE."""
-    if max(pixels.shape[:2]) <= SIDE:
-        return pixels
-    return np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+    return _uri("png", (255 * layers).round().astype(np.uint8), optimize=True)
 
 
 def _uri(kind: str, pixels: Array, **how: Any) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind.upper(), **how)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    Image.fromarray(fit(pixels, SIDE)).save(buffer, kind.upper(), **how)
+    return data_uri(kind, buffer.getvalue())
 
 
 # --- numbers in words
@@ -182,17 +174,6 @@ def shares(value: float) -> str:
     return f"{100 * value:.0f} %" if math.isfinite(value) else "an unknown share"
 
 
-def number(value: float) -> str:
-    """`0.61`, with a true minus."""
-    return f"{value:.2f}".replace("-", MINUS) if math.isfinite(value) else DASH
-
-
-def span(interval: Interval) -> str:
-    """`0.55 to 0.67`."""
-    known = interval.known
-    return f"{interval.low:.2f} to {interval.high:.2f}".replace("-", MINUS) if known else "no interval"
-
-
-def percent_span(interval: Interval) -> str:
-    """`55.2 to 67.0`, of shares."""
-    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}" if interval.known else "no interval"
+number = partial(forms.number, digits=2)
+span = partial(spread, form=number)
+percent_span = partial(spread, form=percent)

@@ -17,9 +17,9 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}".replace("-", MINUS) if np.isfinite(share) else DASH
 
 
-def number(value: float, sign: bool = False) -> str:
-    """Three decimals, with a plus where the sign matters."""
-    return f"{value:{'+' if sign else ''}.3f}".replace("-", MINUS) if np.isfinite(value) else DASH
+def number(value: float, sign: bool = False, digits: int = 3) -> str:
+    """Three decimals or `digits`, with a plus where the sign matters."""
+    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS) if np.isfinite(value) else DASH
 
 
 def change(share: float) -> str:

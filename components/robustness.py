@@ -18,7 +18,7 @@ import numpy.typing as npt
 from components.errors import DataError, SettingsError
 from components.plain import plain
 from components.resampling import DIFFERENCE, SHARE, Resampled, resample
-from components.significance import holm
+from components.significance import holm_of
 from components.statistics import Estimate, Interval, macro_auroc
 
 Array = npt.NDArray[Any]
@@ -300,14 +300,13 @@ def _versus(drops: Mapping[Cell, Array], sample: Resampled, plan: RobustnessPlan
 
 def _judged(estimates: Mapping[Any, Estimate], plan: RobustnessPlan, seeds: int) -> dict[Any, Versus]:
     """One family of differences after Holm."""
-    p = {key: each.p_value() for key, each in estimates.items()}
-    adjusted = dict(zip(p, holm(list(p.values())), strict=True)) if p else {}
+    tested = holm_of({key: each.p_value() for key, each in estimates.items()})
     found = {}
     for key, each in estimates.items():
-        interval = each.interval(plan.confidence)
+        interval, test = each.interval(plan.confidence), tested[key]
         out = interval.low > 0 or interval.high < 0
-        sure = seeds >= plan.min_seeds and out and adjusted[key] <= _alpha(plan)
-        found[key] = Versus(interval, p[key], adjusted[key], bool(sure))
+        sure = seeds >= plan.min_seeds and out and test.holm <= _alpha(plan)
+        found[key] = Versus(interval, test.p, test.holm, bool(sure))
     return found
 
 
@@ -402,13 +401,15 @@ def _against(
     tests: Mapping[tuple[Cell, str, str], tuple[Estimate, float]], plan: RobustnessPlan, seeds: int
 ) -> dict[tuple[Cell, str, str], Against]:
     """Surely above guessing: one family of tests, and the interval agrees."""
-    p = {key: each.p_value(null) for key, (each, null) in tests.items() if key[1] in TESTED}
-    adjusted = dict(zip(p, holm(list(p.values())), strict=True)) if p else {}
+    tested = holm_of({key: each.p_value(null) for key, (each, null) in tests.items() if key[1] in TESTED})
     found = {}
     for key, (each, null) in tests.items():
-        interval = each.interval(plan.confidence)
-        sure = key in p and seeds >= plan.min_seeds and interval.low > null and adjusted[key] <= _alpha(plan)
-        found[key] = Against(interval, null, p.get(key), adjusted.get(key), bool(sure))
+        interval, test = each.interval(plan.confidence), tested.get(key)
+        if test is None:
+            found[key] = Against(interval, null, None, None, sure=False)
+            continue
+        sure = seeds >= plan.min_seeds and interval.low > null and test.holm <= _alpha(plan)
+        found[key] = Against(interval, null, test.p, test.holm, bool(sure))
     return found
 
 

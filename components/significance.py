@@ -7,15 +7,16 @@ and decides; these stand beside it, because a reader knows them and because each
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom, norm, rankdata
 
 Array = npt.NDArray[Any]
+Key = TypeVar("Key", bound=Hashable)
 
 
 def sum_by_group(values: Array, groups: Array) -> Array:
@@ -143,7 +144,7 @@ def _macro(labels: Array, probabilities: Array, groups: Array) -> tuple[float, A
 
 @dataclass(frozen=True)
 class Tested:
-    """A p-value alone, and after Holm's correction over the study's comparisons."""
+    """A p-value alone, and after Holm's correction over its family."""
 
     p: float
     holm: float
@@ -161,11 +162,15 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+def holm_of(p: Mapping[Key, float]) -> dict[Key, Tested]:
+    """A family of named p-values, each with its adjusted one."""
+    return {key: Tested(raw, adjusted) for (key, raw), adjusted in zip(p.items(), holm(list(p.values())), strict=True)}
+
+
 def correct(found: Sequence[Mapping[str, float]]) -> list[dict[str, Tested]]:
     """Holm's correction, question by question: each is asked once of every comparison."""
     corrected: list[dict[str, Tested]] = [{} for _ in found]
     for question in found[0] if found else ():
-        raw = [each[question] for each in found]
-        for place, (p, adjusted) in enumerate(zip(raw, holm(raw), strict=True)):
-            corrected[place][question] = Tested(p, adjusted)
+        for place, tested in holm_of(dict(enumerate(each[question] for each in found))).items():
+            corrected[place][question] = tested
     return corrected

@@ -5,16 +5,15 @@ No EXIF, place, text, colour profile or file name can come along, because none i
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
+from components.pictures import data_uri, fit
 from components.scan import UndecodableError, decode
 from components.sources import SourceError, read_bytes
 
@@ -54,7 +53,7 @@ def shrink(data: bytes, side: int = SIDE) -> Thumbnail:
         pixels = decode(data)[1]  # (H, W, 3)
     except UndecodableError as error:
         return tile(WORDS.get(error.problem, "cannot be decoded"), side)
-    return Thumbnail(_uri("webp", _encode(_fit(pixels, side))))
+    return Thumbnail(data_uri("webp", _encode(fit(pixels, side))))
 
 
 def tile(words: str, side: int = SIDE) -> Thumbnail:
@@ -65,23 +64,10 @@ def tile(words: str, side: int = SIDE) -> Thumbnail:
         f'<rect width="100%" height="100%" fill="#8a939c"/><text x="50%" y="53%" text-anchor="middle" '
         f'font-family="sans-serif" font-size="{side // 11}" fill="#fff">{words}</text></svg>'
     )
-    return Thumbnail(_uri("svg+xml", svg.encode()), words)
-
-
-def _fit(pixels: np.ndarray[Any, np.dtype[np.uint8]], side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(H, W, 3) with its longer side at most `side`; smaller images stay as they are."""
-    scale = side / max(pixels.shape[:2])
-    if scale >= 1:
-        return pixels
-    width, height = (max(1, round(scale * length)) for length in (pixels.shape[1], pixels.shape[0]))
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return Thumbnail(data_uri("svg+xml", svg.encode()), words)
 
 
 def _encode(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "WEBP", quality=QUALITY, method=4)
     return buffer.getvalue()
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

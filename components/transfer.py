@@ -22,7 +22,7 @@ from components.log import Log
 from components.plain import plain
 from components.resampling import LOSS, SHARE, Resampled, Said, ratio, resample
 from components.runs import Run, by_protocol, probabilities, same_images
-from components.significance import holm
+from components.significance import Tested, holm_of
 from components.statistics import BLOCK, Design, Estimate, Interval, Sample, estimate
 from components.verdict import Claim, Rule, mark, shown_p
 
@@ -80,14 +80,6 @@ class Change:
     external: Interval
     drop: Interval  # external minus internal: below zero where a share fell
     against: Interval | None = None  # the drop minus the reference's; None for the reference itself
-
-
-@dataclass(frozen=True)
-class Tested:
-    """A p-value as it is, and after Holm's correction over the comparisons of this external set."""
-
-    p: float
-    holm: float
 
 
 @dataclass(frozen=True)
@@ -372,17 +364,9 @@ def _change(own: _Measured, other: _Measured | None, name: str, measure: Measure
 
 def _corrected(drafts: Sequence[Sheet]) -> tuple[Sheet, ...]:
     """Two questions, each asked of several arms: does it drop, does it drop otherwise than the reference."""
-    dropped = holm([sheet.dropped.p for sheet in drafts])
-    challengers = [sheet.name for sheet in drafts if sheet.travels]
-    travels = dict(zip(challengers, holm([s.travels.p for s in drafts if s.travels]), strict=True))
-    return tuple(
-        replace(
-            sheet,
-            dropped=replace(sheet.dropped, holm=corrected),
-            travels=replace(sheet.travels, holm=travels[sheet.name]) if sheet.travels else None,
-        )
-        for sheet, corrected in zip(drafts, dropped, strict=True)
-    )
+    dropped = holm_of({sheet.name: sheet.dropped.p for sheet in drafts})
+    travels = holm_of({sheet.name: sheet.travels.p for sheet in drafts if sheet.travels})
+    return tuple(replace(each, dropped=dropped[each.name], travels=travels.get(each.name)) for each in drafts)
 
 
 def _order(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from components import page
 from components.figures import arm_colours, arms, travel
-from components.forms import DASH, MINUS, percent
+from components.forms import DASH, number, percent, points, signed, spread
 from components.label_map import LEAST
 from components.statistics import Interval
 from components.transfer import Measure, Sheet, Transfer
@@ -88,24 +88,21 @@ def limits(transfer: Transfer) -> list[str]:
     return lines
 
 
-def value(number: float, measure: Measure) -> str:
+def value(found: float, measure: Measure) -> str:
     """`71.3 %` for a share, else three decimals; a dash where nothing is known."""
-    if not np.isfinite(number):
-        return DASH
-    return (f"{100 * number:.1f} %" if measure.share else f"{number:.3f}").replace("-", MINUS)
+    text = _plain(measure)(found)
+    return f"{text} %" if measure.share and text != DASH else text
 
 
-def change(number: float, measure: Measure) -> str:
+def change(found: float, measure: Measure) -> str:
     """A difference: `+2.1` points for a share, else three decimals with their sign."""
-    if not np.isfinite(number):
-        return DASH
-    return (f"{100 * number:+.1f}" if measure.share else f"{number:+.3f}").replace("-", MINUS)
+    return (points if measure.share else signed)(found)
 
 
-def between(found: Interval, measure: Measure, signed: bool = False) -> str:
+def between(found: Interval, measure: Measure, difference: bool = False) -> str:
     """`low to high`, or that there is no interval."""
-    if not found.known:
-        return "no interval"
-    if signed:
-        return f"{change(found.low, measure)} to {change(found.high, measure)}"
-    return f"{value(found.low, measure).removesuffix(' %')} to {value(found.high, measure).removesuffix(' %')}"
+    return spread(found, partial(change, measure=measure) if difference else _plain(measure))
+
+
+def _plain(measure: Measure) -> Callable[[float], str]:
+    return percent if measure.share else number

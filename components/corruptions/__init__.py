@@ -19,14 +19,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import cv2
 import numpy as np
 
 from components.errors import SettingsError
+from components.phantom import paint
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
 """(S, S, 3) RGB in [0, 255]; in `corrupt` (N, S, S, 3)."""
 
 STRENGTHS = (1, 2, 3, 4, 5)
+
+FINE = 390
+"""Pixels on which hairs and ticks are drawn at least before they are made as small as the image: thinner than its."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +70,15 @@ def corrupt(name: str, images: Image, strength: int, seed: int, ids: Sequence[st
 def draws(seed: int, name: str, image_id: str) -> np.random.Generator:
     """The random numbers of one image under one kind of damage."""
     return np.random.default_rng([seed, zlib.crc32(name.encode()), zlib.crc32(image_id.encode())])
+
+
+def finer(side: int) -> int:
+    """The least multiple of an image's side, in pixels, that is as fine as FINE."""
+    return side * -(-FINE // side)
+
+
+def lay_on(image: Image, cover: np.ndarray[Any, np.dtype[np.uint8]], colour: tuple[int, int, int]) -> Image:
+    """The image under what was drawn, (F, F) uint8 of `finer` pixels, in one colour."""
+    side = image.shape[0]
+    small = np.asarray(cv2.resize(cover, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(paint(image.astype(np.float32) / 255, small, colour) * 255 + 0.5, np.uint8)

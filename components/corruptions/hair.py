@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from components.corruptions import Image
-from components.phantom import HAIRS, lay_hairs, paint
+from components.corruptions import Image, finer, lay_on
+from components.phantom import HAIRS, lay_hairs
 
 LEVELS = (4.0, 8.0, 15.0, 26.0, 40.0)
 MEANING = (
@@ -14,15 +13,10 @@ MEANING = (
     "all of one colour: from a forearm to a scalp"
 )
 
-FINE = 390
-"""Pixels on which hairs are drawn at least before they are made as small as the image: thinner than its pixels."""
-
 
 def hair(image: Image, strength: int, random: np.random.Generator) -> Image:
     """The image under hairs; a lower strength has the first of a higher one's."""
-    side = image.shape[0]
     main, colour = random.uniform(0, np.pi), HAIRS[random.integers(len(HAIRS))]
-    fine = side * -(-FINE // side)
+    fine = finer(image.shape[0])
     cover = lay_hairs(fine, fine, main, int(LEVELS[strength - 1]), random)
-    small = np.asarray(cv2.resize(cover, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-    return np.asarray(paint(image.astype(np.float32) / 255, small, colour) * 255 + 0.5, np.uint8)
+    return lay_on(image, cover, colour)

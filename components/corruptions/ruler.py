@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from components.corruptions import Image
-from components.phantom import RULER, lay_ruler, paint
+from components.corruptions import Image, finer, lay_on
+from components.phantom import RULER, lay_ruler
 
 LEVELS = (0.08, 0.13, 0.2, 0.3, 0.45)
 MEANING = (
@@ -14,15 +13,10 @@ MEANING = (
     "long, 5 to 7.5 % of the side apart (a millimetre where the picture shows 13 to 20): from the edge to the lesion"
 )
 
-FINE = 390
-"""Pixels on which ticks are drawn at least before they are made as small as the image: thinner than its pixels."""
-
 
 def ruler(image: Image, strength: int, random: np.random.Generator) -> Image:
     """The image under a scale along one edge."""
-    side = image.shape[0]
-    fine = side * -(-FINE // side)
+    fine = finer(image.shape[0])
     top, pitch, phase = random.random() < 0.5, random.uniform(0.05, 0.075), random.random()
     cover = lay_ruler(fine, fine, bool(top), pitch, phase, LEVELS[strength - 1])
-    small = np.asarray(cv2.resize(cover, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-    return np.asarray(paint(image.astype(np.float32) / 255, small, RULER) * 255 + 0.5, np.uint8)
+    return lay_on(image, cover, RULER)
