@@ -19,18 +19,18 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from benchmarks.measure import Result, cpu_seconds, summarise
-from components import statistics
-from components.comparison import RESAMPLED
-from components.significance import holm
-from components.statistics import Design, Sample, estimate, lay_out
-from components.verdict import Finding, Outcome, Rule, judge
+from components.comparison.comparison import RESAMPLED
+from components.comparison.verdict import Finding, Outcome, Rule, judge
+from components.statistics import intervals
+from components.statistics.intervals import Design, Sample, estimate, lay_out
+from components.statistics.significance import holm
 
 Array = npt.NDArray[Any]
 
 COMMAND = "python -m benchmarks evidence"
 RULE = Rule(confidence=0.95, margin=0.02, min_seeds=3)
 SUPERIOR = {Outcome.SUPERIOR, Outcome.SUPERIOR_LARGER_GAP}
-UNKNOWN_GAP = Finding(statistics.Interval(0.0, -np.inf, np.inf), 1.0)
+UNKNOWN_GAP = Finding(intervals.Interval(0.0, -np.inf, np.inf), 1.0)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def truth(world: World, models: int = 400, images: int = 2000) -> dict[str, floa
     for skill in skills:
         (p,) = answer(world, labels, np.arange(len(labels)), np.array([skill]), rng)
         for name, values in found.items():
-            values.append(float(getattr(statistics, name)(labels, p, statistics.once(len(p)))[0]))
+            values.append(float(getattr(intervals, name)(labels, p, intervals.once(len(p)))[0]))
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
@@ -103,7 +103,7 @@ def study(
     design = lay_out(lesions, labels, resamples, rng)
     skills = world.skill + world.training * rng.standard_normal(arms * world.seeds)
     samples = [
-        {name: design.apply(getattr(statistics, name), labels, p) for name in RESAMPLED}
+        {name: design.apply(getattr(intervals, name), labels, p) for name in RESAMPLED}
         for p in answer(world, labels, lesions, skills, rng)
     ]
     return design, [samples[arm * world.seeds : (arm + 1) * world.seeds] for arm in range(arms)]
@@ -136,18 +136,18 @@ def simulate(world: World, repeats: int, resamples: int = 600, arms: int = 3) ->
 
 def _difference(
     ours: list[dict[str, Sample]], theirs: list[dict[str, Sample]], name: str, design: Design
-) -> statistics.Estimate:
+) -> intervals.Estimate:
     return estimate([mine[name] - its[name] for mine, its in zip(ours, theirs, strict=True)], design.strata)
 
 
 def _differs(
     ours: list[dict[str, Sample]], theirs: list[dict[str, Sample]], design: Design
-) -> tuple[float, statistics.Interval]:
+) -> tuple[float, intervals.Interval]:
     found = _difference(ours, theirs, "balanced_accuracy", design)
     return found.p_value(), found.interval(RULE.confidence)
 
 
-def _superior(p: float, interval: statistics.Interval) -> bool:
+def _superior(p: float, interval: intervals.Interval) -> bool:
     return judge(Finding(interval, p), UNKNOWN_GAP, RULE.min_seeds, RULE) in SUPERIOR
 
 
@@ -166,8 +166,8 @@ def bootstrap(labels: Array, lesions: Array, probabilities: Array) -> None:
     design = lay_out(lesions, labels, 2000, np.random.default_rng(0))
     samples: list[dict[str, Sample]] = []
     for p in probabilities:
-        found = {name: design.apply(getattr(statistics, name), labels, p) for name in RESAMPLED}
-        by_class = statistics.sensitivities(labels, p, design.columns)
+        found = {name: design.apply(getattr(intervals, name), labels, p) for name in RESAMPLED}
+        by_class = intervals.sensitivities(labels, p, design.columns)
         samples.append(found | {f"{k}": design.split(row) for k, row in enumerate(by_class)})
     for name in samples[0]:
         for arm in (samples[:5], samples[5:]):

@@ -19,11 +19,11 @@ import torch
 from ruamel.yaml import YAML
 
 from benchmarks.measure import Result, ratios, summarise
-from components.classifier import Classifier, Examples, build_head
-from components.finetuning import Conditions, Feed, Phase, build_learner
-from components.log import SilentLog
-from components.pixels import read_pixels, write_pixels
-from components.session import open_session
+from components.base.log import SilentLog
+from components.data.pixels import read_pixels, write_pixels
+from components.models.classifier import Classifier, Examples, build_head
+from components.training.finetuning import Conditions, Feed, Phase, build_learner
+from components.training.session import open_session
 from flows.finetune import build_conditions
 from flows.presets import preset_names, render
 from flows.settings import Settings, parse_settings

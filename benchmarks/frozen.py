@@ -3,7 +3,8 @@
 Kept are the features of the images as they are (`finetune.views: 0`). Both ways measure train and val after each
 epoch on features that both keep, so of 21 passes over train and one over val one and one are left: 19 x is the bound.
 What the head's own epochs cost, 3 ms a step, weighs the more the fewer images there are; HAM10000's are fourteen times
-as many as here. The same numbers come out as when the slow way is shown the same views: tests/unit/test_finetune.py.
+as many as here. The same numbers come out as when the slow way is shown the same views:
+tests/unit/flows/test_finetune.py.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import torch
 
 from benchmarks.feeding import noise
 from benchmarks.measure import Result, ratios, summarise
-from components.augment import Augment
-from components.backbones.efficientnet_lite0 import Config as EfficientNetLite0
-from components.classifier import Examples
-from components.finetuning import Conditions, Phase, finetune_encoder
-from components.log import SilentLog
-from components.session import open_session
+from components.base.log import SilentLog
+from components.models.backbones.efficientnet_lite0 import Config as EfficientNetLite0
+from components.models.classifier import Examples
+from components.training.augment import Augment
+from components.training.finetuning import Conditions, Phase, finetune_encoder
+from components.training.session import open_session
 
 EPOCHS, SIZE = 20, 64
 TRAIN, VAL = 512, 64

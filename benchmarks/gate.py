@@ -66,11 +66,11 @@ def measure_apart(size: int) -> dict[str, float]:
 
 def measure(size: int) -> dict[str, float]:
     """CPU seconds of each part of the gate on a drawn table, and the process's peak memory in GB."""
-    from components.duplicates import DISTANCE, name_groups, propose
-    from components.expectations import accept
-    from components.quarantine import find_unusable
-    from components.records import Accepted, Split, check
-    from components.splits import group_rows, prove_no_leak, split_table
+    from components.data.records import Accepted, Split, check
+    from components.data.splits import group_rows, prove_no_leak, split_table
+    from components.validation.duplicates import DISTANCE, name_groups, propose
+    from components.validation.expectations import accept
+    from components.validation.quarantine import find_unusable
 
     records, facts = draw_tables(size)
     spent: dict[str, float] = {}
@@ -111,7 +111,7 @@ FAULTS = {"age": 140.0, "sex": "x", "path": "../out.jpg", "site": "", "skin_type
 
 def draw_tables(size: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Records and facts: 1.6 images a lesion, 2 lesions a patient, 3 sources, copies in 1 of 200 images."""
-    from components.records import apply_labels, conform
+    from components.data.records import apply_labels, conform
 
     random = np.random.default_rng(0)
     lesion = random.integers(0, max(1, size * 5 // 8), size)
@@ -142,7 +142,7 @@ def draw_tables(size: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def draw_facts(paths: pd.Series, random: np.random.Generator) -> pd.DataFrame:
     """What a scan would have told of good images; 1 of 200 is a turned copy of another whose hash is a bit off."""
-    from components.perceptual import TURNS, turned
+    from components.validation.perceptual_hash import TURNS, turned
 
     size = len(paths)
     hashes = random.integers(0, 2**64, size, dtype=np.uint64)
@@ -175,7 +175,7 @@ def draw_curve(measured: dict[int, list[dict[str, float]]]) -> None:
     mpl.use("Agg")
     from matplotlib.figure import Figure
 
-    from components.figures import INK, LETTERS, PALETTE, RULE, WIDTH, plain_axes
+    from components.report.figures import INK, LETTERS, PALETTE, RULE, WIDTH, plain_axes
 
     sizes = list(measured)
     figure = Figure(figsize=(2 * WIDTH, 3.6), layout="constrained")
@@ -213,7 +213,7 @@ def ham10000() -> list[Result]:
     with tempfile.TemporaryDirectory() as temporary:
         clone = Path(temporary) / "clone"
         subprocess.run(["git", "clone", "--quiet", str(REPO), str(clone)], check=True)
-        use = ["-m", "flows.cli", "use", "ham10000", f"dataset.path={HAM10000}", "scan.workers=2"]
+        use = ["-m", "flows.commands.cli", "use", "ham10000", f"dataset.path={HAM10000}", "scan.workers=2"]
         for command in (use, ["-m", "flows.ingest"]):
             seconds([sys.executable, *command], clone)
         validate = [sys.executable, "-m", "flows.validate"]

@@ -23,13 +23,13 @@ from PIL import Image
 
 from benchmarks.measure import Result, ratios, summarise
 from benchmarks.scan import add_noise
-from components.augment import Augment, build
-from components.backbones.efficientnet_lite0 import Config as EfficientNetLite0
-from components.log import SilentLog
-from components.phantom import draw_dataset
-from components.pixels import Pixels, read_pixels, square, write_pixels
-from components.scan import decode
-from components.session import open_session
+from components.base.log import SilentLog
+from components.data.pixels import Pixels, read_pixels, square, write_pixels
+from components.models.backbones.efficientnet_lite0 import Config as EfficientNetLite0
+from components.synthetic.lesions import draw_dataset
+from components.training.augment import Augment, build
+from components.training.session import open_session
+from components.validation.scan import decode
 
 COUNT, BATCH = 128, 64
 SMALL, LARGE = 64, 224  # pixels, the sides of our presets

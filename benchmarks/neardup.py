@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Result, cpu_seconds, summarise
-from components.neighbours import pairs_within
+from components.validation.neighbours import pairs_within
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 

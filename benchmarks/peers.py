@@ -168,11 +168,11 @@ def ours(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epochs:
     """Pack the images and fine-tune, resume states included."""
     import torch
 
-    from components.augment import Augment
-    from components.backbones import convnext_tiny, efficientnet_lite0
-    from components.finetuning import Conditions, Phase, finetune_encoder
-    from components.log import SilentLog
-    from components.session import open_session
+    from components.base.log import SilentLog
+    from components.models.backbones import convnext_tiny, efficientnet_lite0
+    from components.training.augment import Augment
+    from components.training.finetuning import Conditions, Phase, finetune_encoder
+    from components.training.session import open_session
 
     ended: Epochs = []
 
@@ -200,9 +200,9 @@ def ours(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epochs:
 
 def packed(folder: Path, split: str) -> Any:
     """The split's images as the stage `pack` leaves them, made now."""
-    from components.classifier import Examples
-    from components.pixels import read_pixels, square, write_pixels
-    from components.scan import decode
+    from components.data.pixels import read_pixels, square, write_pixels
+    from components.models.classifier import Examples
+    from components.validation.scan import decode
 
     paths = sorted((folder / "images" / split).rglob("*.jpg"))
     names = [path.stem for path in paths]

@@ -18,7 +18,7 @@ def run() -> list[Result]:
     with tempfile.TemporaryDirectory() as temporary:
         clone = Path(temporary) / "clone"
         subprocess.run(["git", "clone", "--quiet", str(REPO), str(clone)], check=True)
-        flow, repro = [sys.executable, "-m", "flows.cli", "demo"], [sys.executable, "-m", "dvc", "repro"]
+        flow, repro = [sys.executable, "-m", "flows.commands.cli", "demo"], [sys.executable, "-m", "dvc", "repro"]
         demo = [seconds(flow, clone)]
         noop_repro = [seconds(repro, clone) for _ in range(5)]
         noop_flow = [seconds(flow, clone) for _ in range(3)]

@@ -25,8 +25,8 @@ import simplejpeg
 from PIL import Image
 
 from benchmarks.measure import Result, ratios, summarise
-from components.phantom import draw_dataset
-from components.scan import examine
+from components.synthetic.lesions import draw_dataset
+from components.validation.scan import examine
 
 COUNT, NOISE, QUALITY = 48, 7.0, 95
 

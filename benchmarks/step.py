@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from benchmarks.measure import Result, ratios, rounds, summarise
-from components.backbones.efficientnet_lite0 import Config as EfficientNetLite0
-from components.classifier import Classifier, build_head, build_objective
-from components.finetuning import Learner
-from components.log import SilentLog
-from components.optimisers import adamw
-from components.session import open_session
-from components.training import fit
+from components.base.log import SilentLog
+from components.models.backbones.efficientnet_lite0 import Config as EfficientNetLite0
+from components.models.classifier import Classifier, build_head, build_objective
+from components.training.finetuning import Learner
+from components.training.loop import fit
+from components.training.optimizers import adamw
+from components.training.session import open_session
 
 COMMAND = "python -m benchmarks step"
 

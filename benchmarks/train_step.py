@@ -24,13 +24,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from benchmarks.measure import Result, rounds, summarise
-from components.backbones.convnext_tiny import Config as ConvNeXtTiny
-from components.classifier import Classifier, build_head, build_objective
-from components.depthwise import GramDepthwise
-from components.finetuning import Learner
-from components.log import SilentLog
-from components.optimisers import adamw
-from components.session import Session, open_session
+from components.base.log import SilentLog
+from components.models.backbones.convnext_tiny import Config as ConvNeXtTiny
+from components.models.classifier import Classifier, build_head, build_objective
+from components.models.depthwise import GramDepthwise
+from components.training.finetuning import Learner
+from components.training.optimizers import adamw
+from components.training.session import Session, open_session
 
 BATCH, SIZE, CLASSES = 64, 64, 7
 RATE, DECAY = 1e-4, 0.05

@@ -7,20 +7,20 @@ from typing import Any
 
 import pandas as pd
 
-from components.datasets import Adapter
-from components.executors import open_executor
-from components.files import whole
-from components.gate import find_across
-from components.log import Log
-from components.quarantine import OUTSIDE_MAP, check_share, count_rules
-from components.records import apply_labels, read_records, write_records
-from components.splits import prove_external
+from components.base.files import whole
+from components.base.log import Log
+from components.data.adapters import Adapter
+from components.data.records import apply_labels, read_records, write_records
+from components.data.splits import prove_external
+from components.validation.checks import find_across
+from components.validation.executors import open_executor
+from components.validation.quarantine import OUTSIDE_MAP, check_share, count_rules
 from flows.ingest import read_dataset
-from flows.keys import read_key
-from flows.look import accepted_of, look_at, rules_of
 from flows.settings import Cohort, Labels, Paths, Privacy, Scan, choose
 from flows.settings import Validate as ValidateSettings
 from flows.stage import stage
+from flows.stage_io.image_checks import accepted_of, look_at, rules_of
+from flows.stage_io.pseudonym_key import read_key
 
 
 @stage

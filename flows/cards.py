@@ -14,19 +14,19 @@ import pandas as pd
 from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 
-from components import data_sheet, model_card
-from components.augment import Augment
-from components.cards import as_page, unsaid
-from components.data_sheet import Dataset
-from components.datasets import Adapter
-from components.errors import DataError
-from components.log import Log
-from components.model_card import Model, Weights
-from flows.results import read_json, write_text
+from components.base.errors import DataError
+from components.base.log import Log
+from components.cards import data_sheet, model_card
+from components.cards.data_sheet import Dataset
+from components.cards.model_card import Model, Weights
+from components.cards.page import as_page, unsaid
+from components.data.adapters import Adapter
+from components.training.augment import Augment
 from flows.settings import Cards as CardSettings
 from flows.settings import Clinical, Finetune, Labels, Pack, Paths, Privacy, Study
 from flows.settings import Split as SplitSettings
 from flows.stage import stage
+from flows.stage_io.files import read_json, write_text
 
 PROJECT = Path("pyproject.toml")
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of BatchNorm: counted, not learned

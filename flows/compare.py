@@ -10,24 +10,32 @@ from typing import Any
 
 import pandas as pd
 
-from components.clinical import ClinicalPlan, assess
-from components.clinical import as_metrics as clinical_metrics
-from components.clinical import as_record as clinical_record
-from components.clinical import draw_figures as draw_clinical
-from components.comparison import FEW_LESIONS, Comparison, Plan, as_metrics, as_record, as_table, compare_runs
-from components.datasets import Adapter
-from components.errors import DataError
-from components.log import Log
-from components.report import draw_figures, limits, render, summary
-from components.runs import Run, same_images
-from components.subgroups import describe
-from components.verdict import Rule
-from flows.results import existing, read_json, write_text
-from flows.runs import EVERY_RUN, read_run
+from components.base.errors import DataError
+from components.base.log import Log
+from components.clinical.assessment import ClinicalPlan, assess
+from components.clinical.assessment import as_metrics as clinical_metrics
+from components.clinical.assessment import as_record as clinical_record
+from components.clinical.assessment import draw_figures as draw_clinical
+from components.clinical.subgroups import describe
+from components.comparison.comparison import (
+    FEW_LESIONS,
+    Comparison,
+    Plan,
+    as_metrics,
+    as_record,
+    as_table,
+    compare_runs,
+)
+from components.comparison.page import draw_figures, limits, render, summary
+from components.comparison.verdict import Rule
+from components.data.adapters import Adapter
+from components.statistics.runs import Run, same_images
 from flows.settings import Clinical as ClinicalSettings
 from flows.settings import Compare as CompareSettings
 from flows.settings import Evaluate, Labels, Paths, Study
 from flows.stage import stage
+from flows.stage_io.files import existing, read_json, write_text
+from flows.stage_io.runs import EVERY_RUN, read_run
 
 
 @stage

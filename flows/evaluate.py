@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.backbones import Backbone
-from components.classifier import Examples
-from components.files import whole
-from components.lesion_mask import lesion_share
-from components.log import Log
-from components.metrics.accuracy import accuracy
-from components.metrics.balanced_accuracy import balanced_accuracy
-from components.metrics.confusion_matrix import confusion_matrix
-from components.metrics.expected_calibration_error import expected_calibration_error
-from components.metrics.log_loss import log_loss
-from components.metrics.macro_auroc import macro_auroc
-from components.metrics.sensitivity import sensitivity
-from components.metrics.specificity import specificity
-from flows.predicting import predict_runs, read_examples, run_names
+from components.base.files import whole
+from components.base.log import Log
+from components.data.lesion_mask import lesion_share
+from components.models.backbone import Backbone
+from components.models.classifier import Examples
+from components.statistics.metrics.accuracy import accuracy
+from components.statistics.metrics.balanced_accuracy import balanced_accuracy
+from components.statistics.metrics.confusion_matrix import confusion_matrix
+from components.statistics.metrics.expected_calibration_error import expected_calibration_error
+from components.statistics.metrics.log_loss import log_loss
+from components.statistics.metrics.macro_auroc import macro_auroc
+from components.statistics.metrics.sensitivity import sensitivity
+from components.statistics.metrics.specificity import specificity
 from flows.settings import Compute, Labels, Paths, Study
 from flows.settings import Evaluate as EvaluateSettings
 from flows.stage import stage
+from flows.stage_io.predictions import predict_runs, read_examples, run_names
 
 SPLITS = ("val", "test")
 

@@ -14,13 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from components import attribution
-from components.attribution import Attribution, attribute, cascade, draw_anew
-from components.backbones import Backbone
-from components.classifier import Classifier, Examples, predict
-from components.datasets import Adapter
-from components.encoder import embed, to_tensor, weights_sha256
-from components.explanations import (
+from components.base.log import Log
+from components.data.adapters import Adapter
+from components.explanations import attribution
+from components.explanations.analysis import (
     Case,
     Error,
     Exhibit,
@@ -40,16 +37,19 @@ from components.explanations import (
     share_lost,
     standardise,
 )
-from components.explanations_page import draw_figures, photograph, render
-from components.log import Log
-from components.runs import Images, Run, by_protocol, same_images
-from components.session import Session
-from flows.predicting import load_run, open_reader, read_examples
-from flows.results import write_text
-from flows.runs import read_runs
+from components.explanations.attribution import Attribution, attribute, cascade, draw_anew
+from components.explanations.page import draw_figures, photograph, render
+from components.models.backbone import Backbone
+from components.models.classifier import Classifier, Examples, predict
+from components.models.encoder import embed, to_tensor, weights_sha256
+from components.statistics.runs import Images, Run, by_protocol, same_images
+from components.training.session import Session
 from flows.settings import Clinical, Compare, Compute, Labels, Paths, Study
 from flows.settings import Explain as ExplainSettings
 from flows.stage import stage
+from flows.stage_io.files import write_text
+from flows.stage_io.predictions import load_run, open_reader, read_examples
+from flows.stage_io.runs import read_runs
 
 Array = npt.NDArray[Any]
 

@@ -9,16 +9,16 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic_core import to_jsonable_python
 
-from components.augment import Augment
-from components.backbones import Backbone
-from components.classifier import Examples, save_classifier
-from components.encoder import load_encoder
-from components.files import whole
-from components.finetuning import Conditions, Phase, finetune_encoder, read_examples
-from components.log import Log
-from components.pixels import read_pixels
-from components.session import open_session
-from components.training import Fit
+from components.base.files import whole
+from components.base.log import Log
+from components.data.pixels import read_pixels
+from components.models.backbone import Backbone
+from components.models.classifier import Examples, save_classifier
+from components.models.encoder import load_encoder
+from components.training.augment import Augment
+from components.training.finetuning import Conditions, Phase, finetune_encoder, read_examples
+from components.training.loop import Fit
+from components.training.session import open_session
 from flows.settings import Compute, Labels, Paths
 from flows.settings import Finetune as FinetuneSettings
 from flows.stage import stage

@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from components.datasets import Adapter
-from components.errors import DataError
-from components.log import Log
-from components.privacy import EVERYTHING, PEOPLE, fingerprint, pseudonymise
-from components.records import apply_labels, write_records
-from flows.keys import read_key
+from components.base.errors import DataError
+from components.base.log import Log
+from components.data.adapters import Adapter
+from components.data.privacy import EVERYTHING, PEOPLE, fingerprint, pseudonymise
+from components.data.records import apply_labels, write_records
 from flows.settings import Labels, Paths, Privacy
 from flows.stage import stage
+from flows.stage_io.pseudonym_key import read_key
 
 
 @stage

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from components.datasets import Adapter
-from components.errors import DataError
-from components.log import Log
-from components.pixels import Array, read_pixels, square, write_pixels
-from components.records import Packed, check, read_records
-from components.scan import UndecodableError, decode
-from components.sources import SourceError, read_bytes
+from components.base.errors import DataError
+from components.base.log import Log
+from components.data.adapters import Adapter
+from components.data.pixels import Array, read_pixels, square, write_pixels
+from components.data.records import Packed, check, read_records
+from components.data.sources import SourceError, read_bytes
+from components.validation.scan import UndecodableError, decode
 from flows.settings import Compute, Labels, Paths
 from flows.settings import Pack as PackSettings
 from flows.stage import stage

@@ -29,13 +29,13 @@ from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from components.errors import DermflowError, RunError
-from flows.graph import Node, is_changed, locked_stages, order_lock, read_graph
-from flows.lineage import LOCK, file_md5, lineage_tags
-from flows.policy import Policy, load_policies
-from flows.processes import CHATTER, Processes, mark_checkout, only_run, stop_on_sigterm, venv_path
+from components.base.errors import DermflowError, RunError
+from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph
+from flows.orchestration.policy import Policy, load_policies
+from flows.orchestration.processes import CHATTER, Processes, mark_checkout, only_run, stop_on_sigterm, venv_path
 from flows.settings import Settings, load_settings
-from flows.tracking import (
+from flows.tracking.lineage import LOCK, file_md5, lineage_tags
+from flows.tracking.mlflow_log import (
     FLOW_VARIABLE,
     PARENT_VARIABLE,
     PIPELINE,

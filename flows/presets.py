@@ -11,7 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from components.errors import SettingsError
+from components.base.errors import SettingsError
 from flows.settings import PARAMS, parse_settings
 
 FOLDER = Path("presets")

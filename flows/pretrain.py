@@ -10,14 +10,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from components.backbones import Backbone
-from components.encoder import Encoder, effective_rank, embed, save_encoder, to_tensor, weights_sha256
-from components.errors import SettingsError
-from components.files import whole
-from components.log import Log
-from components.pixels import Pixels, read_pixels
+from components.base.errors import SettingsError
+from components.base.files import whole
+from components.base.log import Log
+from components.data.pixels import Pixels, read_pixels
+from components.models.backbone import Backbone
+from components.models.encoder import Encoder, effective_rank, embed, save_encoder, to_tensor, weights_sha256
 from components.pretraining import Method
-from components.session import Session, open_session
+from components.training.session import Session, open_session
 from flows.settings import Compute, Paths
 from flows.settings import Pretrain as PretrainSettings
 from flows.stage import stage

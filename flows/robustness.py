@@ -12,30 +12,22 @@ from itertools import product
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.backbones import Backbone
-from components.classifier import Classifier
-from components.corruptions import Image, corrupt, corruptions
-from components.datasets import Adapter
-from components.log import Log
-from components.occlusion import Hidden, hide
-from components.pixels import read_pixels
-from components.robustness import (
-    Answers,
-    Measured,
-    RobustnessPlan,
-    as_metrics,
-    as_record,
-    assemble,
-    choose,
-)
-from components.robustness_page import draw_damage, draw_figures, draw_hidden, render, sentences
-from components.session import Session
-from components.shared_features import Family, answer, gather
-from flows.predicting import load_run, open_reader
-from flows.results import write_text
+from components.base.log import Log
+from components.data.adapters import Adapter
+from components.data.pixels import read_pixels
+from components.models.backbone import Backbone
+from components.models.classifier import Classifier
+from components.robustness.analysis import Answers, Measured, RobustnessPlan, as_metrics, as_record, assemble, choose
+from components.robustness.corruptions import Image, corrupt, corruptions
+from components.robustness.occlusion import Hidden, hide
+from components.robustness.page import draw_damage, draw_figures, draw_hidden, render, sentences
+from components.robustness.shared_features import Family, answer, gather
+from components.training.session import Session
 from flows.settings import Compare, Compute, Labels, Pack, Paths, Study
 from flows.settings import Robustness as RobustnessSettings
 from flows.stage import stage
+from flows.stage_io.files import write_text
+from flows.stage_io.predictions import load_run, open_reader
 
 SHOWN = 6
 """Test images on the page with this or that hidden."""

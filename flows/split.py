@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from components.files import whole
-from components.log import Log
-from components.records import Accepted, Split, check, read_records
-from components.splits import fold_table, prove_no_leak, split_table
-from flows.lineage import file_md5
+from components.base.files import whole
+from components.base.log import Log
+from components.data.records import Accepted, Split, check, read_records
+from components.data.splits import fold_table, prove_no_leak, split_table
 from flows.settings import Labels, Paths
 from flows.settings import Split as SplitSettings
 from flows.stage import stage
+from flows.tracking.lineage import file_md5
 
 
 @stage

@@ -24,13 +24,13 @@ from typing import Any, NoReturn, get_type_hints, overload
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from components.errors import DermflowError, SettingsError
-from components.log import Log, SilentLog
-from components.resuming import StaleStateError, kept_until_end, set_aside
-from flows.continuity import Training, identify, only_process
-from flows.lineage import file_md5, recorded_hashes
+from components.base.errors import DermflowError, SettingsError
+from components.base.log import Log, SilentLog
+from components.training.checkpoints import StaleStateError, kept_until_end, set_aside
 from flows.settings import Compute, Settings, load_settings
-from flows.tracking import RunLog, flatten, recorded_run
+from flows.tracking.lineage import file_md5, recorded_hashes
+from flows.tracking.mlflow_log import RunLog, flatten, recorded_run
+from flows.tracking.resumed_runs import Training, identify, only_process
 
 Work = Callable[..., Mapping[str, Any]]
 SECTIONS = {field.alias or name: name for name, field in Settings.model_fields.items()}
@@ -156,7 +156,7 @@ def leads(compute: Compute) -> bool:
         )
     if world == 1:
         return True
-    from components.session import find_rank  # torch takes seconds, and other stages need none
+    from components.training.session import find_rank  # torch takes seconds, and other stages need none
 
     return find_rank(compute.devices, compute.num_nodes) == 0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.log import Log
-from components.phantom import CONFOUNDERS, draw_dataset
+from components.base.log import Log
+from components.synthetic.lesions import CONFOUNDERS, draw_dataset
 from flows.settings import Paths
 from flows.settings import Synthesize as SynthesizeSettings
 from flows.stage import stage

@@ -11,26 +11,26 @@ from typing import Any
 
 import pandas as pd
 
-from components.datasets import Adapter
-from components.duplicates import exact_groups, identical_pairs, review
-from components.errors import DataError
-from components.expectations import Finding, accept, describe
-from components.files import whole
-from components.gate import Look
-from components.gate_page import Gate, identifying, write_page
-from components.log import Log
-from components.profile import profile
-from components.quarantine import check_share, count_rules, for_sharing
-from components.records import read_records, write_records
-from components.scan import Facts
-from components.sources import list_images
-from components.splits import group_rows
-from flows.lineage import read_revision
-from flows.look import accepted_of, look_at
+from components.base.errors import DataError
+from components.base.files import whole
+from components.base.log import Log
+from components.data.adapters import Adapter
+from components.data.records import read_records, write_records
+from components.data.sources import list_images
+from components.data.splits import group_rows
+from components.validation.checks import Look
+from components.validation.data_profile import profile
+from components.validation.duplicates import exact_groups, identical_pairs, review
+from components.validation.expectations import Finding, accept, describe
+from components.validation.page import Gate, identifying, write_page
+from components.validation.quarantine import check_share, count_rules, for_sharing
+from components.validation.scan import Facts
 from flows.settings import Labels, Paths, Scan
 from flows.settings import Split as SplitSettings
 from flows.settings import Validate as ValidateSettings
 from flows.stage import stage
+from flows.stage_io.image_checks import accepted_of, look_at
+from flows.tracking.lineage import read_revision
 
 PAGE = "data.html"
 

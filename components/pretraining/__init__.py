@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from components.backbones import Backbone
-    from components.encoder import Encoder
-    from components.log import Log
-    from components.pixels import Pixels
-    from components.training import Session
+    from components.base.log import Log
+    from components.data.pixels import Pixels
+    from components.models.backbone import Backbone
+    from components.models.encoder import Encoder
+    from components.training.loop import Session
 
 
 class Method(Protocol):

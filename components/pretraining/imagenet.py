@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, field_serializer, model_validator
 from pydantic_core import to_jsonable_python
 
-from components.config import Frozen
-from components.errors import WeightsError
+from components.base.config import Frozen
+from components.base.errors import WeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from components.backbones import Backbone, Normalisation
-    from components.encoder import Encoder
-    from components.log import Log
-    from components.pixels import Pixels
-    from components.training import Session
+    from components.base.log import Log
+    from components.data.pixels import Pixels
+    from components.models.backbone import Backbone, Normalisation
+    from components.models.encoder import Encoder
+    from components.training.loop import Session
 
 KEY = "pretrain.arms.*.{} (params.yaml)"
 

@@ -17,7 +17,7 @@ import pytest
 from mlflow.entities import Run
 from PIL import Image
 
-from components.phantom import draw_dataset
+from components.synthetic.lesions import draw_dataset
 
 REPO = Path(__file__).resolve().parents[2]
 TINY = (
@@ -68,7 +68,7 @@ class Checkout:
         return self.run("-m", "flows.pipeline", check=check)
 
     def use(self, *changes: str) -> None:
-        self.run("-m", "flows.cli", "use", "demo", *TINY, *changes)
+        self.run("-m", "flows.commands.cli", "use", "demo", *TINY, *changes)
 
     def lock(self) -> str:
         return (self.folder / "dvc.lock").read_text()

@@ -46,7 +46,7 @@ def test_the_page_and_the_answer_are_there(by_flow: Checkout) -> None:
     page = (by_flow.folder / "reports" / "index.html").read_text()
     assert "SYNTHETIC" in page
     assert not re.search(r'(src|href)="(https?:)?//', page)
-    answer = by_flow.run("-m", "flows.cli", "report").stdout
+    answer = by_flow.run("-m", "flows.commands.cli", "report").stdout
     assert "not decided: too few seeds" in answer
 
 
@@ -94,7 +94,7 @@ def test_dvc_commands_say_something(by_repro: Checkout) -> None:
 
 
 def checkout_schedule(checkout: Checkout, log: Path) -> subprocess.Popen[bytes]:
-    words = ["-m", "flows.cli", "schedule", "--cron", "* * * * *", "--port", "4217"]
+    words = ["-m", "flows.commands.cli", "schedule", "--cron", "* * * * *", "--port", "4217"]
     return checkout.start(*words, output=log)
 
 

@@ -21,9 +21,9 @@ def test_a_flow_and_a_training_come_out_the_same(new_checkout: Callable[[], Chec
     checkout.flow()
     for run, stages in (("finetune@random-frozen-0", 7), ("pipeline demo", checkout.lock().count("cmd: "))):
         into = tmp_path / run.replace(" ", "-")
-        said = checkout.run("-m", "flows.cli", "reproduce", run, "--into", str(into)).stdout
+        said = checkout.run("-m", "flows.commands.cli", "reproduce", run, "--into", str(into)).stdout
         assert f"of {stages} stages compared, the same to the last bit" in said
-        assert "was applied from the run's code.diff: components/metrics/accuracy.py" in said
+        assert "was applied from the run's code.diff: components/statistics/metrics/accuracy.py" in said
         report = json.loads((into / "reproduction.json").read_text())
         assert (report["verdict"], report["unrecorded"], report["versions"]) == ("equal", [], [])
     assert (tmp_path / "pipeline-demo" / "dvc.lock").read_text() == checkout.lock()

@@ -11,9 +11,9 @@ from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
 from flows import pipeline
+from flows.orchestration.policy import Policy, load_policies
+from flows.orchestration.processes import Processes
 from flows.pipeline import GPU_LIMIT, Run, _gpu_queue, _gpu_slot, count_gpus, workers
-from flows.policy import Policy, load_policies
-from flows.processes import Processes
 from flows.settings import load_settings
 
 pytestmark = [

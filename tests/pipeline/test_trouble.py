@@ -23,7 +23,7 @@ def of_people(new_checkout: Callable[[], Checkout]) -> Checkout:
     photograph_people(checkout.folder / "data" / "raw" / "clinic")
     key = Path(checkout.environment["DERMFLOW_KEY_FILE"])
     if not key.exists():
-        assert str(key) in checkout.run("-m", "flows.cli", "key").stdout
+        assert str(key) in checkout.run("-m", "flows.commands.cli", "key").stdout
     return checkout
 
 

@@ -1,0 +1,82 @@
+"""Settings that cannot be wrong in silence: immutable, strict, and a folder is the registry of its kinds.
+
+A family is a package under components/ (backbones, pretraining, datasets ...). Each of its modules
+defines one `Config(Frozen)` whose `kind` is the module's name. `OneOf("models.backbones")` accepts any of them,
+so a new kind is a new file and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache, reduce
+from operator import or_
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails
+
+from components.base.errors import SettingsError
+
+
+class Frozen(BaseModel):
+    """Immutable settings in which an unknown key is an error and no number is NaN or infinite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+@cache
+def kinds(family: str) -> Mapping[str, type[Frozen]]:
+    """Every kind of a family by name: the modules of `components/<family>` and their `Config`."""
+    package = importlib.import_module(f"components.{family}")
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return {name: importlib.import_module(f"components.{family}.{name}").Config for name in names}
+
+
+class OneOf:
+    """Annotation for a setting that is one of a family's kinds, told apart by its key `kind`."""
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        configs = list(kinds(self.family).values())
+        if len(configs) == 1:
+            return handler.generate_schema(configs[0])
+        return handler.generate_schema(Annotated[reduce(or_, configs), Field(discriminator="kind")])
+
+
+def explain(error: ValidationError, data: object, origin: str) -> SettingsError:
+    """One line a wrong value of `data`: its full key, the value, what is allowed and the file to mend."""
+    lines = [
+        f"{origin}: {_place(problem, data)}{problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors(include_url=False)
+    ]
+    return SettingsError("\n".join(lines))
+
+
+def _place(problem: ErrorDetails, data: object) -> str:
+    """`compute.device = 'tpu': `; nothing for what several sections say together, whose message names them."""
+    key = _key(problem["loc"], data)
+    return f"{key}{_given(problem)}: " if key else ""
+
+
+def _key(location: tuple[int | str, ...], data: object) -> str:
+    """The dotted key as it stands in the file: pydantic inserts the chosen kind into it, the file does not."""
+    kept: list[str] = []
+    for part in location:
+        if isinstance(data, dict) and part not in data and data.get("kind") == part:
+            continue
+        kept.append(str(part))
+        try:
+            data = data[part]  # type: ignore[index]  # a missing key, or a scalar: the walk ends here
+        except (KeyError, IndexError, TypeError):
+            data = None
+    return ".".join(kept)
+
+
+def _given(problem: ErrorDetails) -> str:
+    """` = 'value'` where a value stands there at all."""
+    value = problem["input"]
+    return "" if problem["type"] == "missing" or isinstance(value, dict) else f" = {value!r}"

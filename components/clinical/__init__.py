@@ -1,0 +1,1 @@
+"""Clinical assessment of each model: calibration, operating points, decision curves, abstention, subgroups."""

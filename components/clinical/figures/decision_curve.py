@@ -1,0 +1,32 @@
+"""Net benefit against the probability at which one would act: the model helps where it is above both thin lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+from components.clinical.decision_curves import Curve
+from components.report.figures import INK, LETTERS, WIDTH, plain_axes
+
+
+def draw(curves: Mapping[str, Curve], colours: Mapping[str, str]) -> Figure:
+    """One line an arm with its interval as a band; dashed: everybody is treated, at zero: nobody."""
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    axes = figure.subplots()
+    first = next(iter(curves.values()))
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.plot(first.thresholds, first.all, color=INK, linewidth=1.1, linestyle=(0, (4, 3)))
+    for arm, curve in curves.items():
+        low, high = [each.low for each in curve.model], [each.high for each in curve.model]
+        axes.fill_between(curve.thresholds, low, high, color=colours[arm], alpha=0.15, linewidth=0)
+        axes.plot(curve.thresholds, [each.mean for each in curve.model], color=colours[arm], linewidth=1.8)
+    top = max(each.high for curve in curves.values() for each in curve.model)
+    axes.set(xlabel="probability of malignancy at which one acts", ylabel="net benefit", ylim=(-0.35 * top, 1.05 * top))
+    axes.annotate(
+        "nobody", (first.thresholds[-1], 0), (0, -3), textcoords="offset points",
+        ha="right", va="top", color=INK, fontsize=LETTERS,
+    )  # fmt: skip
+    axes.set_xlim(0, max(first.thresholds))
+    plain_axes(axes)
+    return figure

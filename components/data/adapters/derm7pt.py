@@ -1,0 +1,57 @@
+"""Derm7pt: meta/meta.csv and images/, a dermoscopic and a clinical image of each case.
+
+Kawahara, Daneshvar, Argenziano, Hamarneh: Seven-point checklist and skin lesion classification using multitask
+multimodal neural nets, IEEE J Biomed Health Inform 23:538-546 (2019). A case is a lesion; patients are not named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
+
+import pandas as pd
+from pydantic import Field
+
+from components.base.config import Frozen
+from components.base.errors import DataError
+from components.data.records import conform, read_columns
+from components.data.sources import find_images
+from components.data.vocabulary import translate
+
+TABLE = "meta/meta.csv"
+COLUMNS = {"case_num": "lesion_id", "diagnosis": "diagnosis", "sex": "sex", "location": "site"}
+
+
+class Config(Frozen):
+    """One of the two images of each of Derm7pt's 1,011 cases."""
+
+    published: ClassVar[bool] = True
+
+    kind: Literal["derm7pt"] = "derm7pt"
+    path: Path = Field(description="the folder release_v0, with meta/ and images/")
+    image: Literal["derm", "clinic"] = Field(default="derm", description="derm: dermoscopic; clinic: clinical")
+
+    def read(self) -> pd.DataFrame:
+        """One row a case, named case_NUMBER_derm or _clinic; raises DataError naming what to put where."""
+        file = self.path / TABLE
+        if not file.is_file():
+            raise DataError(
+                f"dataset.path = {self.path}: {file} is missing; name the folder that holds meta/ and images/ "
+                "(release_v0) in params.yaml"
+            )
+        table = read_columns(file, [*COLUMNS, self.image]).rename(columns={**COLUMNS, self.image: "path"})
+        lesions = "case_" + table["lesion_id"]
+        paths = _located(table["path"].fillna(""), find_images(self.path))
+        table = translate(table).assign(image_id=lesions + f"_{self.image}", lesion_id=lesions, path=paths)
+        return conform(table.assign(source="derm7pt"), str(file))
+
+
+def _located(names: pd.Series, found: Mapping[str, list[str]]) -> list[str]:
+    """The table's `NEL/Nel025.jpg` below images/ or in a tar; the case of letters differs between file systems."""
+    places = {_last_two(path): path for paths in found.values() for path in sorted(paths, reverse=True)}
+    return [places.get(_last_two(name), f"images/{name}" if name else "") for name in names]
+
+
+def _last_two(path: str) -> tuple[str, ...]:
+    return PurePosixPath(path.lower()).parts[-2:]

@@ -1,0 +1,72 @@
+"""DermaMNIST: one npz of HAM10000 at 28, 64, 128 or 224 pixels, read in place, row by row.
+
+Yang et al.: MedMNIST v2, Sci Data 10:41 (2023), CC BY-NC 4.0. Its official split is not used: images of one lesion
+stand on both sides of it (Abhishek, Jain, Hamarneh: Investigating the quality of DermaMNIST and Fitzpatrick17k
+dermatological image datasets, 2024). The file names no lesions either, so that grouping near-duplicates is all
+that keeps them together here; HAM10000 itself names them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from components.base.config import Frozen
+from components.base.errors import DataError
+from components.data.records import conform
+from components.data.sources import SourceError, read_array
+
+PARTS = ("train", "val", "test")
+DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")  # HAM10000's words for labels 0 to 6
+
+
+class Config(Frozen):
+    """The 10,015 images of DermaMNIST; it tells a diagnosis and nothing else."""
+
+    published: ClassVar[bool] = True
+
+    kind: Literal["dermamnist"] = "dermamnist"
+    path: Path = Field(description="the folder with dermamnist.npz or dermamnist_SIZE.npz")
+    size: Literal[28, 64, 128, 224] = Field(default=224, description="pixels; which of the files")
+
+    def read(self) -> pd.DataFrame:
+        """One row an image, named PART_INDEX at every size; raises DataError naming what to put where."""
+        name = "dermamnist.npz" if self.size == 28 else f"dermamnist_{self.size}.npz"
+        file = self.path / name
+        if not file.is_file():
+            raise DataError(
+                f"dataset.path = {self.path}: {file} is missing; put {name} there, or set dataset.size (params.yaml) "
+                f"to that of a file which is there"
+            )
+        table = pd.concat([_rows(part, labels, name) for part, labels in _labels(file).items()])
+        return conform(table.assign(source="dermamnist"), str(file))
+
+
+def _labels(file: Path) -> dict[str, np.ndarray]:
+    """Part -> labels, (N, 1) of 0 to 6; DataError for a file of another make."""
+    try:
+        labels = {part: read_array(file, f"{part}_labels") for part in PARTS}
+    except SourceError as error:
+        raise DataError(f"{file}: {error}; is it DermaMNIST, and copied to its end?") from error
+    for part, values in labels.items():
+        if values.ndim != 2 or values.shape[1] != 1 or not np.isin(values, range(len(DIAGNOSES))).all():
+            raise DataError(
+                f"{file}: {part}_labels has shape {values.shape} and values {np.unique(values)[:10].tolist()}; "
+                f"expected (N, 1) and 0 to {len(DIAGNOSES) - 1}"
+            )
+    return labels
+
+
+def _rows(part: str, labels: np.ndarray, name: str) -> pd.DataFrame:
+    indices = range(len(labels))
+    return pd.DataFrame(
+        {
+            "image_id": [f"{part}_{index:05d}" for index in indices],
+            "path": [f"{name}/{part}_images/{index}.png" for index in indices],
+            "diagnosis": [DIAGNOSES[int(label)] for label in labels[:, 0]],
+        }
+    )

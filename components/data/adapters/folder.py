@@ -1,0 +1,90 @@
+"""A class a subfolder, plain or as a tar: the plainest layout there is, for images of one's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
+
+import pandas as pd
+from pydantic import Field, field_validator
+
+from components.base.config import Frozen
+from components.base.errors import DataError
+from components.data.records import conform
+from components.data.sources import list_images
+
+
+class Config(Frozen):
+    """`path/DIAGNOSIS/.../image.jpg`; what lies in the unlabelled subfolder has no diagnosis.
+
+    A tar stands for a folder: `nv/0.tar/a.jpg`, `nv.tar/a.jpg` and `0.tar/nv/a.jpg` all show a nv.
+    """
+
+    published: ClassVar[bool] = False
+
+    kind: Literal["folder"] = "folder"
+    path: Path = Field(description="the folder whose subfolders are named as the diagnoses")
+    unlabelled: str = Field(default="unlabelled", min_length=1, description="subfolder of images without a diagnosis")
+    lesion_pattern: str | None = Field(
+        default=None,
+        description="regular expression on the file name, its one group the lesion; null: one image a lesion",
+    )
+    patient_pattern: str | None = Field(default=None, description="the same for the patient; null: unknown")
+
+    @field_validator("lesion_pattern", "patient_pattern")
+    @classmethod
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        if groups != 1:
+            raise ValueError(f"has {groups} groups, expected one: '^([^_]+)_' takes what stands before the first _")
+        return pattern
+
+    def read(self) -> pd.DataFrame:
+        """One row an image file; its path is its id. Raises DataError for none."""
+        files = [PurePosixPath(file) for file in list_images(self.path)]
+        folders = [_diagnosis(file) for file in files]
+        loose = [file for file, folder in zip(files, folders, strict=True) if folder is None]
+        if not files or loose:
+            what = f"{loose[0]} lies in no subfolder" if loose else "no image in any subfolder"
+            raise DataError(
+                f"dataset.path = {self.path}: {what}; expected one subfolder a diagnosis, such as "
+                f"{self.path / 'nv'}, and {self.path / self.unlabelled} for images without one"
+            )
+        names = [file.name for file in files]
+        table = pd.DataFrame(
+            {
+                "image_id": [file.as_posix() for file in files],
+                "path": [file.as_posix() for file in files],
+                "diagnosis": [None if folder == self.unlabelled else folder for folder in folders],
+                "lesion_id": _matched(names, self.lesion_pattern, "lesion_pattern"),
+                "patient_id": _matched(names, self.patient_pattern, "patient_pattern"),
+                "source": "folder",
+            }
+        )
+        return conform(table, str(self.path))
+
+
+def _diagnosis(file: PurePosixPath) -> str | None:
+    """The first folder on the path, inside shards too; a shard that holds images bare is one itself."""
+    folders = [part for part in file.parts[:-1] if not part.endswith(".tar")]
+    shards = [part.removesuffix(".tar") for part in file.parts[:-1] if part.endswith(".tar")]
+    return next(iter(folders + shards), None)
+
+
+def _matched(names: list[str], pattern: str | None, key: str) -> list[str | None]:
+    """What the pattern's group holds in each file name; one that does not match is an error."""
+    if pattern is None:
+        return [None] * len(names)
+    found = [re.search(pattern, name) for name in names]
+    misses = [name for name, match in zip(names, found, strict=True) if match is None or not match.group(1)]
+    if misses:
+        raise DataError(
+            f"dataset.{key} = {pattern!r} (params.yaml) does not match {len(misses)} file names, first {misses[0]!r}"
+        )
+    return [match.group(1) for match in found if match is not None]

@@ -1,0 +1,130 @@
+"""Any table, CSV or parquet: settings say which of its columns is what, and where the images are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from string import Formatter
+from typing import ClassVar, Literal, Self
+
+import pandas as pd
+from pydantic import Field, field_validator, model_validator
+
+from components.base.config import Frozen
+from components.base.errors import DataError
+from components.data.records import SEXES, Raw, conform
+from components.data.sources import find_images, locate
+from components.data.vocabulary import translate
+
+TAKEN = tuple(name for name in Raw.columns if name != "label")  # the label comes from labels.schemes
+
+
+class Config(Frozen):
+    """A table of one's own, in whose columns `columns` finds those of the contract."""
+
+    published: ClassVar[bool] = False
+
+    kind: Literal["table"] = "table"
+    path: Path = Field(description="the folder with the table and the images")
+    file: str = Field(min_length=1, description="the table below path: .csv, .tsv or .parquet")
+    columns: Mapping[str, str] = Field(description="the contract's column: the table's; image_id or path, and more")
+    path_pattern: str | None = Field(
+        default=None,
+        description="an image's path from columns of the table or the contract, such as '{image_id}.jpg' or "
+        "'{shard}.tar/{image_id}.png'; null: the column mapped to path, else the file named as image_id",
+    )
+    images: str = Field(default="", description="subfolder or tar to search for images named as image_id; empty: all")
+    vocabulary: Mapping[str, str] = Field(default={}, description="the table's words for sex: male, female or unknown")
+    source: str = Field(default="table", min_length=1, description="the data set's name, in the column source")
+
+    @field_validator("columns")
+    @classmethod
+    def _are_of_the_contract(cls, columns: Mapping[str, str]) -> Mapping[str, str]:
+        unknown = sorted(set(columns) - set(TAKEN))
+        if unknown:
+            raise ValueError(f"names {unknown}, expected some of {list(TAKEN)}")
+        if not {"image_id", "path"} & set(columns):
+            raise ValueError("names neither image_id nor path, expected at least one of them")
+        return columns
+
+    @field_validator("vocabulary")
+    @classmethod
+    def _means_a_sex(cls, words: Mapping[str, str]) -> Mapping[str, str]:
+        wrong = sorted(set(words.values()) - set(SEXES))
+        if wrong:
+            raise ValueError(f"gives {wrong}, expected some of {list(SEXES)}")
+        return words
+
+    @field_validator("path_pattern")
+    @classmethod
+    def _has_plain_fields(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            parsed = [part[1:] for part in Formatter().parse(pattern) if part[1] is not None]
+        except ValueError as error:
+            raise ValueError(f"is no pattern: {error}; expected such as '{{image_id}}.jpg'") from None
+        if not parsed or any(not name or spec or conversion for name, spec, conversion in parsed):
+            raise ValueError("expected columns in braces and nothing else in them, such as '{image_id}.jpg'")
+        return pattern
+
+    @model_validator(mode="after")
+    def _tells_one_place(self) -> Self:
+        if self.path_pattern is not None and "path" in self.columns:
+            raise ValueError("dataset.path_pattern and dataset.columns.path both say where an image is; drop one")
+        return self
+
+    def read(self) -> pd.DataFrame:
+        """One row a row of the table; raises DataError for a column that the table lacks."""
+        file = self.path / self.file
+        cells = _read(file)
+        missing = {ours: theirs for ours, theirs in self.columns.items() if theirs not in cells}
+        if missing:
+            raise DataError(f"{file}: dataset.columns (params.yaml) names {missing}; the table has {list(cells)}")
+        table = pd.DataFrame({ours: cells[theirs] for ours, theirs in self.columns.items()})
+        if "path" not in table:
+            table["path"] = self._paths(cells, table, file)
+        if "image_id" not in table:
+            table["image_id"] = table["path"]
+        if "source" not in table:
+            table["source"] = self.source
+        return conform(translate(table, self.vocabulary), str(file))
+
+    def _paths(self, cells: pd.DataFrame, table: pd.DataFrame, file: Path) -> list[str]:
+        """By the pattern, or by the images' names."""
+        if self.path_pattern is None:
+            return locate(table["image_id"].fillna(""), find_images(self.path, self.images), "{}")
+        known = cells.assign(**{name: table[name] for name in self.columns})
+        parts = [(text, name) for text, name, _, _ in Formatter().parse(self.path_pattern)]
+        unknown = sorted({name for _, name in parts if name is not None and name not in known})
+        if unknown:
+            raise DataError(
+                f"dataset.path_pattern = {self.path_pattern!r} (params.yaml) names {unknown}; {file} has {list(cells)}"
+            )
+        paths = pd.Series("", index=known.index, dtype="object")
+        for text, name in parts:
+            paths = paths + text + (known[name].fillna("").astype("object") if name is not None else "")
+        return paths.to_list()
+
+
+def _read(file: Path) -> pd.DataFrame:
+    """Every cell as text, empty ones null."""
+    if not file.is_file():
+        raise DataError(f"{file}: is missing; put the table there, or mend dataset.path or dataset.file (params.yaml)")
+    if file.suffix == ".parquet":
+        return _read_parquet(file)
+    try:
+        separator = "\t" if file.suffix == ".tsv" else ","
+        return pd.read_csv(file, sep=separator, dtype="str", keep_default_na=False, na_values=[""])
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: is no table of separated values ({error})") from error
+
+
+def _read_parquet(file: Path) -> pd.DataFrame:
+    """The same; a whole number loses its decimal point, since ids with gaps are stored as 17.0."""
+    try:
+        typed = pd.read_parquet(file, engine="pyarrow").convert_dtypes()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: is no parquet table ({error})") from error
+    text = typed.astype("object").where(typed.notna(), "").map(str)
+    return text.where(text != "")

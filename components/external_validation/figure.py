@@ -1,0 +1,50 @@
+"""One measure on two sets of images: where each arm stood, and where it stands on the other set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from components.report.figures import INK, WIDTH, plain_axes
+from components.statistics.intervals import Interval
+
+
+@dataclass(frozen=True)
+class Trip:
+    """One arm on both sets."""
+
+    label: str
+    colour: str
+    internal: Interval
+    external: Interval
+
+
+def draw(trips: Sequence[Trip], title: str, line: float | None = None, unit: float = 1.0) -> Figure:
+    """Hollow: internal; filled, below it: external; each with its interval. `line` is what guessing gives."""
+    figure = Figure(figsize=(WIDTH, 0.75 + 0.42 * len(trips)), layout="constrained")
+    axes = figure.subplots()
+    if line is not None:
+        axes.axvline(unit * line, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    for place, trip in enumerate(trips):
+        _mark(axes, place - 0.14, trip.internal, trip.colour, unit, hollow=True)
+        _mark(axes, place + 0.14, trip.external, trip.colour, unit, hollow=False)
+    axes.set_yticks(range(len(trips)), [trip.label for trip in trips])
+    axes.set_ylim(len(trips) - 0.5, -0.5)
+    axes.set_xlabel(title)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    plain_axes(axes, grid="x")
+    return figure
+
+
+def _mark(axes: Axes, place: float, found: Interval, colour: str, unit: float, *, hollow: bool) -> None:
+    if found.known:
+        style = (0, (1, 1)) if hollow else "solid"
+        axes.plot([unit * found.low, unit * found.high], [place] * 2, color=colour, linewidth=1.8, linestyle=style)
+    if np.isfinite(found.mean):
+        face = "#ffffff" if hollow else colour
+        axes.plot([unit * found.mean], [place], "o", color=colour, markersize=6, markerfacecolor=face)

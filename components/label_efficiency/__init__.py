@@ -1,0 +1,1 @@
+"""Learning curves over the number of labelled lesions, and where they cross."""

@@ -1,0 +1,1 @@
+"""Networks: encoder, backbones, classifier, and the safetensors files that carry their weights."""

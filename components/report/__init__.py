@@ -1,0 +1,1 @@
+"""What all pages share: the page template, number formats, wording, general figures."""

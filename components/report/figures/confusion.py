@@ -1,0 +1,45 @@
+"""What each class is taken for: rows are the truth, columns the answer, shares of the row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from components.report.figures import INK, LETTERS
+
+PER_CLASS = 0.42
+"""Inches."""
+
+
+def draw(counts: npt.NDArray[Any], classes: Sequence[str], colour: str) -> Figure:
+    """`counts` (K, K), rows the truth; a class without images leaves its row empty."""
+    side = 1.0 + PER_CLASS * len(classes)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    with np.errstate(invalid="ignore"):
+        shares = counts / counts.sum(axis=1, keepdims=True)  # (K, K)
+    axes.pcolormesh(np.nan_to_num(shares), cmap=_to(colour), vmin=0, vmax=1, edgecolors="#dde3e8", linewidth=0.4)
+    for row, column in np.argwhere(np.nan_to_num(shares) >= 0.005):
+        share = shares[row, column]
+        ink = "#ffffff" if share > 0.55 else "#1b1f24"  # on the cell, whose colour does not follow the page
+        text = f"{100 * share:.0f}"
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink, fontsize=LETTERS - 1)
+    places = np.arange(len(classes)) + 0.5
+    axes.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, classes)
+    axes.set_ylim(len(classes), 0)
+    axes.set_aspect("equal")
+    axes.set_xlabel("answer", color=INK, fontsize=LETTERS)
+    axes.set_ylabel("truth", color=INK, fontsize=LETTERS)
+    axes.tick_params(colors=INK, labelsize=LETTERS, length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def _to(colour: str) -> LinearSegmentedColormap:
+    return LinearSegmentedColormap.from_list("arm", ["#f4f6f8", colour])

@@ -1,0 +1,1 @@
+"""Test images with graded corruptions, and test images without the lesion."""

@@ -1,0 +1,1 @@
+"""Metrics, bootstrap intervals, significance tests, power and the decision rule."""

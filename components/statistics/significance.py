@@ -1,0 +1,176 @@
+"""Tests between two arms on the same test lesions: whether their difference is more than luck.
+
+Letters: N images, K classes, G groups (lesions or patients), S seeds, R flips. All of these ask about the models as
+they were trained: other lesions are their only luck. `intervals.Estimate.p_value` counts the seeds too and
+decides; these stand beside it, because a reader knows them and because each rests on other assumptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binom, norm, rankdata
+
+Array = npt.NDArray[Any]
+Key = TypeVar("Key", bound=Hashable)
+
+
+def sum_by_group(values: Array, groups: Array) -> Array:
+    """(N,) or (S, N) values of images to their groups' sums, (G,) or (S, G), in the order of the groups' names."""
+    names, member = np.unique(groups, return_inverse=True)
+    rows = values.reshape(-1, len(groups))
+    sums = np.stack([np.bincount(member, weights=row, minlength=len(names)) for row in rows])
+    return sums.reshape(*values.shape[:-1], len(names))
+
+
+def recall_shares(labels: Array, probabilities: Array) -> Array:
+    """(N,) what each image adds to balanced accuracy: their sum is that of components.statistics.metrics."""
+    counts = np.bincount(labels)
+    return np.asarray((probabilities.argmax(1) == labels) / counts[labels] / np.count_nonzero(counts))
+
+
+def swap_arms(differences: Array, flips: int, rng: np.random.Generator) -> float:
+    """Paired permutation test: p of a sum this far from zero, were the arms' names exchanged at random in each group.
+
+    `differences` (G,) are what each group adds to arm minus reference. Exact where there are no more than `flips` ways
+    to exchange; else (hits + 1) / (flips + 1) (Phipson & Smyth 2010).
+    """
+    matter = differences[differences != 0]  # the others add nothing either way
+    seen = abs(matter.sum()) * (1 - 1e-12)  # equal sums are equal, whatever the order of adding
+    if 2.0 ** len(matter) <= flips:
+        ways = np.arange(2 ** len(matter))[:, None] >> np.arange(len(matter)) & 1
+        return float(np.mean(abs((1 - 2 * ways) @ matter) >= seen))
+    signs = 1 - 2 * rng.integers(0, 2, (flips, len(matter)), dtype=np.int8)
+    return float((1 + np.count_nonzero(abs(signs @ matter) >= seen)) / (1 + flips))
+
+
+@dataclass(frozen=True)
+class Mcnemar:
+    """Decisions on which two models differ, and how likely such a split is by chance."""
+
+    ours: float  # images that the arm alone gets right
+    theirs: float  # images that the reference alone gets right
+    p: float
+
+
+def mcnemar(ours: Array, theirs: Array) -> Mcnemar:
+    """Exact McNemar test (1947) of images (N,) that are right or wrong; only for images that are independent."""
+    b, c = int(np.count_nonzero(ours & ~theirs)), int(np.count_nonzero(~ours & theirs))
+    return Mcnemar(b, c, min(1.0, 2 * float(binom.cdf(min(b, c), b + c, 0.5))) if b + c else 1.0)
+
+
+def clustered_mcnemar(ours: Array, theirs: Array, groups: Array) -> Mcnemar:
+    """McNemar's test where images of a group depend on each other (Obuchowski 1998): (sum d)² / sum d² on one degree.
+
+    `ours` and `theirs` (N,) or (S, N) right or not; d is a group's ours minus theirs, summed over its images and seeds,
+    so that a lesion counts once. With one image a group and one seed it is McNemar's chi-square. b and c are means
+    over seeds.
+    """
+    ours, theirs = np.atleast_2d(ours), np.atleast_2d(theirs)
+    d = sum_by_group(ours.astype(float) - theirs, groups).sum(0)  # (G,)
+    b, c = ((one & ~other).sum(1).mean() for one, other in ((ours, theirs), (theirs, ours)))
+    statistic = abs(d.sum()) / np.sqrt((d**2).sum()) if d.any() else 0.0
+    return Mcnemar(float(b), float(c), float(2 * norm.sf(statistic)))
+
+
+def auroc_terms(labels: Array, probabilities: Array, groups: Array) -> tuple[Array, Array]:
+    """Areas under the ROC curve (K,), one class against the rest, and what each group adds to their error (K, G).
+
+    The sum of the terms' products is the covariance of DeLong et al. (1988), with groups as Obuchowski (1997) has it;
+    her cross term's factor is the root of the two others' product. NaN for a class that no or every image is of.
+    """
+    classes = range(probabilities.shape[1])
+    found = [_class_terms(labels == k, probabilities[:, k], groups) for k in classes]
+    return np.array([area for area, _ in found]), np.stack([terms for _, terms in found])
+
+
+def _class_terms(positive: Array, scores: Array, groups: Array) -> tuple[float, Array]:
+    m, n = int(positive.sum()), int((~positive).sum())
+    if not m or not n:
+        return float("nan"), np.full(len(np.unique(groups)), np.nan)
+    placed = np.zeros(len(scores))  # share of the other kind that the image is on the right side of, ties half
+    ranks = rankdata(scores)
+    placed[positive] = (ranks[positive] - rankdata(scores[positive])) / n
+    placed[~positive] = 1 - (ranks[~positive] - rankdata(scores[~positive])) / m
+    area = float(placed[positive].mean())
+    terms = [
+        sum_by_group(np.where(kind, placed - area, 0.0), groups) / kind.sum() * _small(groups[kind])
+        for kind in (positive, ~positive)
+    ]
+    return area, terms[0] + terms[1]
+
+
+def _small(groups: Array) -> float:
+    """Root of I / (I - 1) for I groups; 1 for a single one, of whose spread nothing is known."""
+    count = len(np.unique(groups))
+    return float(np.sqrt(count / (count - 1))) if count > 1 else 1.0
+
+
+@dataclass(frozen=True)
+class Delong:
+    """A difference of macro AUROC, its standard error over lesions, and p of no difference."""
+
+    difference: float
+    error: float
+    p: float
+
+
+def delong(labels: Array, ours: Sequence[Array], theirs: Sequence[Array], groups: Array) -> Delong:
+    """DeLong's test of two arms' macro AUROC, the mean over the classes that can be ranked and over the seeds.
+
+    `ours` and `theirs` are probabilities (N, K), one a seed. Terms of means are means of terms, so pairing and seeds
+    need nothing more. With one seed and two classes it is DeLong's own test.
+    """
+    pairs = [[_macro(labels, p, groups) for p in side] for side in (ours, theirs)]  # an area and (G,) terms a seed
+    areas = [np.mean([area for area, _ in side]) for side in pairs]
+    terms = [np.mean([terms for _, terms in side], axis=0) for side in pairs]
+    difference, error = float(areas[0] - areas[1]), float(np.sqrt(((terms[0] - terms[1]) ** 2).sum()))
+    if not error > 0:
+        return Delong(difference, error, 1.0 if difference == 0 else 0.0)
+    return Delong(difference, error, float(2 * norm.sf(abs(difference) / error)))
+
+
+def _macro(labels: Array, probabilities: Array, groups: Array) -> tuple[float, Array]:
+    areas, terms = auroc_terms(labels, probabilities, groups)
+    known = np.isfinite(areas)
+    if not known.any():
+        return 0.5, np.zeros(terms.shape[1])  # nothing is ranked: chance, as components.statistics.metrics has it
+    return float(areas[known].mean()), np.asarray(terms[known].mean(0))
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A p-value alone, and after Holm's correction over its family."""
+
+    p: float
+    holm: float
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjusted p-values of a family, in its order (Holm 1979).
+
+    Those at or below alpha hold a false alarm in at most a share alpha of families.
+    """
+    order = np.argsort(p, kind="stable")
+    steps = np.minimum(1.0, np.maximum.accumulate(np.asarray(p, float)[order] * np.arange(len(p), 0, -1)))
+    adjusted = np.empty(len(p))
+    adjusted[order] = steps
+    return [float(value) for value in adjusted]
+
+
+def holm_of(p: Mapping[Key, float]) -> dict[Key, Tested]:
+    """A family of named p-values, each with its adjusted one."""
+    return {key: Tested(raw, adjusted) for (key, raw), adjusted in zip(p.items(), holm(list(p.values())), strict=True)}
+
+
+def correct(found: Sequence[Mapping[str, float]]) -> list[dict[str, Tested]]:
+    """Holm's correction, question by question: each is asked once of every comparison."""
+    corrected: list[dict[str, Tested]] = [{} for _ in found]
+    for question in found[0] if found else ():
+        for place, tested in holm_of(dict(enumerate(each[question] for each in found))).items():
+            corrected[place][question] = tested
+    return corrected

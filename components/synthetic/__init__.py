@@ -1,0 +1,1 @@
+"""The embedded data set: dermoscopy-like drawings with known confounders."""

@@ -1,0 +1,1 @@
+"""How a network learns: the loop, resume states, batches, losses, optimizers, the two fine-tuning protocols."""

@@ -1,0 +1,286 @@
+"""Where a training's time goes: the phases of its steps by the clock, its layers by torch's profiler.
+
+Two short epochs: the first is timed as it would run, the second is traced, which makes it slower and says what each
+layer costs, backward passes included. Batches are made ahead as in a training. A bare loop takes the steps;
+Lightning's own share is measured in benchmarks/.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.autograd.profiler import record_function
+from torch.profiler import ProfilerActivity, profile
+
+from components.base.files import whole
+from components.training.batches import count_rows
+from components.training.prefetch import endless, prefetch
+from components.training.session import Session
+
+PHASES = ("data", "forward", "backward", "optimiser")
+LAYER = "layer: "  # what a layer's range in the trace is called
+LEAST = 0.005  # share of a step; classes of layers below it are told together
+NODE = "autograd::engine::evaluate_function: "  # what torch calls a backward pass of one operation
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One layer, or all layers of a class, in a step: what it does itself, without the layers within it."""
+
+    name: str
+    what: str  # its class, or how many there are
+    forward: float  # seconds a step
+    backward: float
+
+    @property
+    def seconds(self) -> float:
+        """Both passes."""
+        return self.forward + self.backward
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What was found, in seconds a step."""
+
+    steps: int
+    images: int  # of all timed steps
+    phases: Mapping[str, float]  # from the timed epoch
+    traced: float  # a step of the traced epoch
+    layers: Sequence[Cost]  # from the traced epoch, most expensive first; none where they are compiled into one
+    classes: Sequence[Cost]
+
+    @property
+    def seconds(self) -> float:
+        """A step."""
+        return sum(self.phases.values())
+
+    @property
+    def images_per_second(self) -> float:
+        """While it was timed."""
+        return self.images / (self.seconds * self.steps)
+
+    @property
+    def data_wait(self) -> float:
+        """Share of the time in which the device waited for images."""
+        return self.phases["data"] / self.seconds
+
+
+def profile_steps(
+    module: pl.LightningModule,
+    batches: Callable[[int], Iterable[Any]],
+    session: Session,
+    steps: int,
+    trace: Path,
+    beside: Mapping[str, nn.Module] | None = None,
+) -> Profile:
+    """Train `module` for one step that warms up, `steps` that are timed and `steps` that are traced into `trace`.
+
+    `beside` are modules that take part and are no part of `module`, such as a frozen encoder, by name. `trace` can be
+    opened in Perfetto (ui.perfetto.dev) or chrome://tracing. The module is changed by what it learns.
+    """
+    loop = _Loop(module, session)
+    phases, images = loop.epoch(batches, steps, warm_up=1)
+    named = {} if session.compile else _named({"": module, **(beside or {})})
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (session.device == "cuda")
+    with _layers_named(named), profile(activities=activities, acc_events=True) as profiler:
+        traced, _ = loop.epoch(batches, steps)
+    with whole(trace) as unfinished:
+        profiler.export_chrome_trace(str(unfinished))
+    layers = _layer_costs(profiler.events(), named, steps, session.device)
+    phases = {name: seconds / steps for name, seconds in phases.items()}
+    return Profile(steps, images, phases, sum(traced.values()) / steps, layers, _by_class(layers))
+
+
+def _named(roots: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """All modules within the roots by dotted names that begin with the root's; a root without a name stays out."""
+    pairs = [(root, *pair) for root, module in roots.items() for pair in module.named_modules()]
+    return {".".join(filter(None, (root, name))): module for root, name, module in pairs if root or name}
+
+
+class _Loop:
+    """The steps that `fit` takes, bare, with a clock."""
+
+    def __init__(self, module: pl.LightningModule, session: Session) -> None:
+        session.place(module)
+        if session.compile:
+            for child in module.children():
+                child.compile()
+        self.module, self.session = module.train(), session
+        made: Any = module.configure_optimizers()
+        self.optimizer, self.schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
+
+    def epoch(
+        self, batches: Callable[[int], Iterable[Any]], steps: int, warm_up: int = 0
+    ) -> tuple[dict[str, float], int]:
+        """Seconds in each phase, and images, of `steps` after those that warm up."""
+        clock, images = _Clock(self.session.device), 0
+        with closing(prefetch(islice(endless(batches), warm_up + steps), self.session.device)) as coming:
+            for number in range(-warm_up, steps):
+                if number == 0:
+                    clock, images = _Clock(self.session.device), 0
+                with clock.phase("data"):
+                    batch = next(coming)
+                self._step(batch, number, clock)
+                images += count_rows(batch)
+        return clock.seconds, images
+
+    def _step(self, batch: Any, number: int, clock: _Clock) -> None:
+        with clock.phase("forward"), self.session.autocast():
+            told: Any = self.module.training_step(batch, number)
+            loss = told["loss"]
+        with clock.phase("backward"):
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        with clock.phase("optimiser"):
+            self.optimizer.step()
+            self.schedule.step()
+
+
+class _Clock:
+    """Adds up the seconds of phases; a GPU is waited for at the end of each."""
+
+    def __init__(self, device: str) -> None:
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Also a range in the trace."""
+        began = time.perf_counter()
+        with record_function(name):
+            yield
+            self.wait()
+        self.seconds[name] += time.perf_counter() - began
+
+
+@contextmanager
+def _layers_named(named: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Give each layer a range of its name in the trace."""
+    with ExitStack() as stack:
+        for name, layer in named.items():
+            _name_layer(layer, name, stack)
+        yield
+
+
+def _name_layer(layer: nn.Module, name: str, stack: ExitStack) -> None:
+    running: list[AbstractContextManager[Any]] = []
+
+    def enter(*_: Any) -> None:
+        running.append(record_function(LAYER + name))
+        running[-1].__enter__()
+
+    def leave(*_: Any) -> None:
+        (running.pop() if running else nullcontext()).__exit__(None, None, None)
+
+    stack.callback(layer.register_forward_pre_hook(enter).remove)
+    stack.callback(layer.register_forward_hook(leave, always_call=True).remove)
+
+
+def _layer_costs(events: Iterable[Any], modules: Mapping[str, nn.Module], steps: int, device: str) -> list[Cost]:
+    """Both passes of each layer, most expensive first.
+
+    A layer's range holds those of the layers within it, whose time is theirs. What is done backward carries the
+    number of the operation that it belongs to.
+    """
+    seconds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    events = list(events)
+    owners = {event.sequence_nr: owner for event in events if (owner := _owner(event)) and event.sequence_nr >= 0}
+    for event in events:
+        if event.name.startswith(LAYER):
+            seconds[event.name.removeprefix(LAYER)][0] += _duration(event, device)
+            if around := _owner(event.cpu_parent):
+                seconds[around][0] -= _duration(event, device)
+        elif event.name.startswith(NODE) and event.sequence_nr in owners:
+            seconds[owners[event.sequence_nr]][1] += _duration(event, device)
+    costs = [
+        Cost(name, type(modules[name]).__name__, forward / steps, backward / steps)
+        for name, (forward, backward) in seconds.items()
+    ]
+    return sorted(costs, key=lambda cost: -cost.seconds)
+
+
+def _owner(event: Any) -> str | None:
+    """The layer in whose range the event lies."""
+    while event is not None:
+        if event.name.startswith(NODE):
+            return None
+        if event.name.startswith(LAYER):
+            return str(event.name.removeprefix(LAYER))
+        event = event.cpu_parent
+    return None
+
+
+def _duration(event: Any, device: str) -> float:
+    """Seconds on the device, with all that the event called."""
+    micros = event.device_time_total if device == "cuda" else event.cpu_time_total
+    return float(micros) / 1e6
+
+
+def _by_class(layers: Sequence[Cost]) -> list[Cost]:
+    """Layers of one class added up."""
+    together: dict[str, list[Cost]] = defaultdict(list)
+    for cost in layers:
+        together[cost.what].append(cost)
+    sums = [
+        Cost(what, f"{len(costs)}", sum(cost.forward for cost in costs), sum(cost.backward for cost in costs))
+        for what, costs in together.items()
+    ]
+    return sorted(sums, key=lambda cost: -cost.seconds)
+
+
+def describe(found: Profile, top: int = 12) -> list[str]:
+    """The findings as lines to read."""
+    head = (
+        f"{found.images_per_second:.1f} img/s over {found.steps} steps of {1000 * found.seconds:.0f} ms; "
+        f"waiting for images {found.data_wait:.1%}; while traced {1000 * found.traced:.0f} ms a step"
+    )
+    rows = [("phase", "", "ms a step", "share")]
+    rows += [(name, "", *_amounts(seconds, found.seconds)) for name, seconds in found.phases.items()]
+    lines = [head, "", *_table(rows), ""]
+    if not found.layers:
+        return [*lines, "the layers are compiled into one: the trace shows what the compiler made of them"]
+    for title, costs in (("class", _few(found)), ("layer", found.layers[:top])):
+        table = [(title, "layers" if title == "class" else "class", "forward", "backward", "both", "share of a step")]
+        table += [(cost.name, cost.what, *_passes(cost), *_amounts(cost.seconds, found.traced)) for cost in costs]
+        lines += [*_table(table), ""]
+    return lines[:-1]
+
+
+def _few(found: Profile) -> list[Cost]:
+    """The classes that cost something, the others together, and the sum."""
+    shown = [cost for cost in found.classes if cost.seconds >= LEAST * found.traced]
+    others = [cost for cost in found.classes if cost not in shown]
+    return [*shown, *([_sum("others", others)] if others else []), _sum("together", found.classes)]
+
+
+def _sum(name: str, costs: Sequence[Cost]) -> Cost:
+    count = sum(int(cost.what) for cost in costs)
+    return Cost(name, f"{count}", sum(cost.forward for cost in costs), sum(cost.backward for cost in costs))
+
+
+def _passes(cost: Cost) -> tuple[str, str]:
+    return f"{1000 * cost.forward:.1f}", f"{1000 * cost.backward:.1f}"
+
+
+def _amounts(seconds: float, of: float) -> tuple[str, str]:
+    return f"{1000 * seconds:.1f}", f"{seconds / of:.1%}"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as their widest entry: words left, numbers right."""
+    widths = [max(len(entry) for entry in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(_padded, row, widths, range(len(row)))).rstrip() for row in rows]
+
+
+def _padded(entry: str, width: int, place: int) -> str:
+    return entry.ljust(width) if place < 2 else entry.rjust(width)

@@ -1,0 +1,73 @@
+"""Small pictures for pages: decoded to pixels and encoded anew, so nothing but pixels survives.
+
+No EXIF, place, text, colour profile or file name can come along, because none is ever handed to the encoder.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from components.data.sources import SourceError, read_bytes
+from components.report.pictures import data_uri, fit
+from components.validation.scan import UndecodableError, decode
+
+SIDE = 192  # pixels of the longer side: sharp on a phone at 96
+QUALITY = 72  # of WebP, about 4 kB a picture
+
+# Problem of scan.Facts -> the words on the grey tile.
+WORDS = {
+    "missing": "no such file",
+    "outside_folder": "not opened",
+    "unreadable": "cannot be read",
+    "empty": "empty file",
+    "not_an_image": "not an image",
+    "too_large": "too large",
+}
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture as a data URI, and what it is instead where it could not be decoded."""
+
+    uri: str
+    problem: str | None = None  # None: it is the image
+
+
+def thumbnail(root: Path, path: str, side: int = SIDE) -> Thumbnail:
+    """The image at `path` below `root`, or a grey tile that says why there is none; never raises for a bad file."""
+    try:
+        return shrink(read_bytes(root, path), side)
+    except SourceError as error:
+        return tile(WORDS[error.problem], side)
+
+
+def shrink(data: bytes, side: int = SIDE) -> Thumbnail:
+    """An image file's bytes as a picture of at most `side` pixels, upright."""
+    try:
+        pixels = decode(data)[1]  # (H, W, 3)
+    except UndecodableError as error:
+        return tile(WORDS.get(error.problem, "cannot be decoded"), side)
+    return Thumbnail(data_uri("webp", _encode(fit(pixels, side))))
+
+
+def tile(words: str, side: int = SIDE) -> Thumbnail:
+    """A grey tile, 4 to 3, with `words` on it: our own, never a file's."""
+    height = side * 3 // 4
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {height}" width="{side}" height="{height}">'
+        f'<rect width="100%" height="100%" fill="#8a939c"/><text x="50%" y="53%" text-anchor="middle" '
+        f'font-family="sans-serif" font-size="{side // 11}" fill="#fff">{words}</text></svg>'
+    )
+    return Thumbnail(data_uri("svg+xml", svg.encode()), words)
+
+
+def _encode(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=QUALITY, method=4)
+    return buffer.getvalue()

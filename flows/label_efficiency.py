@@ -1,0 +1,110 @@
+"""Label efficiency under one protocol: every arm's accuracy by the number of lesions that it learned from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import product
+from typing import Literal
+
+import pandas as pd
+
+from components.base.log import Log
+from components.data.adapters import Adapter
+from components.label_efficiency.analysis import EfficiencyPlan, as_metrics, as_record, assess
+from components.label_efficiency.page import draw_figures, render, summary
+from components.models.backbone import Backbone
+from components.statistics.runs import Run
+from flows.settings import Compare as CompareSettings
+from flows.settings import Compute, Labels, Paths, Study
+from flows.settings import Efficiency as EfficiencySettings
+from flows.stage import stage
+from flows.stage_io.files import read_json, write_text
+from flows.stage_io.predictions import open_reader, predict_file, read_examples
+from flows.stage_io.runs import read_run
+
+
+@stage
+def efficiency(
+    protocol: Literal["frozen", "full", "lpft"],
+    study: Study,
+    dataset: Adapter,
+    labels: Labels,
+    backbone: Backbone,
+    compare: CompareSettings,
+    efficiency: EfficiencySettings,
+    paths: Paths,
+    compute: Compute,
+    log: Log,
+) -> dict[str, float]:
+    """Predict test images by what learned from parts, and write PROTOCOL.json and .html; `evaluate` did the rest."""
+    partial = _predict_partial(protocol, study, labels, backbone, efficiency, paths, compute, log)
+    complete = [_read_run(arm, protocol, seed, paths) for arm, seed in product(study.arms, efficiency.seeds)]
+    found = assess([*partial, *complete], _plan(protocol, study, dataset, labels, compare, efficiency))
+    figures, folder = draw_figures(found), paths.reports / "efficiency"
+    write_text(folder / f"{protocol}.json", json.dumps(as_record(found), indent=2, allow_nan=False) + "\n")
+    write_text(folder / f"{protocol}.html", render(found, figures))
+    for line in [*summary(found), f"Look at {folder / f'{protocol}.html'}"]:
+        log.line(line)
+    for name, figure in figures.items():
+        log.figure(f"{name}.png", figure)
+    for kind in ("html", "json"):
+        log.artifact(folder / f"{protocol}.{kind}", "report")
+    return as_metrics(found)
+
+
+def _predict_partial(
+    protocol: str,
+    study: Study,
+    labels: Labels,
+    backbone: Backbone,
+    efficiency: EfficiencySettings,
+    paths: Paths,
+    compute: Compute,
+    log: Log,
+) -> list[Run]:
+    """The runs that learned from a part, each asked about the test images."""
+    session = open_reader(backbone, compute, log)
+    examples, runs = {"test": read_examples(paths.pixels / "test", labels.classes)}, []
+    points = list(product(study.arms, efficiency.seeds, efficiency.shares))
+    for arm, seed, share in log.track(points, len(points), "predictions"):
+        name = f"{arm}-{protocol}-{seed}-{share}"
+        path, metrics = paths.partial / f"{name}.safetensors", paths.metrics / "learn" / f"{name}.json"
+        table = predict_file(path, examples, backbone, labels.classes, session)
+        runs.append(Run(arm, protocol, seed, pd.DataFrame(), read_json(metrics), table, {}, share))
+    return runs
+
+
+def _read_run(arm: str, protocol: str, seed: int, paths: Paths) -> Run:
+    """A run of the study itself, which learned from all."""
+    run = read_run(arm, protocol, seed, paths)
+    return replace(run, summary=read_json(paths.metrics / "finetune" / f"{run.name}.json"))
+
+
+def _plan(
+    protocol: str,
+    study: Study,
+    dataset: Adapter,
+    labels: Labels,
+    compare: CompareSettings,
+    efficiency: EfficiencySettings,
+) -> EfficiencyPlan:
+    return EfficiencyPlan(
+        study=study.name,
+        protocol=protocol,
+        arms=study.arms,
+        reference=study.reference,
+        classes=labels.classes,
+        shares=(*efficiency.shares, 1.0),
+        seeds=efficiency.seeds,
+        budget=efficiency.budget,
+        confidence=compare.confidence,
+        min_seeds=compare.min_seeds,
+        resamples=compare.resamples,
+        seed=compare.seed,
+        synthetic=dataset.kind == "synthetic",
+    )
+
+
+if __name__ == "__main__":
+    efficiency.main()

@@ -1,0 +1,1 @@
+"""The graph of dvc.yaml, the processes of its stages, deadlines and schedules."""

@@ -1,0 +1,116 @@
+"""The graph as DVC sees it: what dvc.yaml says, and what is fresh; nothing is named here.
+
+Uses DVC's Python API (`Repo().index.graph`, `Stage.changed`), checked on dvc 3.67, hence the pin.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from components.base.errors import RunError
+from flows.tracking.lineage import LOCK
+
+_ONE_AT_A_TIME = threading.Lock()  # DVC's state and locks are not made for threads
+
+
+@dataclass(frozen=True)
+class Node:
+    """A stage of dvc.yaml or a `.dvc` file: its address, the kind that policy goes by, and what it waits for."""
+
+    address: str
+    kind: str
+    upstream: tuple[str, ...]
+    results: tuple[str, ...]  # what it wrote for people and git to read, its metrics file among them
+    command: str  # empty for a `.dvc` file
+
+
+@contextmanager
+def _open_repo(root: Path | None = None) -> Iterator[Any]:
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    with _ONE_AT_A_TIME:
+        try:
+            with chdir(root or "."), Repo(_wait_for_lock=True) as repo:  # addresses are relative to the folder
+                yield repo
+        except DvcException as error:
+            raise RunError(f"dvc: {error}") from error
+
+
+def read_graph(root: Path | None = None) -> list[Node]:
+    """Every node in the order in which `dvc repro` would run them; `root` is another checkout than this."""
+    from dvc.repo.reproduce import plan_repro
+
+    with _open_repo(root) as repo:
+        graph = repo.index.graph
+        return [_node(graph, stage) for stage in plan_repro(graph)]
+
+
+def _node(graph: Any, stage: Any) -> Node:
+    address = str(stage.addressing)
+    upstream = tuple(str(other.addressing) for other in graph.successors(stage))
+    results = tuple(str(out) for out in stage.outs if not out.use_cache)
+    return Node(address, address.split("@")[0], upstream, results, stage.cmd or "")
+
+
+def hash_path(root: Path, path: Path) -> str | None:
+    """DVC's md5 of a file or folder as it lies there, by the rules of a checkout; None where there is nothing."""
+    from dvc.fs import LocalFileSystem
+    from dvc_data.hashfile.build import build
+
+    place = (root / path).resolve()  # DVC would not see that a/../b is b
+    if not place.exists():
+        return None
+    with _open_repo(root) as repo:
+        _, _, found = build(repo.cache.local, str(place), LocalFileSystem(), "md5", ignore=repo.dvcignore, dry_run=True)
+        return str(found.hash_info.value)
+
+
+def cache_folder(root: Path) -> Path:
+    """Where a checkout's DVC keeps files by their md5, wherever its configuration puts that."""
+    with _open_repo(root) as repo:
+        return Path(repo.cache.local.path)
+
+
+def is_changed(address: str) -> bool:
+    """Whether `dvc repro` would run this stage now: its command, settings, inputs or outputs differ."""
+    with _open_repo() as repo, repo.lock:
+        stages = repo.stage.collect(address)
+        return any(stage.changed() for stage in stages)
+
+
+def order_lock(before: list[str], nodes: list[Node]) -> None:
+    """Put dvc.lock's stages in the order that a serial `dvc repro` writes: known ones stay, new ones follow."""
+    if not LOCK.exists():
+        return
+    yaml = YAML()
+    lock = yaml.load(LOCK.read_text())
+    stages = lock.get("stages") or {}
+    planned = [node.address for node in nodes]
+    order = [name for name in dict.fromkeys([*before, *planned, *stages]) if name in stages]
+    if order != list(stages):
+        lock["stages"] = {name: stages[name] for name in order}
+        _dump(lock)
+
+
+def locked_stages() -> list[str]:
+    """The stages that dvc.lock knows, in its order."""
+    if not LOCK.exists():
+        return []
+    return list(YAML(typ="safe").load(LOCK.read_text()).get("stages") or {})
+
+
+def _dump(lock: Any) -> None:
+    """Write dvc.lock as DVC writes it, whole and moved into place."""
+    from dvc.utils.serialize import dump_yaml
+
+    temporary = Path(f"{LOCK}.part")
+    dump_yaml(str(temporary), lock)
+    temporary.replace(LOCK)

@@ -1,0 +1,1 @@
+"""What several stages share: files read and written, runs read back, classifiers applied to images."""

@@ -1,0 +1,1 @@
+"""What MLflow keeps of a run: metrics, lineage, environment, and how a resumed run is found again."""

@@ -1,0 +1,195 @@
+"""Calibration errors, Brier's parts and temperatures against scikit-learn, closed forms and simulated truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss
+from sklearn.metrics import log_loss as sklearn_log_loss
+
+from components.clinical import calibration
+from components.statistics.intervals import once
+from components.statistics.metrics.expected_calibration_error import expected_calibration_error
+from tests.unit.clinical.simulation import calibrated, resampled
+
+
+def _binary(seed: int, images: int = 500) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    said = rng.beta(1.2, 2, images).round(2)  # rounded: ties
+    return said, (rng.random(images) < said**1.3).astype(float)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_error_in_equal_widths_is_the_metric_that_evaluate_reports(seed: int) -> None:
+    labels, p = calibrated(300, np.random.default_rng(seed))
+    said, happened = calibration.answer(labels, p)
+    found = calibration.calibration_error(said, happened, calibration.equal_width(said, 15))
+    assert found == pytest.approx(expected_calibration_error(labels, p, 15), abs=1e-12)
+
+
+@pytest.mark.parametrize(("place", "strategy"), [("equal_width", "uniform"), ("equal_mass", "quantile")])
+def test_bins_are_scikit_learns(place: str, strategy: str) -> None:
+    rng = np.random.default_rng(1)
+    said = rng.random(601)
+    happened = (rng.random(601) < said).astype(float)
+    places = getattr(calibration, place)(said, 8)
+    counts = np.bincount(places)
+    shares, means = (np.bincount(places, weights=each) / counts for each in (happened, said))
+    expected = calibration_curve(happened, said, n_bins=8, strategy=strategy)
+    np.testing.assert_allclose([shares, means], expected, atol=0.003 if strategy == "quantile" else 1e-12)
+
+
+def test_bins_of_equal_mass_hold_as_many_and_never_part_ties() -> None:
+    places = calibration.equal_mass(np.linspace(0.01, 0.99, 600), 12)
+    assert np.bincount(places).tolist() == [50] * 12
+    tied = np.repeat([0.2, 0.5, 0.9], [500, 10, 90])
+    assert [set(calibration.equal_mass(tied, 10)[tied == value]) for value in (0.2, 0.5, 0.9)] == [{0}, {1}, {1}]
+
+
+def test_debiased_error_with_one_probability_a_bin_is_kumars() -> None:
+    rng = np.random.default_rng(0)
+    values = np.array([0.1, 0.4, 0.8])
+    places = rng.integers(0, 3, 90)
+    happened = (rng.random(90) < values[places] * 0.8).astype(float)
+    expected = 0.0
+    for b in range(3):  # Kumar, Liang & Ma 2019: (said - share)^2 - share (1 - share) / (n - 1), weighted by n
+        inside = happened[places == b]
+        share, n = inside.mean(), len(inside)
+        expected += n / 90 * ((values[b] - share) ** 2 - share * (1 - share) / (n - 1))
+    found = calibration.debiased_squared_error(values[places], happened, places, np.arange(90))
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_debiased_error_is_the_mean_over_pairs_of_different_lesions() -> None:
+    rng = np.random.default_rng(3)
+    said, happened, groups = rng.random(40), rng.integers(0, 2, 40).astype(float), rng.integers(0, 15, 40)
+    places = calibration.equal_mass(said, 3)
+    expected = 0.0
+    for b in range(3):
+        inside = np.flatnonzero(places == b)
+        d = (happened - said)[inside]
+        pairs = [d[i] * d[j] for i in range(len(d)) for j in range(len(d)) if groups[inside[i]] != groups[inside[j]]]
+        expected += len(d) / 40 * np.mean(pairs)
+    assert calibration.debiased_squared_error(said, happened, places, groups) == pytest.approx(expected, abs=1e-12)
+
+
+def test_of_a_perfectly_calibrated_model_the_debiased_error_is_zero_on_average_and_the_others_are_not() -> None:
+    rng = np.random.default_rng(0)
+    debiased, plain = [], []
+    for _ in range(400):
+        said, happened = calibration.answer(*calibrated(250, rng))
+        places = calibration.equal_mass(said, 15)
+        debiased.append(calibration.debiased_squared_error(said, happened, places, np.arange(250)))
+        plain.append(calibration.calibration_error(said, happened, places))
+    assert abs(np.mean(debiased)) < 3 * np.std(debiased) / np.sqrt(400)
+    assert np.mean(plain) > 0.05  # luck alone, in 250 images
+
+
+def test_lesions_of_several_images_debias_only_when_pairs_are_of_different_ones() -> None:
+    """Copies of an image repeat its luck: taken as independent, they pretend an error that is not there."""
+    rng = np.random.default_rng(0)
+    by_lesion, by_image = [], []
+    for _ in range(300):
+        said, happened = (np.repeat(each, 4) for each in calibration.answer(*calibrated(80, rng)))
+        places = calibration.equal_mass(said, 8)
+        by_lesion.append(calibration.debiased_squared_error(said, happened, places, np.repeat(np.arange(80), 4)))
+        by_image.append(calibration.debiased_squared_error(said, happened, places, np.arange(320)))
+    assert abs(np.mean(by_lesion)) < 3 * np.std(by_lesion) / np.sqrt(300)
+    assert np.mean(by_image) > 0.01
+
+
+def test_debiased_error_of_a_known_miscalibration_is_that() -> None:
+    rng = np.random.default_rng(0)
+    said = rng.uniform(0.3, 0.7, 200_000)
+    happened = (rng.random(200_000) < said - 0.1).astype(float)
+    squared = calibration.debiased_squared_error(said, happened, calibration.equal_mass(said, 15), np.arange(200_000))
+    assert np.sqrt(squared) == pytest.approx(0.1, abs=0.005)
+
+
+def test_brier_score_is_scikit_learns() -> None:
+    labels, p = calibrated(400, np.random.default_rng(2))
+    found = calibration.brier(labels, p, once(400))[0]
+    assert found == pytest.approx(brier_score_loss(labels, p, scale_by_half=False, labels=[0, 1, 2]), abs=1e-12)
+    two = np.stack([1 - p[:, 0], p[:, 0]], axis=1)
+    half = calibration.brier((labels == 0).astype(int), two, once(400))[0] / 2
+    assert half == pytest.approx(brier_score_loss(labels == 0, p[:, 0]), abs=1e-12)
+
+
+@pytest.mark.parametrize("bins", [1, 4, 15, 400])
+def test_briers_parts_add_up_exactly(bins: int) -> None:
+    labels, p = calibrated(400, np.random.default_rng(2))
+    parts = calibration.brier_parts(labels, p, bins)
+    assert parts.brier == pytest.approx(calibration.brier(labels, p, once(400))[0], abs=1e-12)
+    assert min(parts.reliability, parts.resolution) >= 0
+
+
+def test_briers_parts_are_murphys_where_a_bin_has_one_probability() -> None:
+    said, happened = _binary(4)
+    p = np.stack([1 - said, said], axis=1)
+    parts = calibration.brier_parts(happened.astype(int), p, 100_000)  # every value its own bin
+    expected = np.zeros(2)
+    for value in np.unique(said):  # naive sums (Murphy 1973)
+        inside = happened[said == value]
+        expected += len(inside) / 500 * np.array([(value - inside.mean()) ** 2, (inside.mean() - happened.mean()) ** 2])
+    assert [parts.reliability, parts.resolution] == pytest.approx(2 * expected, abs=1e-12)  # both classes alike
+    assert parts.uncertainty == pytest.approx(2 * happened.mean() * (1 - happened.mean()))
+    assert parts.within == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("truth", [0.5, 1.0, 2.5])
+def test_a_known_temperature_is_found_again(truth: float) -> None:
+    labels, p = calibrated(20_000, np.random.default_rng(0))
+    assert calibration.fit_temperature(labels, calibration.scale(p, 1 / truth)) == pytest.approx(truth, rel=0.04)
+
+
+def test_no_temperature_of_a_fine_grid_is_better_on_val() -> None:
+    labels, p = calibrated(300, np.random.default_rng(7))
+    sharp = calibration.scale(p, 0.4)
+    losses = [sklearn_log_loss(labels, calibration.scale(sharp, t)) for t in np.geomspace(0.1, 10, 400)]
+    found = calibration.fit_temperature(labels, sharp)
+    assert sklearn_log_loss(labels, calibration.scale(sharp, found)) <= min(losses) + 1e-9
+
+
+def test_scaling_keeps_the_answers_and_undoes_itself() -> None:
+    _, p = calibrated(200, np.random.default_rng(1))
+    hot = calibration.scale(p, 3.0)
+    np.testing.assert_array_equal(hot.argmax(1), p.argmax(1))
+    assert (hot.max(1) < p.max(1)).all()
+    np.testing.assert_allclose(calibration.scale(hot, 1 / 3), p, atol=1e-12)
+
+
+def test_a_model_that_was_never_wrong_on_val_gets_a_finite_temperature() -> None:
+    found = calibration.fit_temperature(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]))
+    assert found == pytest.approx(calibration.TEMPERATURES[0], rel=0.01)
+
+
+def test_scaling_an_overconfident_model_mends_every_score() -> None:
+    rng = np.random.default_rng(0)
+    labels, p = calibrated(3000, rng)
+    sharp = calibration.scale(p, 0.4)
+    sample = resampled(labels, np.arange(3000) // 2, resamples=50)
+    temperature = calibration.fit_temperature(labels, sharp)
+    none = np.zeros(3, bool)
+    pair = [sharp, sharp], [calibration.scale(sharp, temperature)] * 2
+    found = calibration.calibrate(sample, *pair, np.array([temperature] * 2), none, 15)
+    before, after = found.before, found.after
+    assert after.log_loss.mean < before.log_loss.mean
+    assert after.brier.mean < before.brier.mean
+    assert all(after.errors[name].mean < before.errors[name].mean / 2 for name in ("width", "mass", "debiased"))
+    assert before.parts.resolution == pytest.approx(after.parts.resolution, rel=0.05)
+    assert before.parts.brier == pytest.approx(before.brier.mean, abs=1e-12)
+    assert before.log_loss.low < before.log_loss.mean < before.log_loss.high
+    assert after.malignant == ()
+
+
+def test_reliability_whiskers_hold_the_diagonal_of_a_calibrated_model() -> None:
+    rng = np.random.default_rng(1)
+    held = []
+    for _ in range(25):
+        labels, p = calibrated(400, rng)
+        points = calibration.reliability([calibration.answer(labels, p)], resampled(labels))
+        assert len(points) == 10
+        assert [point.images for point in points] == [40] * 10
+        held += [point.happened.low <= point.said <= point.happened.high for point in points]
+    assert 0.88 < np.mean(held) < 0.99  # 250 intervals at 95 %, of 40 images each

@@ -1,0 +1,316 @@
+"""The page: complete, self-contained, the same each time, and true to the numbers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from contextlib import chdir
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.comparison import page as comparison_page
+from components.comparison.figures import overfitting_gap
+from components.report import formatting
+from components.report.figures import INK, PALETTE, RULE
+from components.report.page import inline_svg
+from components.statistics.intervals import Interval
+from components.statistics.power import Need
+from flows.compare import compare
+from tests.unit.comparison.simulated_study import Truth, draw_curve, fabricate, fingerprints, settings, write_json
+
+MINUS = "\N{MINUS SIGN}"
+VOID = {"meta", "br", "link", "img", "hr"}
+
+
+def _page(folder: Path, truth: Truth, **chosen: object) -> str:
+    with chdir(folder):
+        fabricate(truth, Path())
+        compare.work(**settings(truth, **chosen))
+        return Path("reports/index.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of two arms, two protocols, three seeds."""
+    truth = Truth(right={"vae": 0.6, "imagenet": 0.7}, gap={"vae": 0.0, "imagenet": 0.06}, lesions=60)
+    return _page(tmp_path_factory.mktemp("study"), truth)
+
+
+class _Reader(HTMLParser):
+    """Collects words, tags, ids and what is left open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def _read(page: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(page)
+    return reader
+
+
+def test_every_tag_is_closed(page: str) -> None:
+    assert _read(page).open == []
+
+
+def test_the_page_asks_nothing_of_the_net(page: str) -> None:
+    assert "<script" not in page
+    links = [value for name, value in _read(page).attributes if name in {"src", "href", "srcset", "data"}]
+    assert links  # figures use their own markers
+    assert {value for value in links if not value.startswith("#")} == set(comparison_page.PAGES)
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+    assert not re.search(r"https?:|@import", page)
+
+
+def test_the_pages_beside_are_outs_of_the_graph(repo: Path) -> None:
+    graph = (repo / "dvc.yaml").read_text()
+    assert all(f"- ${{paths.reports}}/{name}\n" in graph for name in comparison_page.PAGES)
+
+
+def test_no_path_and_no_time_stands_in_the_page(page: str) -> None:
+    assert not re.search(r"/tmp|/home|/work|20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d", page)
+
+
+def test_figures_follow_the_pages_colours(page: str) -> None:
+    figures = re.findall(r"<svg .*?</svg>", page, flags=re.DOTALL)
+    ours = [figure for figure in figures if re.search('aria-label="(curves|gap|test|difference|confusion) ', figure)]
+    assert len(ours) == 4 + 8 + 2 + 2 + 4
+    assert len(figures) > len(ours)  # the clinic's
+    assert all('aria-label="' in figure and "currentColor" in figure for figure in figures)
+    assert not any(INK in figure or RULE in figure for figure in figures)
+
+
+def test_the_page_answers_in_this_order(page: str) -> None:
+    words = _read(page).words
+    order = [
+        "Does vae beat imagenet",
+        "vae against imagenet: ",
+        "Deploy imagenet-",
+        "How they learned",
+        "arXiv 2505.16773",
+        "Learning curves",
+        "Overfitting gap",
+        "Begun from epoch",
+        "On test images",
+        "Paired differences",
+        "Other tests of the same models",
+        "What would decide it",
+        "Sensitivity by class",
+        "What is taken for what",
+        "Can its probabilities be taken at their word?",
+        "Why the comparison is fair",
+        "What this cannot say",
+        "dvc repro",
+        "Not a medical device.",
+    ]
+    places = [words.index(line) for line in order]
+    assert places == sorted(places)
+
+
+def test_the_page_shows_the_fingerprints_that_make_it_fair(page: str) -> None:
+    for protocol in ("frozen", "full"):
+        for seed in range(3):
+            assert all(value[:12] in page for value in fingerprints(protocol, seed).values())
+
+
+class _Cells(HTMLParser):
+    """The words inside each element that has an id, and where each claim leads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str | None] = []
+        self.cells: dict[str, str] = {}
+        self.claims: list[tuple[str, str]] = []
+        self.claiming = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag not in VOID:
+            self.open.append(given.get("id"))
+            self.claiming = given.get("class") == "claim"
+        if self.claiming:
+            self.claims.append((str(given["href"]).removeprefix("#"), ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open.pop()
+        self.claiming = False
+
+    def handle_data(self, data: str) -> None:
+        for name in filter(None, self.open):
+            self.cells[name] = self.cells.get(name, "") + data
+        if self.claiming:
+            self.claims[-1] = (self.claims[-1][0], self.claims[-1][1] + data)
+
+
+def test_every_sentence_of_the_verdict_leads_to_its_numbers(page: str) -> None:
+    reader = _Cells()
+    reader.feed(page)
+    assert len(reader.claims) == 1 + 3 + 2 * 4  # headline, recommendation, two comparisons
+    for anchor, words in reader.claims:
+        text = re.sub(r"95 % interval|imagenet-\w+-\d", "", words)
+        numbers = re.findall(rf"[{MINUS}+]?\d+(?:\.\d+)?", text)
+        assert all(number in reader.cells[anchor] for number in numbers), (words, reader.cells[anchor])
+        assert numbers or "against" in words or "Deploy" in words
+    for anchor, words in reader.claims:
+        if anchor.startswith("comparison-"):
+            outcome = re.search(r": ([^.(]+?)[ (.]*(?:\(|\.)", words)
+            assert outcome and outcome[1] in reader.cells[anchor]
+
+
+def test_both_kinds_of_luck_are_shown_apart(page: str) -> None:
+    words = re.sub(r"\s+", " ", _read(page).words)
+    assert len(re.findall(r"seeds ±\d+\.\d, lesions ±\d+\.\d", words)) == 4 + 2  # rows, differences
+
+
+def test_the_page_says_what_would_decide_it(page: str) -> None:
+    words = re.sub(r"\s+", " ", _read(page).words)
+    assert len(re.findall(r"A true difference of 2 points is found with a chance of \d+ %\. For 80 %:", words)) == 2
+
+
+@pytest.mark.parametrize(
+    ("onsets", "words"),
+    [
+        ((3, 2, 4), "2 to 4"),
+        ((3, 3), "3"),
+        ((None, 2, 5), "2 to 5; none in 1 of 3 seeds"),
+        ((None, None), "in no seed"),
+    ],
+)
+def test_the_onset_counts_the_seeds_without_one(onsets: tuple[int | None, ...], words: str) -> None:
+    assert comparison_page.begun(onsets) == words
+
+
+def test_a_plan_that_nothing_can_fill_says_so() -> None:
+    need = Need(effect=0.02, power=0.8, now=0.124, seeds=None, lesions=None, detectable=0.0712)
+    words = page.planning(need, 300)
+    assert "found with a chance of 12 %. For 80 %: no number of seeds up to 100 alone, or no number of lesions" in words
+    assert words.endswith("80 % of differences of 7.1 points are found.")
+    assert "about 601 test lesions" in comparison_page.planning(replace(need, lesions=2.001), 300)
+    assert "margin above zero" in comparison_page.planning(None, 300)
+
+
+def test_images_that_are_no_drawings_have_no_banner(page: str) -> None:
+    assert "SYNTHETIC" not in page
+
+
+def test_the_papers_numbers_give_the_papers_percentages(tmp_path: Path) -> None:
+    truth = Truth(
+        right={"vae": 0.6, "imagenet": 0.7}, gap={"vae": 0.0, "imagenet": 0.0}, protocols=("frozen",), lesions=40
+    )
+    keys = ("val/loss", "train/accuracy", "val/accuracy")
+    ends = {
+        "vae": ((0.165, 0.45, 0.45), (0.110, 0.65, 0.65)),
+        "imagenet": ((0.12, 0.58, 0.63), (0.10, 0.87, 0.75)),
+    }  # first and last epoch
+    gaps = {"vae": 0.0, "imagenet": 0.06}
+    with chdir(tmp_path):
+        fabricate(truth, Path())
+        for arm, rows in ends.items():
+            first, last = (dict(zip(keys, row, strict=True)) for row in rows)
+            last |= {"gap/loss": gaps[arm], "gap/accuracy": last["train/accuracy"] - last["val/accuracy"]}
+            last |= {"gap/balanced_accuracy": 0.0, "gap/macro_auroc": 0.0}
+            for seed in truth.seeds:
+                summary = {"first": first, "last": last, "best": last, **fingerprints("frozen", seed)}
+                write_json(Path(f"metrics/finetune/{arm}-frozen-{seed}.json"), summary)
+        compare.work(**settings(truth))
+        words = re.sub(r"\s+", " ", _read(Path("reports/index.html").read_text()).words)
+    ours = words[words.index("How they learned") : words.index("The paper, cited")]
+    for number in (f"{MINUS}33.33 %", "45.0 → 65.0 +44.44 %", f"{MINUS}16.67 %", "58.0 → 87.0 +50.00 %", "+19.05 %"):
+        assert number in ours
+    assert "+0.060 +0.060 to +0.060" in ours  # the gap, the same in each seed
+    assert "+12.0" in ours  # in accuracy, points
+
+
+def test_one_arm_and_one_seed_make_a_page(tmp_path: Path) -> None:
+    truth = Truth(right={"imagenet": 0.6}, gap={"imagenet": 0.1}, seeds=(4,), protocols=("full",), lesions=40)
+    words = _read(_page(tmp_path, truth)).words
+    assert "How good a skin lesion classifier starts from imagenet?" in words
+    assert "Nothing to compare" in words
+    assert "No recommendation: 1 seed" in words
+    assert "no interval" in words
+
+
+def test_head_first_then_all_makes_a_page(tmp_path: Path) -> None:
+    truth = Truth(
+        right={"vae": 0.6, "imagenet": 0.6}, gap={"vae": 0.1, "imagenet": 0.1}, protocols=("lpft",), lesions=40
+    )
+    assert "head first, then all" in _read(_page(tmp_path, truth)).words
+
+
+def test_a_class_with_few_lesions_is_marked(tmp_path: Path) -> None:
+    truth = Truth(
+        right={"vae": 0.6, "imagenet": 0.6}, gap={"vae": 0.1, "imagenet": 0.1}, shares=(0.5, 0.0, 0.5), lesions=40
+    )
+    words = _read(_page(tmp_path, truth)).words
+    assert "mel †" in words
+    assert "Fewer than 10 test lesions: mel (1)." in words
+
+
+def test_a_study_with_a_hostile_name_writes_no_markup(tmp_path: Path) -> None:
+    truth = Truth(right={"imagenet": 0.6}, gap={"imagenet": 0.1}, protocols=("full",), lesions=40)
+    with chdir(tmp_path):
+        fabricate(truth, Path())
+        given = settings(truth)
+        given["study"] = given["study"].model_copy(update={"name": "<script>alert(1)</script>"})
+        compare.work(**given)
+        assert "<script" not in Path("reports/index.html").read_text()
+
+
+def test_the_same_figure_gives_the_same_svg_with_no_ids_that_repeat() -> None:
+    curves = {"vae": [draw_curve(0.6, 0.1, 4)]}
+    first, second = (
+        inline_svg(overfitting_gap.draw(curves, "loss", {"vae": PALETTE[0]}), name, "gap") for name in "aa"
+    )
+    other = inline_svg(overfitting_gap.draw(curves, "loss", {"vae": PALETTE[0]}), "b", "gap")
+    assert first == second
+    ids = re.findall(r' id="([^"]+)"', first)
+    assert ids
+    assert not set(ids) & set(re.findall(r' id="([^"]+)"', other))
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "text"),
+    [
+        (formatting.percent, 0.7134, "71.3"),
+        (formatting.number, -0.0523, f"{MINUS}0.052"),
+        (formatting.signed, 0.0601, "+0.060"),
+        (formatting.change, -1 / 3, f"{MINUS}33.33 %"),
+        (formatting.points, 0.021, "+2.1"),
+        (formatting.percent, np.nan, formatting.DASH),
+        (formatting.change, np.nan, formatting.DASH),
+    ],
+)
+def test_numbers_are_written_as_in_the_paper(form: object, value: float, text: str) -> None:
+    assert form(value) == text
+
+
+def test_an_interval_is_written_or_said_to_be_missing() -> None:
+    assert formatting.spread(Interval(0.5, 0.4, 0.6), formatting.percent) == "40.0 to 60.0"
+    assert formatting.spread(Interval(0.5, -np.inf, np.inf)) == "no interval"
+
+
+def test_the_report_needs_no_torch(repo: Path) -> None:
+    code = "import sys, components.comparison.page; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=repo, check=False).returncode == 0

@@ -1,0 +1,183 @@
+"""Settings are strict, name what is wrong, and presets are what they say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from ruamel.yaml import YAML
+
+from components.base.config import kinds
+from components.base.errors import SettingsError
+from components.comparison.verdict import PROTOCOLS
+from flows import presets
+from flows.orchestration.policy import load_policies
+from flows.settings import Study, load_settings, parse_settings
+from flows.stage import SECTIONS
+
+
+@pytest.fixture
+def data(repo: Path) -> dict:
+    return YAML(typ="safe").load((repo / "params.yaml").read_text())
+
+
+@pytest.fixture
+def checkout(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the presets, to write a params.yaml in."""
+    (tmp_path / "presets").mkdir()
+    for path in (repo / "presets").glob("*.yaml"):
+        (tmp_path / "presets" / path.name).write_text(path.read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("pretrain.arms.vae.epochs", 0, r"params.yaml: pretrain.arms.vae.epochs = 0: .*greater than"),
+        ("backbone.kind", "resnet99", r"params.yaml: backbone.*resnet99.*convnext_tiny.*efficientnet_lite0"),
+        ("finetune.imbalance", "magic", r"params.yaml: finetune.imbalance = 'magic': .*'weights'"),
+        ("finetune.full.lr", 0.1, r"params.yaml: finetune.full.lr = 0.1: Extra inputs"),
+        ("pack.image_size", "big", r"params.yaml: pack.image_size = 'big': .*integer"),
+        ("split.test", 0.5, r"split.train \+ split.val \+ split.test is 1.3, expected 1"),
+        ("study.arms", ["vae", "imagnet"], r"study.reference 'imagenet' is none of study.arms"),
+        ("study.seeds", [0, 0], r"study.seeds = \[0, 0\]: names something twice"),
+        ("labels.scheme", "eight", r"labels.scheme 'eight' is none of"),
+        ("paths.split", "../split.csv", r"paths.split.*relative path inside the repository"),
+        ("compare.margin", float("nan"), r"compare.margin = nan: .*finite"),
+        ("robustness.strengths", [3, 1], r"robustness.strengths = \[3, 1\]: expected rising strengths, each once"),
+        ("robustness.strengths", [1, 6], r"robustness.strengths.1 = 6: .*less than or equal to 5"),
+    ],
+)
+def test_an_impossible_value_names_its_key_and_what_is_allowed(
+    data: dict, key: str, value: object, message: str
+) -> None:
+    *parents, last = key.split(".")
+    place = data
+    for part in parents:
+        place = place[part]
+    place[last] = value
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(data, "params.yaml")
+    assert re.search(message, str(caught.value)), str(caught.value)
+
+
+def test_an_arm_of_the_study_without_a_definition_is_refused(data: dict) -> None:
+    data["study"]["arms"] = ["imagenet", "simclr"]
+    with pytest.raises(
+        SettingsError, match=r"study.arms names 'simclr', pretrain.arms has \['imagenet', 'random', 'vae'\]"
+    ):
+        parse_settings(data, "params.yaml")
+
+
+def test_params_yaml_is_the_demo_preset(repo: Path) -> None:
+    assert (repo / "params.yaml").read_text() == (repo / "presets" / "demo.yaml").read_text()
+
+
+def test_demo_written_through_the_command_equals_the_committed_file(checkout: Path, repo: Path) -> None:
+    presets.use("demo", [])
+    assert (checkout / "params.yaml").read_text() == (repo / "params.yaml").read_text()
+
+
+def test_every_preset_is_valid_and_keeps_the_comments(checkout: Path) -> None:
+    names = presets.preset_names()
+    assert {"demo", "ham10000", "ham10000-gpu", "paper"} <= set(names)
+    for name in names:
+        text = presets.render(name, [])
+        assert "# pixels, square" in text
+        assert "# lesions or patients" in text
+
+
+def test_use_shows_the_difference_and_sets_nested_values(checkout: Path) -> None:
+    presets.use("demo", [])
+    difference = presets.use("ham10000", ["dataset.path=elsewhere/ham", "finetune.full.epochs=2"])
+    assert "+  path: elsewhere/ham" in difference
+    settings = load_settings()
+    assert (str(settings.dataset.path), settings.finetune.full.epochs, settings.study.name) == (
+        "elsewhere/ham",
+        2,
+        "ham10000",
+    )
+    assert presets.use("ham10000", ["dataset.path=elsewhere/ham", "finetune.full.epochs=2"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("preset", "change", "message"),
+    [
+        ("damo", "study.name=x", r"preset 'damo' is none of \['demo', 'ham10000'"),
+        ("demo", "finetune.ful.epochs=3", r"finetune.ful.epochs is no setting; under finetune.ful stand: nothing"),
+        ("demo", "finetune.full.epoch=3", r"under finetune.full stand: epochs, learning_rate"),
+        ("demo", "study.name", r"'study.name' is no key=value"),
+        ("demo", "pack.image_size=0", r"pack.image_size = 0: "),
+    ],
+)
+def test_use_refuses_and_leaves_params_alone(checkout: Path, preset: str, change: str, message: str) -> None:
+    presets.use("demo", [])
+    before = (checkout / "params.yaml").read_text()
+    with pytest.raises(SettingsError, match=message):
+        presets.use(preset, [change])
+    assert (checkout / "params.yaml").read_text() == before
+
+
+def test_a_missing_or_broken_params_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere.yaml: cannot be read"):
+        load_settings(tmp_path / "nowhere.yaml")
+    (tmp_path / "params.yaml").write_text("study: [unclosed")
+    with pytest.raises(SettingsError, match=r"params.yaml: is not YAML"):
+        load_settings(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("family", ["datasets", "backbones", "pretraining"])
+def test_a_kind_is_named_as_its_file(family: str) -> None:
+    assert len(kinds(family)) >= 3
+    for name, config in kinds(family).items():
+        assert config.model_fields["kind"].default == name
+
+
+def test_checking_settings_imports_no_torch(repo: Path) -> None:
+    code = "import sys, flows.settings as s; s.load_settings(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=repo, check=False).returncode == 0
+
+
+def stages_of(repo: Path) -> dict:
+    return YAML(typ="safe").load((repo / "dvc.yaml").read_text())["stages"]
+
+
+def test_a_stage_takes_the_sections_that_dvc_yaml_lists(repo: Path) -> None:
+    from importlib import import_module
+
+    stages = stages_of(repo)
+    assert len(stages) >= 9
+    for name, entry in stages.items():
+        stage = getattr(import_module(f"flows.{name}"), name)
+        listed = {key.split(".")[0] for key in entry["params"]}
+        assert set(stage.sections) - {"paths", "compute", "scan"} == listed, name
+        assert set(stage.varying) == set(entry.get("matrix", {})), name
+        assert listed <= set(SECTIONS)
+
+
+def test_every_protocol_that_can_be_asked_has_words() -> None:
+    asked = get_args(get_args(Study.model_fields["protocols"].annotation)[0])
+    assert set(PROTOCOLS) == set(asked) and len(asked) == 3
+
+
+def test_policy_names_stages_of_dvc_yaml(repo: Path) -> None:
+    assert set(load_policies()) - {"default"} <= set(stages_of(repo))
+    assert set(tomllib.loads((repo / "flows" / "orchestration" / "policy.toml").read_text())["default"]) == {
+        "retries", "retry_delay_s", "deadline_s", "gpu",
+    }  # fmt: skip
+
+
+def test_one_value_is_edited_and_the_rest_is_kept(repo: Path) -> None:
+    """A place in a list is its number."""
+    text = (repo / "params.yaml").read_text().replace("external: []", "external: [{name: pad, dataset: {kind: a}}]")
+    edited = presets.edit(text, "external.0.dataset.path=/data/pad")
+    assert "external: [{name: pad, dataset: {kind: a, path: /data/pad}}]" in edited
+    assert edited.count("#") == text.count("#")
+    with pytest.raises(SettingsError, match=r"use: external\.1\.name is no setting; under external\.1 stand: nothing"):
+        presets.edit(text, "external.1.name=x")

@@ -1,0 +1,193 @@
+"""Tests between arms against scipy, naive loops, closed forms, and values of other libraries."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from components.statistics import metrics, significance
+from components.statistics.significance import auroc_terms, clustered_mcnemar, delong, holm, mcnemar, swap_arms
+
+
+def _scores(seed: int, images: int = 40, classes: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, and two models' probabilities with ties, of images that are alike hard for both."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(images) % classes
+    hard = rng.normal(size=(images, classes))
+    models = [np.exp(1.0 * np.eye(classes)[labels] + hard + rng.normal(size=hard.shape)).round(1) + 0.1 for _ in "ab"]
+    return labels, *(odds / odds.sum(1, keepdims=True) for odds in models)
+
+
+def test_balanced_accuracy_is_the_sum_of_its_shares() -> None:
+    labels, p, _ = _scores(0, 31, 3)
+    assert significance.recall_shares(labels, p).sum() == pytest.approx(
+        metrics.metrics()["balanced_accuracy"](labels, p)
+    )
+
+
+def test_sums_by_group_are_pandas_like() -> None:
+    groups, values = np.array(["b", "a", "b", "c"]), np.array([[1.0, 2, 3, 4], [5, 6, 7, 8]])
+    assert significance.sum_by_group(values, groups).tolist() == [[2, 4, 4], [6, 12, 8]]
+    assert significance.sum_by_group(values[0], groups).tolist() == [2, 4, 4]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_groups_give_scipys_exact_permutation_test(seed: int) -> None:
+    ours, theirs = np.random.default_rng(seed).integers(0, 4, (2, 9)) / 4  # ties
+    expected = stats.permutation_test(
+        (ours, theirs), lambda a, b: abs(np.sum(a - b)), permutation_type="samples", alternative="greater"
+    )
+    assert swap_arms(ours - theirs, 2**9, np.random.default_rng(0)) == pytest.approx(expected.pvalue)
+
+
+def test_many_groups_give_scipys_permutation_test() -> None:
+    differences = np.random.default_rng(1).normal(0.25, 1, 60)
+    expected = stats.permutation_test(
+        (differences, np.zeros(60)), lambda a, b: np.mean(a - b, axis=-1), permutation_type="samples", vectorized=False,
+        n_resamples=9999, rng=np.random.default_rng(0),
+    )  # fmt: skip
+    assert swap_arms(differences, 9999, np.random.default_rng(1)) == pytest.approx(expected.pvalue, abs=0.015)
+
+
+def test_arms_that_never_differ_are_not_told_apart() -> None:
+    assert swap_arms(np.zeros(50), 1000, np.random.default_rng(0)) == 1
+    labels, p, _ = _scores(0)
+    assert delong(labels, [p], [p], np.arange(40)).p == 1
+    assert mcnemar(p[:, 0] > 0.5, p[:, 0] > 0.5).p == 1
+    assert clustered_mcnemar(p[:, 0] > 0.5, p[:, 0] > 0.5, np.arange(40)).p == 1
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_mcnemar_is_the_binomial_test_of_what_differs(b: int, c: int) -> None:
+    ours = np.repeat([True, False, True, False], [b, c, 5, 5])
+    theirs = np.repeat([False, True, True, False], [b, c, 5, 5])
+    found = mcnemar(ours, theirs)
+    assert (found.ours, found.theirs) == (b, c)
+    assert found.p == pytest.approx(stats.binomtest(b, b + c).pvalue if b + c else 1.0)
+
+
+@pytest.mark.parametrize(("b", "c", "p"), [(10, 3, 0.092285156250000), (25, 8, 0.004551384132355452)])
+def test_mcnemar_is_statsmodels(b: int, c: int, p: float) -> None:
+    """statsmodels 0.15.0: mcnemar([[40, b], [c, 20]], exact=True).pvalue."""
+    ours, theirs = np.repeat([True, False], [b, c]), np.repeat([False, True], [b, c])
+    assert mcnemar(ours, theirs).p == pytest.approx(p, rel=1e-9)
+
+
+@pytest.mark.parametrize(("b", "c"), [(10, 3), (25, 8), (7, 7)])
+def test_clustered_mcnemar_of_single_images_is_mcnemars_chi_square(b: int, c: int) -> None:
+    ours, theirs = np.repeat([True, False], [b, c]), np.repeat([False, True], [b, c])
+    expected = stats.chi2.sf((b - c) ** 2 / (b + c), 1)
+    assert clustered_mcnemar(ours, theirs, np.arange(b + c)).p == pytest.approx(expected)
+
+
+def test_copies_of_images_and_seeds_make_decisions_no_surer() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.random(80) < 0.7, rng.random(80) < 0.5
+    once = clustered_mcnemar(ours, theirs, np.arange(80))
+    copied = clustered_mcnemar(
+        np.tile(ours.repeat(3), (2, 1)), np.tile(theirs.repeat(3), (2, 1)), np.arange(80).repeat(3)
+    )
+    assert copied.p == pytest.approx(once.p)
+    assert copied.ours == 3 * once.ours  # images, mean over seeds
+
+
+def _naive_delong(positive: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
+    """Difference of areas and its variance by DeLong et al. 1988, equations 3 to 6, in loops over pairs."""
+
+    def wins(scores: np.ndarray) -> np.ndarray:
+        pairs = product(scores[positive], scores[~positive])
+        return np.array([float(x > y) + 0.5 * float(x == y) for x, y in pairs]).reshape(positive.sum(), -1)
+
+    difference = wins(ours) - wins(theirs)  # (m, n)
+    by_positive, by_negative = difference.mean(1), difference.mean(0)
+    return difference.mean(), by_positive.var(ddof=1) / len(by_positive) + by_negative.var(ddof=1) / len(by_negative)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_delong_of_single_images_is_delongs(seed: int) -> None:
+    labels, ours, theirs = _scores(seed)
+    found = delong(labels, [ours], [theirs], np.arange(40))
+    difference, variance = _naive_delong(labels == 1, ours[:, 1], theirs[:, 1])
+    assert found.difference == pytest.approx(difference)
+    assert found.error == pytest.approx(np.sqrt(variance))
+    assert found.p == pytest.approx(2 * stats.norm.sf(abs(difference) / np.sqrt(variance)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_areas_are_scikit_learns(seed: int) -> None:
+    labels, p, _ = _scores(seed, 60, 4)
+    areas, terms = auroc_terms(labels, p, np.arange(60))
+    assert areas == pytest.approx([roc_auc_score(labels == k, p[:, k]) for k in range(4)])
+    assert terms.shape == (4, 60)
+    np.testing.assert_allclose(terms.sum(1), 0, atol=0.05)
+
+
+def _naive_obuchowski(positive: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> float:
+    """Variance of one area in loops over clusters (Obuchowski 1997, eqs. 3 to 6)."""
+    m, n = positive.sum(), (~positive).sum()
+    win = np.array([[float(x > y) + 0.5 * float(x == y) for y in scores[~positive]] for x in scores[positive]])
+    area, names = win.mean(), np.unique(groups)
+    tens = [(win.mean(1) - area)[groups[positive] == name].sum() for name in names]
+    ones = [(win.mean(0) - area)[groups[~positive] == name].sum() for name in names]
+    with_pos, with_neg = len(set(groups[positive])), len(set(groups[~positive]))
+    s10 = with_pos / ((with_pos - 1) * m) * np.square(tens).sum()
+    s01 = with_neg / ((with_neg - 1) * n) * np.square(ones).sum()
+    s11 = len(names) / (len(names) - 1) * np.multiply(tens, ones).sum()
+    return s10 / m + s01 / n + 2 * s11 / (m * n)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_delong_of_lesions_is_obuchowskis(mixed: bool) -> None:
+    labels, p, _ = _scores(7, 240)
+    groups = np.arange(240) // 4 if mixed else np.arange(240) // 6 * 2 + labels  # both classes in a group, or one
+    _, terms = auroc_terms(labels, p, groups)
+    expected = _naive_obuchowski(labels == 1, p[:, 1], groups)
+    assert (terms[1] ** 2).sum() == pytest.approx(expected, rel=0.005 if mixed else 1e-9)
+
+
+def test_copies_of_images_make_areas_no_surer() -> None:
+    labels, ours, theirs = _scores(3, 60, 3)
+    once = delong(labels, [ours], [theirs], np.arange(60))
+    many = delong(labels.repeat(3), [ours.repeat(3, axis=0)], [theirs.repeat(3, axis=0)], np.arange(60).repeat(3))
+    assert (many.difference, many.error) == pytest.approx((once.difference, once.error))
+
+
+def test_a_class_that_cannot_be_ranked_is_left_out() -> None:
+    labels, ours, theirs = _scores(2, 60, 3)
+    wide = [np.hstack([p * 0.9, np.full((60, 1), 0.1)]) for p in (ours, theirs)]
+    assert delong(labels, [wide[0]], [wide[1]], np.arange(60)) == delong(labels, [ours], [theirs], np.arange(60))
+    alone = delong(np.zeros(60, int), [ours], [theirs], np.arange(60))
+    assert (alone.difference, alone.p) == (0, 1)
+
+
+def test_delong_of_equal_arms_alarms_at_its_level() -> None:
+    rng, alarms = np.random.default_rng(0), 0
+    labels, groups = np.arange(120) // 2 % 3, np.arange(120) // 2
+    for _ in range(400):
+        hard = rng.normal(size=(60, 3))[groups]
+        seeds = [
+            np.eye(3)[labels] + hard + rng.normal(size=(60, 3))[groups] + rng.normal(size=(120, 3)) for _ in range(4)
+        ]
+        alarms += delong(labels, seeds[:2], seeds[2:], groups).p <= 0.05
+    assert 0.025 <= alarms / 400 <= 0.085
+
+
+def test_holm_is_statsmodels() -> None:
+    """statsmodels 0.15.0: multipletests([0.01, 0.04, 0.03, 0.005, 0.6], method="holm")[1]."""
+    assert holm([0.01, 0.04, 0.03, 0.005, 0.6]) == pytest.approx([0.04, 0.09, 0.09, 0.025, 0.6])
+    assert holm([]) == []
+    assert holm([0.3]) == [0.3]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.001, 0.2))
+def test_holm_decides_as_the_step_down_rule(p: list[float], alpha: float) -> None:
+    rejected, remaining = set(), sorted(range(len(p)), key=lambda place: p[place])
+    while remaining and p[remaining[0]] * len(remaining) <= alpha:  # Holm 1979, literally
+        rejected.add(remaining.pop(0))
+    assert {place for place, value in enumerate(holm(p)) if value <= alpha} == rejected
