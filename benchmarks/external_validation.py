@@ -2,8 +2,8 @@
 
 `python -m benchmarks.external_validation [REPEATS]` simulates studies, each with an internal and an external test set
 that share nothing but the models, and prints the table of docs/deciding.md: how often nominal 95 % intervals of the
-drop hold the
-truth, those of the drop against the reference's as well, and how often equal arms are said to travel otherwise.
+drop hold the truth, those of the drop against the reference's as well, and how often a difference is claimed where the
+arms are equal.
 
 Letters: N images, K classes, G lesions, S seeds.
 """
@@ -21,9 +21,11 @@ from scipy.stats import norm
 
 from benchmarks.evidence import World, answer, draw_images
 from components.external_validation.analysis import apart, calibration_errors, strata_apart
-from components.statistics import intervals
-from components.statistics.intervals import Sample, estimate, lay_out, once
+from components.statistics import intervals, weighted_metrics
+from components.statistics.bootstrap import Sample, lay_out
+from components.statistics.intervals import estimate
 from components.statistics.significance import holm
+from components.statistics.weighted_metrics import once
 
 Array = npt.NDArray[Any]
 
@@ -45,7 +47,7 @@ def metric_of(name: str, lesions: Array) -> Callable[[Array, Array, Array], Arra
     """The metric as a function of labels, probabilities and weights."""
     if name == "ece_debiased":
         return lambda labels, p, weights: calibration_errors(labels, lesions, p, weights, BINS)
-    return partial(getattr(intervals, name))
+    return partial(getattr(weighted_metrics, name))
 
 
 def truth(world: World, models: int = 200, images: int = 2000) -> dict[str, float]:

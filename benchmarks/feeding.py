@@ -21,12 +21,15 @@ from ruamel.yaml import YAML
 from benchmarks.measure import Result, ratios, summarise
 from components.base.log import SilentLog
 from components.data.pixels import read_pixels, write_pixels
-from components.models.classifier import Classifier, Examples, build_head
-from components.training.finetuning import Conditions, Feed, Phase, build_learner
+from components.models.classifier import Classifier, build_head
+from components.training.conditions import Conditions, Phase
+from components.training.examples import Examples
+from components.training.finetune_batches import Feed
+from components.training.learner import build_learner
 from components.training.session import open_session
-from flows.finetune import build_conditions
 from flows.presets import preset_names, render
 from flows.settings import Settings, parse_settings
+from flows.stage_io.training import build_conditions
 
 COUNT, BATCH = 32, 16
 COMMAND = "python -m benchmarks feeding"

@@ -20,9 +20,10 @@ from benchmarks.feeding import noise
 from benchmarks.measure import Result, ratios, summarise
 from components.base.log import SilentLog
 from components.models.backbones.efficientnet_lite0 import Config as EfficientNetLite0
-from components.models.classifier import Examples
 from components.training.augment import Augment
-from components.training.finetuning import Conditions, Phase, finetune_encoder
+from components.training.conditions import Conditions, Phase
+from components.training.examples import Examples
+from components.training.finetuning import finetune_encoder
 from components.training.session import open_session
 
 EPOCHS, SIZE = 20, 64

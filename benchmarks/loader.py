@@ -26,7 +26,7 @@ from benchmarks.scan import add_noise
 from components.base.log import SilentLog
 from components.data.pixels import Pixels, read_pixels, square, write_pixels
 from components.models.backbones.efficientnet_lite0 import Config as EfficientNetLite0
-from components.synthetic.lesions import draw_dataset
+from components.synthetic.dataset import draw_dataset
 from components.training.augment import Augment, build
 from components.training.session import open_session
 from components.validation.scan import decode

@@ -171,7 +171,8 @@ def ours(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epochs:
     from components.base.log import SilentLog
     from components.models.backbones import convnext_tiny, efficientnet_lite0
     from components.training.augment import Augment
-    from components.training.finetuning import Conditions, Phase, finetune_encoder
+    from components.training.conditions import Conditions, Phase
+    from components.training.finetuning import finetune_encoder
     from components.training.session import open_session
 
     ended: Epochs = []
@@ -201,7 +202,7 @@ def ours(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epochs:
 def packed(folder: Path, split: str) -> Any:
     """The split's images as the stage `pack` leaves them, made now."""
     from components.data.pixels import read_pixels, square, write_pixels
-    from components.models.classifier import Examples
+    from components.training.examples import Examples
     from components.validation.scan import decode
 
     paths = sorted((folder / "images" / split).rglob("*.jpg"))

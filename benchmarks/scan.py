@@ -25,7 +25,7 @@ import simplejpeg
 from PIL import Image
 
 from benchmarks.measure import Result, ratios, summarise
-from components.synthetic.lesions import draw_dataset
+from components.synthetic.dataset import draw_dataset
 from components.validation.scan import examine
 
 COUNT, NOISE, QUALITY = 48, 7.0, 95

@@ -17,9 +17,10 @@ import torch
 from benchmarks.measure import Result, ratios, rounds, summarise
 from components.base.log import SilentLog
 from components.models.backbones.efficientnet_lite0 import Config as EfficientNetLite0
-from components.models.classifier import Classifier, build_head, build_objective
-from components.training.finetuning import Learner
+from components.models.classifier import Classifier, build_head
+from components.training.learner import Learner
 from components.training.loop import fit
+from components.training.losses import build_objective
 from components.training.optimizers import adamw
 from components.training.session import open_session
 

@@ -26,9 +26,10 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 from benchmarks.measure import Result, rounds, summarise
 from components.base.log import SilentLog
 from components.models.backbones.convnext_tiny import Config as ConvNeXtTiny
-from components.models.classifier import Classifier, build_head, build_objective
+from components.models.classifier import Classifier, build_head
 from components.models.depthwise import GramDepthwise
-from components.training.finetuning import Learner
+from components.training.learner import Learner
+from components.training.losses import build_objective
 from components.training.optimizers import adamw
 from components.training.session import Session, open_session
 

@@ -15,10 +15,11 @@ from components.data.splits import prove_external
 from components.validation.checks import find_across
 from components.validation.executors import open_executor
 from components.validation.quarantine import OUTSIDE_MAP, check_share, count_rules
-from flows.ingest import read_dataset
-from flows.settings import Cohort, Labels, Paths, Privacy, Scan, choose
-from flows.settings import Validate as ValidateSettings
+from flows.settings.data import Cohort, Privacy, Scan, choose
+from flows.settings.data import Validate as ValidateSettings
+from flows.settings.study import Labels, Paths
 from flows.stage import stage
+from flows.stage_io.datasets import read_dataset
 from flows.stage_io.image_checks import accepted_of, look_at, rules_of
 from flows.stage_io.pseudonym_key import read_key
 

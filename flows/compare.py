@@ -15,7 +15,7 @@ from components.base.log import Log
 from components.clinical.assessment import ClinicalPlan, assess
 from components.clinical.assessment import as_metrics as clinical_metrics
 from components.clinical.assessment import as_record as clinical_record
-from components.clinical.assessment import draw_figures as draw_clinical
+from components.clinical.figures import draw_figures as draw_clinical
 from components.clinical.subgroups import describe
 from components.comparison.comparison import (
     FEW_LESIONS,
@@ -27,12 +27,13 @@ from components.comparison.comparison import (
     compare_runs,
 )
 from components.comparison.page import draw_figures, limits, render, summary
-from components.comparison.verdict import Rule
 from components.data.adapters import Adapter
+from components.statistics.rule import Rule
 from components.statistics.runs import Run, same_images
-from flows.settings import Clinical as ClinicalSettings
-from flows.settings import Compare as CompareSettings
-from flows.settings import Evaluate, Labels, Paths, Study
+from flows.settings.analysis import Clinical as ClinicalSettings
+from flows.settings.analysis import Compare as CompareSettings
+from flows.settings.analysis import Evaluate
+from flows.settings.study import Labels, Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import existing, read_json, write_text
 from flows.stage_io.runs import EVERY_RUN, read_run

@@ -13,7 +13,6 @@ from components.base.files import whole
 from components.base.log import Log
 from components.data.lesion_mask import lesion_share
 from components.models.backbone import Backbone
-from components.models.classifier import Examples
 from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.confusion_matrix import confusion_matrix
@@ -22,8 +21,9 @@ from components.statistics.metrics.log_loss import log_loss
 from components.statistics.metrics.macro_auroc import macro_auroc
 from components.statistics.metrics.sensitivity import sensitivity
 from components.statistics.metrics.specificity import specificity
-from flows.settings import Compute, Labels, Paths, Study
-from flows.settings import Evaluate as EvaluateSettings
+from components.training.examples import Examples
+from flows.settings.analysis import Evaluate as EvaluateSettings
+from flows.settings.study import Compute, Labels, Paths, Study
 from flows.stage import stage
 from flows.stage_io.predictions import predict_runs, read_examples, run_names
 

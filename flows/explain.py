@@ -40,12 +40,14 @@ from components.explanations.analysis import (
 from components.explanations.attribution import Attribution, attribute, cascade, draw_anew
 from components.explanations.page import draw_figures, photograph, render
 from components.models.backbone import Backbone
-from components.models.classifier import Classifier, Examples, predict
+from components.models.classifier import Classifier, predict
 from components.models.encoder import embed, to_tensor, weights_sha256
 from components.statistics.runs import Images, Run, by_protocol, same_images
+from components.training.examples import Examples
 from components.training.session import Session
-from flows.settings import Clinical, Compare, Compute, Labels, Paths, Study
-from flows.settings import Explain as ExplainSettings
+from flows.settings.analysis import Clinical, Compare
+from flows.settings.analysis import Explain as ExplainSettings
+from flows.settings.study import Compute, Labels, Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import write_text
 from flows.stage_io.predictions import load_run, open_reader, read_examples

@@ -12,34 +12,24 @@ import pandas as pd
 
 from components.base.files import whole
 from components.base.log import Log
-from components.comparison.verdict import Rule
 from components.data.adapters import Adapter
 from components.data.pixels import write_pixels
 from components.data.records import read_records
 from components.data.splits import group_rows
-from components.external_validation.analysis import EXTERNAL, Transfer, TransferPlan, as_metrics, as_record, assess
+from components.external_validation.analysis import as_metrics, as_record, assess
 from components.external_validation.label_map import LabelMap, check_labels
 from components.external_validation.page import draw_figures, render
+from components.external_validation.results import EXTERNAL, Transfer, TransferPlan
 from components.models.backbone import Backbone
+from components.statistics.rule import Rule
 from components.statistics.runs import Run, same_images
 from components.validation.quarantine import OUTSIDE_MAP
-from flows.pack import load_images
-from flows.settings import (
-    Clinical,
-    Cohort,
-    Compare,
-    Compute,
-    Evaluate,
-    Labels,
-    Pack,
-    Paths,
-    Privacy,
-    Split,
-    Study,
-    choose,
-)
+from flows.settings.analysis import Clinical, Compare, Evaluate
+from flows.settings.data import Cohort, Pack, Privacy, Split, choose
+from flows.settings.study import Compute, Labels, Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import existing, write_text
+from flows.stage_io.images import load_images
 from flows.stage_io.predictions import predict_runs, read_examples
 from flows.stage_io.runs import read_runs
 
@@ -48,7 +38,7 @@ OTHER_WORDS = "other words (see the quarantine file)"
 
 
 @stage
-def transfer(
+def external_validation(
     cohort: str,
     external: Sequence[Cohort],
     study: Study,
@@ -171,4 +161,4 @@ def _write_answer(answer: Transfer, folder: Path, log: Log) -> None:
 
 
 if __name__ == "__main__":
-    transfer.main()
+    external_validation.main()

@@ -8,47 +8,51 @@ import numpy as np
 
 from components.base.errors import SettingsError
 from components.base.log import Log
+from components.base.run_id import FinetuneProtocol
 from components.label_efficiency.subsets import Part, describe_part, draw_part
 from components.models.backbone import Backbone
-from components.models.classifier import Examples
 from components.training.augment import Augment
-from components.training.finetuning import Feed
-from flows.finetune import Files, Protocol, build_conditions, read_split, train_classifier
-from flows.settings import Compute, Labels, Paths, Schedule
-from flows.settings import Efficiency as EfficiencySettings
-from flows.settings import Finetune as FinetuneSettings
+from components.training.examples import Examples
+from components.training.finetune_batches import Feed
+from flows.settings.analysis import LabelEfficiency as LabelEfficiencySettings
+from flows.settings.study import Compute, Labels, Paths
+from flows.settings.training import Finetune as FinetuneSettings
+from flows.settings.training import Schedule
 from flows.stage import stage
+from flows.stage_io.training import Files, build_conditions, read_split, train_classifier
 
 
 @stage(resumes=True)
-def learn(
+def finetune_subset(
     arm: str,
-    protocol: Protocol,
+    protocol: FinetuneProtocol,
     seed: int,
     share: float,
     labels: Labels,
     backbone: Backbone,
     augment: Augment,
     finetune: FinetuneSettings,
-    efficiency: EfficiencySettings,
+    label_efficiency: LabelEfficiencySettings,
     paths: Paths,
     compute: Compute,
     log: Log,
 ) -> dict[str, Any]:
     """Learn from `share` of the train lesions; val is untouched and test images stay closed."""
-    if share not in efficiency.shares:
-        raise SettingsError(f"share {share} is none of efficiency.shares {list(efficiency.shares)} (params.yaml)")
+    if share not in label_efficiency.shares:
+        raise SettingsError(
+            f"share {share} is none of label_efficiency.shares {list(label_efficiency.shares)} (params.yaml)"
+        )
     run = f"{arm}-{protocol}-{seed}-{share}"
     files = Files(
         encoder=paths.encoders / f"{arm}.safetensors",
         classifier=paths.partial / f"{run}.safetensors",
-        curve=paths.curves / "learn" / f"{run}.csv",
-        checkpoint=paths.checkpoints / "learn" / run,
+        curve=paths.curves / "finetune_subset" / f"{run}.csv",
+        checkpoint=paths.checkpoints / "finetune_subset" / run,
     )
     everything, val = (read_split(paths, labels, split) for split in ("train", "val"))
-    part = draw_part(_groups(everything), everything.labels, share, [efficiency.seed, seed])
+    part = draw_part(_groups(everything), everything.labels, share, [label_efficiency.seed, seed])
     train = Examples(everything.pixels.rows(part.rows), everything.labels[part.rows])
-    if efficiency.budget == "steps":
+    if label_efficiency.budget == "steps":
         conditions = build_conditions(protocol, labels, augment, finetune)
         finetune = lengthen(finetune, *(Feed(images, conditions, seed).steps for images in (everything, train)))
     _tell(part, share, train, labels, log)
@@ -92,4 +96,4 @@ def _tell(part: Part, share: float, train: Examples, labels: Labels, log: Log) -
 
 
 if __name__ == "__main__":
-    learn.main()
+    finetune_subset.main()

@@ -9,10 +9,12 @@ import pandas as pd
 from components.base.errors import DataError
 from components.base.log import Log
 from components.data.adapters import Adapter
-from components.data.privacy import EVERYTHING, PEOPLE, fingerprint, pseudonymise
-from components.data.records import apply_labels, write_records
-from flows.settings import Labels, Paths, Privacy
+from components.data.privacy import fingerprint
+from components.data.records import write_records
+from flows.settings.data import Privacy
+from flows.settings.study import Labels, Paths
 from flows.stage import stage
+from flows.stage_io.datasets import _nothing_to_learn, read_dataset
 from flows.stage_io.pseudonym_key import read_key
 
 
@@ -29,25 +31,6 @@ def ingest(dataset: Adapter, labels: Labels, privacy: Privacy, paths: Paths, log
         words = sorted(table.loc[outside, "diagnosis"].unique())
         log.line(f"{outside.sum()} images stay without a label: labels.scheme {labels.scheme} lacks {words}")
     return {**_count(table, labels.classes), "key": fingerprint(key)}
-
-
-def read_dataset(dataset: Adapter, labels: Labels, privacy: Privacy, key: bytes) -> pd.DataFrame:
-    """A data set's rows with labels, ids as keyed hashes; an image's own id stays where the data are published."""
-    if not dataset.path.is_dir():
-        raise DataError(
-            f"dataset.path = {dataset.path}: no such folder; put the data set there, or name another folder "
-            "in params.yaml (docs/your-data.md)"
-        )
-    table = apply_labels(dataset.read(), labels.mapping)
-    return pseudonymise(table, PEOPLE if privacy.key == "public" else EVERYTHING, key)
-
-
-def _nothing_to_learn(table: pd.DataFrame, dataset: Adapter, labels: Labels) -> str:
-    found = sorted(table["diagnosis"].dropna().unique())
-    return (
-        f"dataset.path = {dataset.path}: none of {len(table)} images has a diagnosis of labels.scheme "
-        f"{labels.scheme}; found {found}, expected some of {sorted(labels.mapping)} (labels.schemes, params.yaml)"
-    )
 
 
 def _count(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, Any]:

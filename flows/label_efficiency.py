@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import product
-from typing import Literal
 
 import pandas as pd
 
 from components.base.log import Log
+from components.base.run_id import FinetuneProtocol
 from components.data.adapters import Adapter
 from components.label_efficiency.analysis import EfficiencyPlan, as_metrics, as_record, assess
 from components.label_efficiency.page import draw_figures, render, summary
 from components.models.backbone import Backbone
 from components.statistics.runs import Run
-from flows.settings import Compare as CompareSettings
-from flows.settings import Compute, Labels, Paths, Study
-from flows.settings import Efficiency as EfficiencySettings
+from flows.settings.analysis import Compare as CompareSettings
+from flows.settings.analysis import LabelEfficiency as LabelEfficiencySettings
+from flows.settings.study import Compute, Labels, Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import read_json, write_text
 from flows.stage_io.predictions import open_reader, predict_file, read_examples
@@ -25,23 +25,23 @@ from flows.stage_io.runs import read_run
 
 
 @stage
-def efficiency(
-    protocol: Literal["frozen", "full", "lpft"],
+def label_efficiency(
+    protocol: FinetuneProtocol,
     study: Study,
     dataset: Adapter,
     labels: Labels,
     backbone: Backbone,
     compare: CompareSettings,
-    efficiency: EfficiencySettings,
+    label_efficiency: LabelEfficiencySettings,
     paths: Paths,
     compute: Compute,
     log: Log,
 ) -> dict[str, float]:
     """Predict test images by what learned from parts, and write PROTOCOL.json and .html; `evaluate` did the rest."""
-    partial = _predict_partial(protocol, study, labels, backbone, efficiency, paths, compute, log)
-    complete = [_read_run(arm, protocol, seed, paths) for arm, seed in product(study.arms, efficiency.seeds)]
-    found = assess([*partial, *complete], _plan(protocol, study, dataset, labels, compare, efficiency))
-    figures, folder = draw_figures(found), paths.reports / "efficiency"
+    partial = _predict_partial(protocol, study, labels, backbone, label_efficiency, paths, compute, log)
+    complete = [_read_run(arm, protocol, seed, paths) for arm, seed in product(study.arms, label_efficiency.seeds)]
+    found = assess([*partial, *complete], _plan(protocol, study, dataset, labels, compare, label_efficiency))
+    figures, folder = draw_figures(found), paths.reports / "label_efficiency"
     write_text(folder / f"{protocol}.json", json.dumps(as_record(found), indent=2, allow_nan=False) + "\n")
     write_text(folder / f"{protocol}.html", render(found, figures))
     for line in [*summary(found), f"Look at {folder / f'{protocol}.html'}"]:
@@ -58,7 +58,7 @@ def _predict_partial(
     study: Study,
     labels: Labels,
     backbone: Backbone,
-    efficiency: EfficiencySettings,
+    label_efficiency: LabelEfficiencySettings,
     paths: Paths,
     compute: Compute,
     log: Log,
@@ -66,10 +66,10 @@ def _predict_partial(
     """The runs that learned from a part, each asked about the test images."""
     session = open_reader(backbone, compute, log)
     examples, runs = {"test": read_examples(paths.pixels / "test", labels.classes)}, []
-    points = list(product(study.arms, efficiency.seeds, efficiency.shares))
+    points = list(product(study.arms, label_efficiency.seeds, label_efficiency.shares))
     for arm, seed, share in log.track(points, len(points), "predictions"):
         name = f"{arm}-{protocol}-{seed}-{share}"
-        path, metrics = paths.partial / f"{name}.safetensors", paths.metrics / "learn" / f"{name}.json"
+        path, metrics = paths.partial / f"{name}.safetensors", paths.metrics / "finetune_subset" / f"{name}.json"
         table = predict_file(path, examples, backbone, labels.classes, session)
         runs.append(Run(arm, protocol, seed, pd.DataFrame(), read_json(metrics), table, {}, share))
     return runs
@@ -87,7 +87,7 @@ def _plan(
     dataset: Adapter,
     labels: Labels,
     compare: CompareSettings,
-    efficiency: EfficiencySettings,
+    label_efficiency: LabelEfficiencySettings,
 ) -> EfficiencyPlan:
     return EfficiencyPlan(
         study=study.name,
@@ -95,9 +95,9 @@ def _plan(
         arms=study.arms,
         reference=study.reference,
         classes=labels.classes,
-        shares=(*efficiency.shares, 1.0),
-        seeds=efficiency.seeds,
-        budget=efficiency.budget,
+        shares=(*label_efficiency.shares, 1.0),
+        seeds=label_efficiency.seeds,
+        budget=label_efficiency.budget,
         confidence=compare.confidence,
         min_seeds=compare.min_seeds,
         resamples=compare.resamples,
@@ -107,4 +107,4 @@ def _plan(
 
 
 if __name__ == "__main__":
-    efficiency.main()
+    label_efficiency.main()

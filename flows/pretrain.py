@@ -15,11 +15,12 @@ from components.base.files import whole
 from components.base.log import Log
 from components.data.pixels import Pixels, read_pixels
 from components.models.backbone import Backbone
-from components.models.encoder import Encoder, effective_rank, embed, save_encoder, to_tensor, weights_sha256
+from components.models.encoder import Encoder, effective_rank, embed, to_tensor, weights_sha256
+from components.models.weights_file import save_encoder
 from components.pretraining import Method
 from components.training.session import Session, open_session
-from flows.settings import Compute, Paths
-from flows.settings import Pretrain as PretrainSettings
+from flows.settings.study import Compute, Paths
+from flows.settings.training import Pretrain as PretrainSettings
 from flows.stage import stage
 
 Curve = Sequence[Mapping[str, float]]

@@ -23,8 +23,10 @@ from components.robustness.occlusion import Hidden, hide
 from components.robustness.page import draw_damage, draw_figures, draw_hidden, render, sentences
 from components.robustness.shared_features import Family, answer, gather
 from components.training.session import Session
-from flows.settings import Compare, Compute, Labels, Pack, Paths, Study
-from flows.settings import Robustness as RobustnessSettings
+from flows.settings.analysis import Compare
+from flows.settings.analysis import Robustness as RobustnessSettings
+from flows.settings.data import Pack
+from flows.settings.study import Compute, Labels, Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import write_text
 from flows.stage_io.predictions import load_run, open_reader

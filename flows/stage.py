@@ -27,7 +27,8 @@ from pydantic_core import to_jsonable_python
 from components.base.errors import DermflowError, SettingsError
 from components.base.log import Log, SilentLog
 from components.training.checkpoints import StaleStateError, kept_until_end, set_aside
-from flows.settings import Compute, Settings, load_settings
+from flows.settings import Settings, load_settings
+from flows.settings.study import Compute
 from flows.tracking.lineage import file_md5, recorded_hashes
 from flows.tracking.mlflow_log import RunLog, flatten, recorded_run
 from flows.tracking.resumed_runs import Training, identify, only_process

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from components.base.log import Log
-from components.synthetic.lesions import CONFOUNDERS, draw_dataset
-from flows.settings import Paths
-from flows.settings import Synthesize as SynthesizeSettings
+from components.synthetic.confounders import CONFOUNDERS
+from components.synthetic.dataset import draw_dataset
+from flows.settings.data import Synthesize as SynthesizeSettings
+from flows.settings.study import Paths
 from flows.stage import stage
 
 

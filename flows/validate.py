@@ -25,9 +25,10 @@ from components.validation.expectations import Finding, accept, describe
 from components.validation.page import Gate, identifying, write_page
 from components.validation.quarantine import check_share, count_rules, for_sharing
 from components.validation.scan import Facts
-from flows.settings import Labels, Paths, Scan
-from flows.settings import Split as SplitSettings
-from flows.settings import Validate as ValidateSettings
+from flows.settings.data import Scan
+from flows.settings.data import Split as SplitSettings
+from flows.settings.data import Validate as ValidateSettings
+from flows.settings.study import Labels, Paths
 from flows.stage import stage
 from flows.stage_io.image_checks import accepted_of, look_at
 from flows.tracking.lineage import read_revision

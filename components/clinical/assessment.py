@@ -13,16 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.figure import Figure
 
 from components.base.errors import DataError, SettingsError
 from components.base.json_data import plain
 from components.base.log import Log
 from components.clinical import abstention, calibration, decision_curves, operating_points, subgroups
-from components.clinical.figures import decision_curve, reliability, risk_coverage
-from components.clinical.figures import operating_points as operating_figure
-from components.clinical.figures import subgroups as subgroups_figure
-from components.report.figures import arm_colours, confusion
 from components.statistics.intervals import Estimate, Interval
 from components.statistics.resampled import SHARE, Resampled, Said, resample
 from components.statistics.runs import Run, by_protocol, probabilities, same_images
@@ -322,44 +317,3 @@ def as_metrics(clinical: Clinical) -> dict[str, float]:
         own |= {"conformal_coverage": sheet.sets[0].coverage.mean}
         found |= {f"{sheet.name}/{name}": value for name, value in own.items()}
     return {name: round(value, 6) + 0.0 for name, value in found.items() if np.isfinite(value)}
-
-
-def draw_figures(clinical: Clinical) -> dict[str, Figure]:
-    """Every figure of both sections by name."""
-    found: dict[str, Figure] = {}
-    colours = arm_colours(clinical.plan.arms)
-    for protocol in dict.fromkeys(sheet.protocol for sheet in clinical.sheets):
-        sheets = {sheet.arm: sheet for sheet in clinical.sheets if sheet.protocol == protocol}
-        found |= {f"{name}-{protocol}": figure for name, figure in _of_protocol(sheets, colours).items()}
-    for sheet in clinical.sheets:
-        found |= _of_sheet(sheet, clinical.plan, colours[sheet.arm])
-    return found
-
-
-def _of_protocol(sheets: Mapping[str, Sheet], colours: Mapping[str, str]) -> dict[str, Figure]:
-    before = {arm: sheet.calibration.before for arm, sheet in sheets.items()}
-    after = {arm: sheet.calibration.after for arm, sheet in sheets.items()}
-    found = {
-        "reliability": reliability.draw({arm: each.curve for arm, each in before.items()}, colours),
-        "reliability-scaled": reliability.draw({arm: each.curve for arm, each in after.items()}, colours),
-        "coverage": risk_coverage.draw({arm: sheet.selective for arm, sheet in sheets.items()}, colours),
-    }
-    curves = {arm: sheet.benefit for arm, sheet in sheets.items() if sheet.benefit}
-    if curves:
-        of_risk = {arm: each.malignant for arm, each in after.items()}
-        found["reliability-malignant"] = reliability.draw(of_risk, colours, "said: malignant", "is malignant")
-        found["operating"] = operating_figure.draw({a: s.operating[0] for a, s in sheets.items()}, colours)
-        found["decision"] = decision_curve.draw(curves, colours)
-    return found
-
-
-def _of_sheet(sheet: Sheet, plan: ClinicalPlan, colour: str) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
-    if sheet.triage is not None and plan.severity is not None:
-        found[f"severity-{sheet.name}"] = confusion.draw(np.array(sheet.triage.confusion), list(plan.severity), colour)
-    if sheet.subgroups is not None:
-        for measure in subgroups.MEASURES:
-            if sheet.subgroups.worst(measure) is not None:
-                figure = subgroups_figure.draw(sheet.subgroups, measure, colour)
-                found[f"subgroups-{measure}-{sheet.name}"] = figure
-    return found

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from components.statistics import intervals
+from components.statistics import weighted_metrics
 from components.statistics.intervals import Interval, student_interval
 from components.statistics.resampled import LOSS, SHARE, Resampled, mean, ratio
 
@@ -91,7 +91,7 @@ def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: i
     is_malignant = malignant[sample.labels]
     risks = [(p[:, malignant].sum(1), is_malignant) for p in seeds] if malignant.any() else []
     parts = [brier_parts(sample.labels, p, bins) for p in seeds]
-    log_losses = np.stack([intervals.log_loss(sample.labels, p, sample.weights) for p in seeds])
+    log_losses = np.stack([weighted_metrics.log_loss(sample.labels, p, sample.weights) for p in seeds])
     briers = np.stack([brier(sample.labels, p, sample.weights) for p in seeds])
     return Scores(
         sample.interval(log_losses, LOSS),

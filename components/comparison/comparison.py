@@ -17,10 +17,12 @@ from components.base.errors import DataError
 from components.base.json_data import plain
 from components.base.log import Log
 from components.comparison.overfitting_gap import QUANTITIES, Contrast, area, horizon, onset, paired
-from components.comparison.verdict import Candidate, Finding, Recommendation, Rule, Verdict, recommend, verdict
-from components.statistics import intervals
-from components.statistics.intervals import Design, Estimate, Interval, Sample, Sources, estimate, student_interval
+from components.comparison.verdict import Candidate, Finding, Recommendation, Verdict, recommend, verdict
+from components.statistics import bootstrap, intervals, weighted_metrics
+from components.statistics.bootstrap import Design, Sample
+from components.statistics.intervals import Estimate, Interval, Sources, estimate, student_interval
 from components.statistics.power import Need, needed
+from components.statistics.rule import Rule
 from components.statistics.runs import Images, Run, by_protocol, check_conditions, probabilities, same_images
 from components.statistics.significance import (
     Delong,
@@ -188,7 +190,7 @@ def compare_runs(runs: Sequence[Run], plan: Plan, log: Log) -> Comparison:
     """
     fingerprints = check_conditions(runs)
     test = same_images(runs, "test", plan.classes)
-    design = intervals.lay_out(test.groups, test.labels, plan.resamples, np.random.default_rng(plan.seed))
+    design = bootstrap.lay_out(test.groups, test.labels, plan.resamples, np.random.default_rng(plan.seed))
     measured = {
         run.name: _measure(run, test, design, plan.classes)
         for run in log.track(runs, len(runs), f"runs, {plan.resamples} resamples of {len(set(test.groups))} lesions")
@@ -205,8 +207,8 @@ def compare_runs(runs: Sequence[Run], plan: Plan, log: Log) -> Comparison:
 
 def _measure(run: Run, test: Images, design: Design, classes: Sequence[str]) -> Measured:
     p = probabilities(run, "test", classes)  # (N, K)
-    samples = {name: design.apply(getattr(intervals, name), test.labels, p) for name in RESAMPLED}
-    by_class = intervals.sensitivities(test.labels, p, design.columns)  # (K, 1 + R + G)
+    samples = {name: design.apply(getattr(weighted_metrics, name), test.labels, p) for name in RESAMPLED}
+    by_class = weighted_metrics.sensitivities(test.labels, p, design.columns)  # (K, 1 + R + G)
     samples |= {f"sensitivity.{name}": design.split(by_class[k]) for k, name in enumerate(classes)}
     _check_fresh(run, {name: sample.value for name, sample in samples.items()})
     confusion = np.zeros((len(classes), len(classes)))
@@ -286,7 +288,7 @@ def _column(runs: Sequence[Run], epoch: str, key: str) -> Array:
 def _val_balanced_accuracy(run: Run, classes: Sequence[str]) -> float:
     val = same_images([run], "val", classes)
     p = probabilities(run, "val", classes)
-    return float(intervals.balanced_accuracy(val.labels, p, intervals.once(len(p)))[0])
+    return float(weighted_metrics.balanced_accuracy(val.labels, p, weighted_metrics.once(len(p)))[0])
 
 
 def _differences(

@@ -13,10 +13,11 @@ from components.clinical.subgroups import MEASURES
 from components.comparison.comparison import FEW_LESIONS, Comparison, Difference, Plan, Row
 from components.comparison.figures import learning_curves, overfitting_gap
 from components.comparison.overfitting_gap import QUANTITIES
-from components.comparison.verdict import PROTOCOLS, Claim, Outcome, shown_p
+from components.comparison.verdict import Outcome
 from components.report import page
 from components.report.figures import arm_colours, arms, confusion
 from components.report.formatting import MINUS, change, number, percent, points, signed, spread
+from components.report.wording import PROTOCOLS, Claim, shown_p
 from components.statistics.intervals import Interval
 from components.statistics.power import MOST, Need
 from components.statistics.runs import FINGERPRINTS, Run, by_protocol

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from components.report.formatting import MINUS
+from components.report.wording import PROTOCOLS, Claim, mark, points, shown_p, signed, spoken
 from components.statistics.intervals import Interval
-
-PROTOCOLS = {"frozen": "encoder frozen", "full": "whole net trained", "lpft": "head first, then all"}
+from components.statistics.rule import Rule
 
 
 class Outcome(StrEnum):
@@ -29,20 +28,6 @@ class Outcome(StrEnum):
     INFERIOR = "inferior"
     TOO_FEW_SEEDS = "not decided: too few seeds"
     TOO_WIDE = "not decided: the interval is too wide"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How sure a verdict must be."""
-
-    confidence: float  # of every interval, such as 0.95
-    margin: float  # balanced accuracy; differences inside it do not matter in practice
-    min_seeds: int  # fewer decide nothing
-
-    @property
-    def alpha(self) -> float:
-        """The highest adjusted p-value that decides."""
-        return round(1 - self.confidence, 12)
 
 
 @dataclass(frozen=True)
@@ -69,14 +54,6 @@ class Finding:
     def not_better(self, rule: Rule) -> bool:
         """Less than the margin."""
         return self.below_margin <= rule.alpha and self.interval.high <= rule.margin
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One sentence, and the id of the page's cell that holds its numbers."""
-
-    text: str
-    anchor: str
 
 
 @dataclass(frozen=True)
@@ -115,11 +92,6 @@ class Recommendation:
     def sentence(self) -> str:
         """All of it as plain text."""
         return spoken(self.claims)
-
-
-def spoken(claims: tuple[Claim, ...]) -> str:
-    """Claims as one text."""
-    return " ".join(claim.text for claim in claims)
 
 
 def judge(accuracy: Finding, gap: Finding, seeds: int, rule: Rule) -> Outcome:
@@ -179,33 +151,6 @@ def _counted(outcome: Outcome, seeds: int, rule: Rule) -> str:
 
 def _p(value: float) -> str:
     return f"p {shown_p(value)} after Holm"
-
-
-def shown_p(value: float) -> str:
-    """A p-value with its sign: `= 0.032`, `< 0.001`."""
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
-
-
-def mark(sentence: str, synthetic: bool) -> str:
-    """A sentence about drawings says so before anything else."""
-    return f"SYNTHETIC, plumbing check, not evidence: {sentence}" if synthetic else sentence
-
-
-def points(interval: Interval, confidence: float) -> str:
-    """A difference of shares in percentage points: `+2.1 points (95 % interval −0.3 to +4.5)`."""
-    return _worded(100 * interval.mean, 100 * interval.low, 100 * interval.high, confidence, 1, " points")
-
-
-def signed(interval: Interval, confidence: float) -> str:
-    """A difference in its own unit: `−0.052 (95 % interval −0.080 to −0.024)`."""
-    return _worded(interval.mean, interval.low, interval.high, confidence, 3, "")
-
-
-def _worded(mean: float, low: float, high: float, confidence: float, digits: int, unit: str) -> str:
-    if not Interval(mean, low, high).known:
-        return f"{mean:+.{digits}f}{unit} (no interval)".replace("-", MINUS)
-    words = f"{mean:+.{digits}f}{unit} ({100 * confidence:g} % interval {low:+.{digits}f} to {high:+.{digits}f})"
-    return words.replace("-", MINUS)
 
 
 def recommend(candidates: list[Candidate], classes: int, seeds: int, rule: Rule, synthetic: bool) -> Recommendation:

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 
-from components.statistics.intervals import Interval, balanced_accuracy, once, student_interval
+from components.statistics.intervals import Interval, student_interval
 from components.statistics.resampled import SHARE, ratio, resample
 from components.statistics.runs import Images, Run, probabilities, same_images
+from components.statistics.weighted_metrics import balanced_accuracy, once
 
 Array = npt.NDArray[Any]
 

@@ -19,12 +19,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from components.comparison.verdict import PROTOCOLS
 from components.explanations.analysis import EVERYTHING, Case, Error, Exhibit, Explanations, Finding, Plan, Sheet
 from components.report import formatting, page
 from components.report.figures import PALETTE, arm_colours, arms
 from components.report.formatting import percent, spread
 from components.report.pictures import data_uri, fit
+from components.report.wording import PROTOCOLS
 
 Array = npt.NDArray[Any]
 

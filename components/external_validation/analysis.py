@@ -8,123 +8,35 @@ Letters: N images, K classes, G lesions, S seeds, C columns of resamples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from components.base.json_data import plain
 from components.base.log import Log
 from components.clinical import calibration, operating_points
-from components.comparison.verdict import Claim, Rule, mark, shown_p
+from components.external_validation.claims import _claims
 from components.external_validation.label_map import LabelMap
-from components.report.formatting import percent, points
-from components.statistics import intervals
-from components.statistics.intervals import BLOCK, Design, Estimate, Interval, Sample, estimate
-from components.statistics.resampled import LOSS, SHARE, Resampled, Said, ratio, resample
+from components.external_validation.results import (
+    EXTERNAL,
+    MEASURES,
+    Array,
+    Change,
+    Measure,
+    Order,
+    Sheet,
+    Transfer,
+    TransferPlan,
+)
+from components.statistics import weighted_metrics
+from components.statistics.bootstrap import Design, Sample
+from components.statistics.intervals import Estimate, estimate
+from components.statistics.resampled import SHARE, Resampled, Said, ratio, resample
 from components.statistics.runs import Run, by_protocol, probabilities, same_images
 from components.statistics.significance import Tested, holm_of
-
-Array = npt.NDArray[Any]
-
-EXTERNAL = "external"
-"""The split of predictions on an external test set."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What is measured on both sides."""
-
-    title: str
-    bounds: tuple[float, float]
-    share: bool = True  # shown in percent and points
-    higher: bool = True  # is better
-
-
-MEASURES = {
-    "balanced_accuracy": Measure("Balanced accuracy", SHARE),
-    "macro_auroc": Measure("Macro AUROC", SHARE, share=False),
-    "accuracy": Measure("Accuracy, each set's own mix of classes", SHARE),
-    "accuracy_reweighted": Measure("Accuracy, both at the internal mix", SHARE),
-    "log_loss": Measure("Log loss", LOSS, share=False, higher=False),
-    "log_loss_scaled": Measure("Log loss, scaled", LOSS, share=False, higher=False),
-    "ece_debiased": Measure("Calibration error, debiased", SHARE, higher=False),
-    "ece_debiased_scaled": Measure("Calibration error, debiased, scaled", SHARE, higher=False),
-}
-"""What needs no word about malignancy; scaled: by the temperature that val chose."""
-
-
-@dataclass(frozen=True)
-class TransferPlan:
-    """What is asked; arms, seeds and thresholds are the study's."""
-
-    cohort: str
-    arms: tuple[str, ...]
-    reference: str
-    classes: tuple[str, ...]
-    malignant: tuple[str, ...] | None  # classes; None: not known, and malignancy is left out
-    levels: tuple[float, ...]  # of specificity and sensitivity that val fixes
-    bins: int
-    rule: Rule
-    resamples: int
-    seed: int
-    synthetic: bool
-
-
-@dataclass(frozen=True)
-class Change:
-    """One measure here, there, and there minus here."""
-
-    internal: Interval
-    external: Interval
-    drop: Interval  # external minus internal: below zero where a share fell
-    against: Interval | None = None  # the drop minus the reference's; None for the reference itself
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """One arm under one protocol."""
-
-    arm: str
-    protocol: str
-    seeds: int
-    temperatures: tuple[float, ...]
-    changes: Mapping[str, Change]  # by measure, and sensitivity.CLASS of the compared classes
-    dropped: Tested  # of balanced accuracy: it is the same on both sides
-    travels: Tested | None  # its drop is the reference's; None for the reference
-
-    @property
-    def name(self) -> str:
-        """`<arm>-<protocol>`."""
-        return f"{self.arm}-{self.protocol}"
-
-
-@dataclass(frozen=True)
-class Order:
-    """The arms of one protocol from best to worst by balanced accuracy, here and there."""
-
-    protocol: str
-    internal: tuple[str, ...]
-    external: tuple[str, ...]
-    sure: (
-        bool  # two arms change places: each side's paired difference leaves zero out, with opposite signs; uncorrected
-    )
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """The whole answer, as plain data."""
-
-    plan: TransferPlan
-    labels: LabelMap
-    lesions: Mapping[str, int]  # of the compared classes: internal, external
-    measures: Mapping[str, Measure]
-    sheets: tuple[Sheet, ...]
-    orders: tuple[Order, ...]
-    claims: tuple[Claim, ...]
-
+from components.statistics.weighted_metrics import BLOCK
 
 # --- two sets of lesions, the same models
 
@@ -297,15 +209,15 @@ def _values(
     sample, truth, weights = side.sample, side.sample.labels, side.sample.weights
     p = [probabilities(run, side.split, plan.classes)[side.kept] for run in case.runs]
     scaled = [calibration.scale(each, t) for each, t in zip(p, case.temperatures, strict=True)]
-    by_class = np.stack([intervals.sensitivities(truth, each, weights) for each in p])  # (S, K, C)
+    by_class = np.stack([weighted_metrics.sensitivities(truth, each, weights) for each in p])  # (S, K, C)
     places = [plan.classes.index(name) for name in labels.compared]
     mix = np.array([each.internal_images for each in labels.classes if each.compared]) / labels.images("internal")
     found = {
-        name: np.stack([getattr(intervals, name)(truth, each, weights) for each in p])
+        name: np.stack([getattr(weighted_metrics, name)(truth, each, weights) for each in p])
         for name in ("balanced_accuracy", "macro_auroc", "accuracy", "log_loss")
     }
     found["accuracy_reweighted"] = np.einsum("k,skc->sc", mix, by_class[:, places])
-    found["log_loss_scaled"] = np.stack([intervals.log_loss(truth, each, weights) for each in scaled])
+    found["log_loss_scaled"] = np.stack([weighted_metrics.log_loss(truth, each, weights) for each in scaled])
     for name, answers in (("ece_debiased", p), ("ece_debiased_scaled", scaled)):
         errors = [calibration_errors(truth, sample.groups, each, weights, plan.bins) for each in answers]
         found[name] = np.stack(errors)
@@ -404,91 +316,6 @@ def _between(one: _Measured, other: _Measured, place: int) -> Estimate:
 
 
 # --- in words
-
-
-def _claims(sheets: Sequence[Sheet], orders: Sequence[Order], plan: TransferPlan) -> tuple[Claim, ...]:
-    found = [*_drop_claims(sheets, plan), *_travel_claims(sheets, plan), *_order_claims(orders, plan)]
-    return tuple(replace(claim, text=mark(claim.text, plan.synthetic)) for claim in found)
-
-
-def _drop_claims(sheets: Sequence[Sheet], plan: TransferPlan) -> Iterator[Claim]:
-    for sheet in sheets:
-        found = sheet.changes["balanced_accuracy"].drop
-        yield Claim(f"{_drop_sentence(sheet, found, plan)}{_few_seeds(sheet, plan)}", f"drop-{sheet.name}")
-
-
-def _drop_sentence(sheet: Sheet, found: Interval, plan: TransferPlan) -> str:
-    who, where = f"{sheet.arm}, {sheet.protocol}", f"on {plan.cohort}"
-    if not _decided(sheet, sheet.dropped, found, plan.rule):
-        return (
-            f"{who}: no drop can be shown {where}; balanced accuracy changes by {points(found.mean)} points "
-            f"{_range(found, plan)}."
-        )
-    if found.mean < 0:
-        turned = Interval(-found.mean, -found.high, -found.low)
-        return (
-            f"{who} loses {percent(turned.mean)} points of balanced accuracy "
-            f"{_range(turned, plan, signed=False)} {where}."
-        )
-    return f"{who} gains {percent(found.mean)} points of balanced accuracy {_range(found, plan, signed=False)} {where}."
-
-
-def _travel_claims(sheets: Sequence[Sheet], plan: TransferPlan) -> Iterator[Claim]:
-    for sheet in sheets:
-        found = sheet.changes["balanced_accuracy"].against
-        if sheet.travels is None or found is None:
-            continue
-        text = f"Whether {sheet.arm}, {sheet.protocol}, loses more or less than {plan.reference} cannot be told"
-        if _decided(sheet, sheet.travels, found, plan.rule):
-            how = "more" if found.mean < 0 else "less"
-            text = f"{sheet.arm}, {sheet.protocol}, loses {how} than {plan.reference}"
-        yield Claim(
-            f"{text}: between their changes lie {points(found.mean)} points {_range(found, plan)}, "
-            f"p {shown_p(sheet.travels.holm)} after Holm. {_levels(sheet, sheets, plan)}",
-            f"against-{sheet.name}",
-        )
-
-
-def _levels(sheet: Sheet, sheets: Sequence[Sheet], plan: TransferPlan) -> str:
-    """Where both end: an arm that knows little has little to lose."""
-    own = [each for each in sheets if each.protocol == sheet.protocol and each.arm in (sheet.arm, plan.reference)]
-    ends = {each.arm: percent(each.changes["balanced_accuracy"].external.mean) for each in own}
-    return f"There {sheet.arm} reaches {ends[sheet.arm]} %, {plan.reference} {ends[plan.reference]} %."
-
-
-def _order_claims(orders: Sequence[Order], plan: TransferPlan) -> Iterator[Claim]:
-    for order in orders:
-        if len(order.internal) < 2:
-            continue
-        here, there = (" before ".join(arms) for arms in (order.internal, order.external))
-        if order.internal == order.external:
-            text = f"The order of arms is the same on {plan.cohort} ({order.protocol}): {here}."
-        else:
-            luck = "intervals on both sides agree" if order.sure else "luck may have made it"
-            text = f"The order of arms isn't the same on {plan.cohort} ({order.protocol}): "
-            text += f"{here} here, {there} there; {luck}."
-        yield Claim(text, f"order-{order.protocol}")
-
-
-def _decided(sheet: Sheet, tested: Tested, found: Interval, rule: Rule) -> bool:
-    """Whether it counts: enough seeds, p after Holm, and an interval that leaves zero out."""
-    return (
-        sheet.seeds >= rule.min_seeds and found.known and tested.holm <= rule.alpha and not found.low <= 0 <= found.high
-    )
-
-
-def _few_seeds(sheet: Sheet, plan: TransferPlan) -> str:
-    if sheet.seeds >= plan.rule.min_seeds:
-        return ""
-    seeds = f"{sheet.seeds} seed{'s' * (sheet.seeds != 1)}"
-    return f" Nothing is decided from {seeds}: compare.min_seeds asks for {plan.rule.min_seeds}."
-
-
-def _range(found: Interval, plan: TransferPlan, signed: bool = True) -> str:
-    if not found.known:
-        return "(no interval)"
-    form = points if signed else percent
-    return f"({100 * plan.rule.confidence:g} % {form(found.low)} to {form(found.high)})"
 
 
 # --- as data

@@ -7,13 +7,13 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from components.comparison.verdict import shown_p
 from components.external_validation import figure as drop_figure
-from components.external_validation.analysis import Measure, Sheet, Transfer
 from components.external_validation.label_map import LEAST
+from components.external_validation.results import Measure, Sheet, Transfer
 from components.report import page
 from components.report.figures import arm_colours, arms
 from components.report.formatting import DASH, number, percent, points, signed, spread
+from components.report.wording import shown_p
 from components.statistics.intervals import Interval
 
 DRAWN = ("balanced_accuracy", "macro_auroc")

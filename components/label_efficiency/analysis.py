@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from components.base.errors import DataError
 from components.base.json_data import plain
-from components.statistics import intervals
+from components.statistics import intervals, weighted_metrics
 from components.statistics.intervals import Interval
 from components.statistics.resampled import DIFFERENCE, SHARE, Resampled, resample
 from components.statistics.runs import Run, check_conditions, probabilities, same_images
@@ -168,13 +168,14 @@ def _lesions(runs: Sequence[Run]) -> dict[float, int]:
 def _measure(runs: Sequence[Run], plan: EfficiencyPlan, test: Resampled, metric: str) -> dict[str, Array]:
     """Each arm's metric in every column, (S, P, C)."""
     by_key = {(run.arm, run.seed, run.share): run for run in runs}
-    measure = getattr(intervals, metric)
+    measure = getattr(weighted_metrics, metric)
 
     def column(arm: str, seed: int, share: float) -> Array:
         if (arm, seed, share) not in by_key:
             raise DataError(
                 f"no predictions of {arm}-{plan.protocol}-{seed} with share {share:g} of the train lesions, expected "
-                f"for every seed of efficiency.seeds (params.yaml) {list(plan.seeds)}; repeat: dvc repro efficiency"
+                f"for every seed of label_efficiency.seeds (params.yaml) {list(plan.seeds)}; run: "
+                "dvc repro label_efficiency"
             )
         found = probabilities(by_key[arm, seed, share], "test", plan.classes)
         return np.asarray(measure(test.labels, found, test.weights))

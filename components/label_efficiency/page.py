@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.comparison.verdict import PROTOCOLS
 from components.label_efficiency import figure as curves
 from components.label_efficiency.analysis import METRICS, Answer, Efficiency, Outcome, Place
 from components.report import page
 from components.report.figures import arm_colours
 from components.report.formatting import percent, points, spread
+from components.report.wording import PROTOCOLS
 from components.statistics.intervals import Interval
 from components.statistics.runs import FINGERPRINTS
 

@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from components.base.errors import DataError, SettingsError
 from components.base.json_data import plain
-from components.statistics.intervals import Estimate, Interval, macro_auroc
+from components.statistics.intervals import Estimate, Interval
 from components.statistics.resampled import DIFFERENCE, SHARE, Resampled, resample
 from components.statistics.significance import holm_of
+from components.statistics.weighted_metrics import macro_auroc
 
 Array = npt.NDArray[Any]
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.comparison.verdict import PROTOCOLS, shown_p
 from components.report import page
 from components.report.figures import arm_colours, arms, examples
 from components.report.formatting import number, percent, points, spread
+from components.report.wording import PROTOCOLS, shown_p
 from components.robustness import figure as damage_figure
 from components.robustness.analysis import TESTED, Robustness, Sheet, Shortcut, Versus, of_protocol
 from components.robustness.corruptions import STRENGTHS, corruptions

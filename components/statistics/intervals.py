@@ -10,25 +10,15 @@ The way: `lay_out` draws whole groups again, stratified by class (bootstrap), an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import norm
 from scipy.stats import t as student
 
-Array = npt.NDArray[Any]
-Metric = Callable[[Array, Array, Array], Array]
-
-TINY = float(np.finfo(np.float64).eps)  # a sure mistake costs 36 nats, not infinity
-
-SMALLEST_STRATUM = 5
-"""Groups. A class with fewer is drawn together with the next rarest: one lesion drawn again is always itself."""
-
-BLOCK = 1024
-"""Columns of weights that are worked on at once; bounds the memory."""
+from components.statistics.bootstrap import Sample
+from components.statistics.weighted_metrics import TINY, Array
 
 UNBOUNDED = (-np.inf, np.inf)
 
@@ -60,151 +50,6 @@ def student_interval(values: Array, confidence: float) -> Interval:
 def relative_change(first: float, last: float) -> float:
     """The change in shares of the first value, as the paper counts it: 0.45 to 0.65 is +0.444; NaN from zero."""
     return last / first - 1 if first else float("nan")
-
-
-def strata_of(groups: Array, labels: Array, smallest: int = SMALLEST_STRATUM) -> Array:
-    """(N,) the stratum in which each image's group is drawn: its class, of several the one with fewest groups.
-
-    Classes of fewer than `smallest` groups are joined with the next rarest until none is.
-    """
-    names, member = np.unique(groups, return_inverse=True)
-    pairs = np.unique(np.stack([member, labels], axis=1), axis=0)  # each group with each class it holds
-    order = np.argsort(np.bincount(pairs[:, 1], minlength=labels.max() + 1), kind="stable")  # rarest class first
-    rank = np.argsort(order)
-    of_group = np.full(len(names), len(rank))
-    np.minimum.at(of_group, pairs[:, 0], rank[pairs[:, 1]])  # (G,) place of its rarest class
-    sizes = np.bincount(of_group, minlength=len(rank))
-    return np.asarray(_join(sizes, smallest)[of_group][member])
-
-
-def _join(sizes: Array, smallest: int) -> Array:
-    """The stratum of each class, rarest first: neighbours share one until it holds `smallest` groups."""
-    strata, current, held = np.zeros(len(sizes), int), 0, 0
-    for place, size in enumerate(sizes):
-        if held >= smallest:
-            current, held = current + 1, 0
-        strata[place] = current
-        held += size
-    return np.where(strata == current, max(current - 1, 0), strata) if held < smallest else strata
-
-
-def resample_groups(groups: Array, resamples: int, rng: np.random.Generator, strata: Array | None = None) -> Array:
-    """Draw whole groups with replacement: (N,) group names -> (N, R) float32 weights of their images.
-
-    Images of one lesion resemble each other, so they come and go together (cluster bootstrap; Davison & Hinkley
-    1997, section 3.8). With `strata` (N,), equal within a group, each stratum keeps its number of groups.
-    """
-    names, first, member = np.unique(groups, return_index=True, return_inverse=True)
-    of_group = np.zeros(len(names), int) if strata is None else strata[first]
-    counts = np.zeros((len(names), resamples), np.float32)
-    for stratum in np.unique(of_group):
-        rows = np.flatnonzero(of_group == stratum)
-        counts[rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples).T
-    return np.ascontiguousarray(counts[member])  # (N, R)
-
-
-def omit_each_group(groups: Array) -> Array:
-    """(N, G) float32 weights: column g holds all images but those of group g, in the order of the groups' names."""
-    _, member = np.unique(groups, return_inverse=True)
-    return np.asarray(member[:, None] != np.arange(member.max() + 1), np.float32)
-
-
-def once(images: int) -> Array:
-    """The weights (N, 1) of the images as they are: the metrics then give their ordinary value."""
-    return np.ones((images, 1), np.float32)
-
-
-def sensitivities(labels: Array, probabilities: Array, weights: Array) -> Array:
-    """Share of each class that is recognised, (K, R); NaN where a resample holds none of a class."""
-    is_class = np.eye(probabilities.shape[1])[labels]  # (N, K)
-    hit = is_class * (probabilities.argmax(1) == labels)[:, None]  # (N, K)
-    with np.errstate(invalid="ignore"):
-        return np.asarray((hit.T @ weights) / (is_class.T @ weights))
-
-
-def balanced_accuracy(labels: Array, probabilities: Array, weights: Array) -> Array:
-    """Mean sensitivity of the classes that the resample holds, (R,)."""
-    return _mean_of_known(sensitivities(labels, probabilities, weights))
-
-
-def accuracy(labels: Array, probabilities: Array, weights: Array) -> Array:
-    """Share of images whose likeliest class is the right one, (R,)."""
-    return _weighted_mean((probabilities.argmax(1) == labels).astype(float), weights)
-
-
-def log_loss(labels: Array, probabilities: Array, weights: Array) -> Array:
-    """Mean negative natural logarithm of the right class's probability, clipped as `statistics.metrics` does, (R,)."""
-    right = probabilities[np.arange(len(labels)), labels]
-    return _weighted_mean(-np.log(np.clip(right, TINY, 1 - TINY)), weights)
-
-
-def macro_auroc(labels: Array, probabilities: Array, weights: Array) -> Array:
-    """Mean one-against-rest area under the ROC curve of the classes that the resample holds, (R,)."""
-    classes = range(probabilities.shape[1])
-    return _mean_of_known(np.stack([_auroc(labels == k, probabilities[:, k], weights) for k in classes]))
-
-
-def _mean_of_known(by_class: Array) -> Array:
-    """(K, R) to (R,), over the classes that are not NaN; NaN where all are."""
-    known = np.isfinite(by_class)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(known, by_class, 0).sum(0) / known.sum(0))
-
-
-def _auroc(positive: Array, scores: Array, weights: Array) -> Array:
-    """Chance that a positive outranks a negative, ties half (Mann-Whitney), (R,); NaN without both kinds.
-
-    All pairs at once, as one matrix product for all resamples: eight times faster than sorting for 2,000
-    images, memory grows with N². Half integers are exact in float32, so no order of summing changes the result.
-    """
-    own, others = weights[positive], weights[~positive]  # (P, R), (N - P, R)
-    outranks = (np.sign(scores[~positive, None] - scores[positive]) * -0.5 + 0.5).astype(np.float32)  # (N - P, P)
-    blocks = [slice(start, start + BLOCK) for start in range(0, weights.shape[1], BLOCK)]
-    won = np.concatenate([np.einsum("nr,nr->r", outranks @ own[:, b], others[:, b], dtype=np.float64) for b in blocks])
-    with np.errstate(invalid="ignore"):
-        return np.asarray(won / (own.sum(0, dtype=np.float64) * others.sum(0, dtype=np.float64)))
-
-
-def _weighted_mean(values: Array, weights: Array) -> Array:
-    return np.asarray(values @ weights / weights.sum(0))
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A metric of one run: as it is, in each resample, and without each group."""
-
-    value: float
-    resampled: Array  # (R,)
-    omitted: Array  # (G,)
-
-    def __sub__(self, other: Sample) -> Sample:
-        """Paired: the same resamples on both sides, so what is hard for both falls out."""
-        return Sample(self.value - other.value, self.resampled - other.resampled, self.omitted - other.omitted)
-
-
-@dataclass(frozen=True)
-class Design:
-    """The resamples that all runs share."""
-
-    columns: Array  # (N, 1 + R + G): the images as they are, drawn again, each group left out
-    resamples: int
-    strata: Array  # (G,) of each group
-
-    def apply(self, metric: Metric, labels: Array, probabilities: Array) -> Sample:
-        """One run's metric in every column."""
-        return self.split(metric(labels, probabilities, self.columns))
-
-    def split(self, values: Array) -> Sample:
-        """A metric's values (1 + R + G,), one a column, as what they are of."""
-        return Sample(float(values[0]), values[1 : 1 + self.resamples], values[1 + self.resamples :])
-
-
-def lay_out(groups: Array, labels: Array, resamples: int, rng: np.random.Generator) -> Design:
-    """The columns in which every metric is measured, stratified by class."""
-    strata = strata_of(groups, labels)
-    drawn = resample_groups(groups, resamples, rng, strata)
-    columns = np.hstack([once(len(groups)), drawn, omit_each_group(groups)])
-    return Design(columns, resamples, strata[np.unique(groups, return_index=True)[1]])
 
 
 @dataclass(frozen=True)

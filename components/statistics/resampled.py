@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.statistics.intervals import Design, Estimate, Interval, estimate, lay_out
+from components.statistics.bootstrap import Design, lay_out
+from components.statistics.intervals import Estimate, Interval, estimate
 
 Array = npt.NDArray[Any]
 

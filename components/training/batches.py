@@ -147,3 +147,19 @@ def pieces(part: Part, batch: Any, at_once: int | None, places: int) -> list[tup
     if count == 1:
         return [(shares[0], batch)]
     return [(share, cut(batch, *_at_least_one(*end))) for share, end in zip(shares, ends, strict=True)]
+
+
+def balanced_batches(labels: Ints, batch_size: int, numbers: np.random.Generator) -> list[Ints]:
+    """An epoch's row numbers in batches (B,): as many as there are images, classes equally often.
+
+    Images are drawn with replacement; classes without images are left out. Counts of classes differ by at
+    most one over the epoch. A rest of one image is left out: BatchNorm cannot learn from one.
+    """
+    present = np.unique(labels)
+    turns = numbers.permutation(np.resize(present, len(labels)))  # (N,) the class at each position
+    rows = np.empty(len(labels), dtype=np.int64)
+    for k in present:
+        here = np.flatnonzero(turns == k)
+        rows[here] = numbers.choice(np.flatnonzero(labels == k), size=len(here))
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches

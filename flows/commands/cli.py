@@ -72,7 +72,7 @@ def schedule(
     port: Annotated[int, typer.Option(help="of the Prefect server on 127.0.0.1; one that answers is used")] = 4200,
 ) -> None:
     """Serve the pipeline on a schedule: Prefect's server and runner on this host, until Ctrl-C."""
-    from flows.orchestration.schedule import serve
+    from flows.commands.schedule import serve
 
     serve(cron, port)
 

@@ -21,19 +21,23 @@ from components.base.files import whole
 from components.base.log import Log, SilentLog
 from components.data.pixels import Pixels, read_pixels
 from components.models.classifier import Classifier, build_head
-from components.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder, load_encoder, to_tensor
+from components.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder, to_tensor
+from components.models.weights_file import load_encoder
 from components.pretraining.vae import Config as VaeConfig
 from components.pretraining.vae.model import VAE, Objective
 from components.pretraining.vae.model import Learner as VaeLearner
 from components.training import profiling, range_test
+from components.training.conditions import Conditions, Phase, read_examples
+from components.training.feature_cache import Kept
 from components.training.figures import augmentation
 from components.training.figures import range_test as range_test_figure
-from components.training.finetuning import Conditions, Feed, Kept, Phase, build_learner, read_examples
+from components.training.finetune_batches import Feed
+from components.training.learner import build_learner
 from components.training.loop import Epoch, shuffled
 from components.training.optimizers import adamw
 from components.training.session import Session, open_session
-from flows.finetune import build_conditions
 from flows.settings import Settings, load_settings
+from flows.stage_io.training import build_conditions
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl

@@ -9,7 +9,8 @@ from components.data.adapters import Adapter
 from components.data.records import Accepted, check
 from components.validation.checks import Look, Rules, examine
 from components.validation.executors import open_executor
-from flows.settings import Labels, Paths, Scan, Validate
+from flows.settings.data import Scan, Validate
+from flows.settings.study import Labels, Paths
 
 
 def look_at(

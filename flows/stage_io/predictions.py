@@ -11,9 +11,11 @@ import pandas as pd
 from components.base.log import Log
 from components.data.pixels import read_pixels
 from components.models.backbone import Backbone
-from components.models.classifier import Classifier, Examples, load_classifier, predict
+from components.models.classifier import Classifier, predict
+from components.models.weights_file import load_classifier
+from components.training.examples import Examples
 from components.training.session import Session, open_session
-from flows.settings import Compute, Paths, Study
+from flows.settings.study import Compute, Paths, Study
 
 
 def open_reader(backbone: Backbone, compute: Compute, log: Log) -> Session:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.base.errors import SettingsError
 from components.data.privacy import PUBLIC_KEY
-from flows.settings import Privacy
+from flows.settings.data import Privacy
 
 VARIABLE = "DERMFLOW_KEY_FILE"
 LEAST = 32  # bytes

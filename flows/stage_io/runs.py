@@ -7,7 +7,7 @@ from itertools import product
 import pandas as pd
 
 from components.statistics.runs import Run
-from flows.settings import Paths, Study
+from flows.settings.study import Paths, Study
 from flows.stage_io.files import existing
 
 EVERY_RUN = "for every run of study (params.yaml)"

@@ -17,7 +17,7 @@ import pytest
 from mlflow.entities import Run
 from PIL import Image
 
-from components.synthetic.lesions import draw_dataset
+from components.synthetic.dataset import draw_dataset
 
 REPO = Path(__file__).resolve().parents[2]
 TINY = (

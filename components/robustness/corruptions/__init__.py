@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from components.base.errors import SettingsError
-from components.synthetic.lesions import paint
+from components.synthetic.confounders import paint
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
 """(S, S, 3) RGB in [0, 255]; in `corrupt` (N, S, S, 3)."""

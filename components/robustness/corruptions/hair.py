@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.robustness.corruptions import Image, finer, lay_on
-from components.synthetic.lesions import HAIRS, lay_hairs
+from components.synthetic.confounders import HAIRS, lay_hairs
 
 LEVELS = (4.0, 8.0, 15.0, 26.0, 40.0)
 MEANING = (

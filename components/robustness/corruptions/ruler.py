@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.robustness.corruptions import Image, finer, lay_on
-from components.synthetic.lesions import RULER, lay_ruler
+from components.synthetic.confounders import RULER, lay_ruler
 
 LEVELS = (0.08, 0.13, 0.2, 0.3, 0.45)
 MEANING = (

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import betabinom, binomtest
 
 from components.clinical import abstention
-from components.statistics.intervals import once
 from components.statistics.resampled import Said
+from components.statistics.weighted_metrics import once
 from tests.unit.clinical.simulation import calibrated, resampled
 
 

@@ -17,10 +17,11 @@ from components.base.errors import DataError, SettingsError
 from components.base.log import SilentLog
 from components.clinical import assessment, subgroups
 from components.clinical.assessment import Clinical, ClinicalPlan, assess
+from components.clinical.figures import draw_figures
 from components.comparison import page as report_module
-from components.comparison.verdict import shown_p
 from components.report import page
 from components.report.figures import arm_colours
+from components.report.wording import shown_p
 from components.statistics.significance import holm
 from tests.unit.clinical.simulation import CLASSES, COSTS, MALIGNANT, SEVERITY, simulate
 
@@ -192,7 +193,7 @@ def test_a_table_of_other_images_is_refused() -> None:
 
 
 def _render(found: Clinical, figures: dict[str, Figure] | None = None) -> str:
-    drawn = assessment.draw_figures(found) if figures is None else figures
+    drawn = draw_figures(found) if figures is None else figures
     filters = {name: getattr(report_module, name) for name in ("percent", "number", "spread", "points")}
     filters["p"] = shown_p
     context = {
@@ -270,7 +271,7 @@ def test_no_number_of_a_suppressed_subgroup_is_on_the_page(study: Clinical) -> N
 
 
 def test_every_figure_has_its_place_on_the_page(study: Clinical) -> None:
-    figures = assessment.draw_figures(study)
+    figures = draw_figures(study)
     text = _render(study, figures)
     assert len(figures) == 6 + 2 * (1 + 3)
     for name in figures:
@@ -278,7 +279,7 @@ def test_every_figure_has_its_place_on_the_page(study: Clinical) -> None:
 
 
 def test_reliability_draws_what_happened_at_what_was_said(study: Clinical) -> None:
-    axes = assessment.draw_figures(study)["reliability-frozen"].axes[0]
+    axes = draw_figures(study)["reliability-frozen"].axes[0]
     points = study.sheets[0].calibration.before.curve
     line = axes.lines[1]
     np.testing.assert_allclose(line.get_xdata(), [point.said for point in points])
@@ -286,7 +287,7 @@ def test_reliability_draws_what_happened_at_what_was_said(study: Clinical) -> No
 
 
 def test_decision_curve_draws_all_and_nobody(study: Clinical) -> None:
-    axes = assessment.draw_figures(study)["decision-frozen"].axes[0]
+    axes = draw_figures(study)["decision-frozen"].axes[0]
     nobody, everybody, vae = axes.lines[:3]
     assert list(nobody.get_ydata()) == [0, 0]
     np.testing.assert_allclose(everybody.get_ydata(), study.sheets[0].benefit.all)
@@ -294,7 +295,7 @@ def test_decision_curve_draws_all_and_nobody(study: Clinical) -> None:
 
 
 def test_operating_points_stand_at_their_rates(study: Clinical) -> None:
-    axes = assessment.draw_figures(study)["operating-frozen"].axes[0]
+    axes = draw_figures(study)["operating-frozen"].axes[0]
     dots = [(*line.get_xdata(), *line.get_ydata()) for line in axes.lines if line.get_marker() == "o"]
     rates = [sheet.operating[0].points[0].test for sheet in study.sheets]
     for each in rates:
@@ -302,13 +303,13 @@ def test_operating_points_stand_at_their_rates(study: Clinical) -> None:
 
 
 def test_risk_is_drawn_against_coverage_with_vals_threshold(study: Clinical) -> None:
-    axes = assessment.draw_figures(study)["coverage-frozen"].axes[0]
+    axes = draw_figures(study)["coverage-frozen"].axes[0]
     diamonds = [(*line.get_xdata(), *line.get_ydata()) for line in axes.lines if line.get_marker() == "D"]
     assert diamonds == [(sheet.selective.coverage.mean, sheet.selective.risk.mean) for sheet in study.sheets]
 
 
 def test_subgroups_are_filled_where_they_surely_differ(study: Clinical) -> None:
-    axes = assessment.draw_figures(study)["subgroups-balanced_accuracy-imagenet-frozen"].axes[0]
+    axes = draw_figures(study)["subgroups-balanced_accuracy-imagenet-frozen"].axes[0]
     shown = [each for each in study.sheets[1].subgroups.subgroups if "balanced_accuracy" in each.differences]
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     assert len(dots) == len(shown)

@@ -9,8 +9,8 @@ from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from components.clinical import calibration
-from components.statistics.intervals import once
 from components.statistics.metrics.expected_calibration_error import expected_calibration_error
+from components.statistics.weighted_metrics import once
 from tests.unit.clinical.simulation import calibrated, resampled
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from components.clinical import decision_curves
 from components.clinical.operating_points import Question
-from components.statistics.intervals import once
+from components.statistics.weighted_metrics import once
 from tests.unit.clinical.simulation import CLASSES, COSTS, SEVERITY, calibrated, resampled
 
 

@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from components.clinical.operating_points import Question, mean_roc, operate, rates, threshold
-from components.statistics.intervals import once
+from components.statistics.weighted_metrics import once
 from tests.unit.clinical.simulation import resampled
 
 LEVELS = (0.5, 0.8, 0.9, 0.95, 1.0)

@@ -17,7 +17,8 @@ from components.data.adapters.synthetic import Config as Synthetic
 from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.expected_calibration_error import expected_calibration_error
-from flows.settings import Clinical, Compare, Evaluate, Labels, Paths, Study
+from flows.settings.analysis import Clinical, Compare, Evaluate
+from flows.settings.study import Labels, Paths, Study
 
 CLASSES = ("bkl", "mel", "nv")
 FOLDERS = {name: Path(name) for name in Paths.model_fields}

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from components.comparison import overfitting_gap
-from components.models.classifier import describe_gap, matched_rows
 from components.statistics.intervals import Interval
+from components.training.epoch_metrics import describe_gap
+from components.training.examples import matched_rows
 
 
 def test_the_curve_holds_a_gap_of_every_quantity() -> None:

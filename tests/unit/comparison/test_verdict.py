@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.comparison.verdict import Candidate, Finding, Outcome, Rule, judge, recommend, shown_p, verdict
+from components.comparison.verdict import Candidate, Finding, Outcome, judge, recommend, verdict
+from components.report.wording import shown_p
 from components.statistics.intervals import Interval
+from components.statistics.rule import Rule
 
 RULE = Rule(confidence=0.95, margin=0.02, min_seeds=3)
 NAMES = ("vae", "imagenet", "frozen")

@@ -28,7 +28,7 @@ from components.data.adapters.table import Config as Table
 from components.data.records import Raw, failures
 from components.data.sources import SourceError, list_images, read_bytes
 from components.data.vocabulary import SITES, age, diagnosis, sex, site, skin_type, translate
-from components.synthetic.lesions import draw_dataset
+from components.synthetic.dataset import draw_dataset
 
 PAD = "patient_id,lesion_id,smoke,age,gender,fitspatrick,region,diagnostic,img_id\n"
 FITZPATRICK = "md5hash,fitzpatrick_scale,fitzpatrick_centaur,label,nine_partition_label,three_partition_label,qc\n"

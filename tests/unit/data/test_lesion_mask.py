@@ -11,7 +11,8 @@ import pytest
 
 from components.data.lesion_mask import central_ellipse, find_lesion, lesion_share
 from components.robustness.occlusion import border_ring, hide, lesion_box
-from components.synthetic.lesions import Lesion, _framed, _shape, draw_lesion, draw_view, plan_lesions, stream
+from components.synthetic.dataset import _framed, draw_view, plan_lesions
+from components.synthetic.lesions import Lesion, _shape, draw_lesion, stream
 
 SIDE, SEED = 64, 11
 

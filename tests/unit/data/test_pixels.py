@@ -24,8 +24,8 @@ from components.base.log import SilentLog
 from components.data.pixels import read_pixels, square, write_pixels
 from components.data.records import Packed, check, conform, write_records
 from flows.pack import SPLITS, pack
-from flows.settings import Labels
-from flows.settings import Pack as PackSettings
+from flows.settings.data import Pack as PackSettings
+from flows.settings.study import Labels
 
 RNG = np.random.default_rng(0)
 

@@ -12,7 +12,8 @@ import pytest
 
 from components.base.errors import SettingsError
 from components.data.privacy import PUBLIC_KEY, fingerprint, pseudonym, pseudonymise
-from flows.settings import Privacy, load_settings
+from flows.settings import load_settings
+from flows.settings.data import Privacy
 from flows.stage_io.pseudonym_key import key_file, make_key, read_key
 
 SECRET = Privacy(key="secret")

@@ -18,13 +18,9 @@ from benchmarks.evidence import World
 from components.base.errors import DataError, SettingsError
 from components.base.log import SilentLog
 from components.clinical import calibration, operating_points
-from components.comparison.verdict import Rule
 from components.data.records import write_records
 from components.external_validation import figure
 from components.external_validation.analysis import (
-    EXTERNAL,
-    Transfer,
-    TransferPlan,
     apart,
     as_metrics,
     as_record,
@@ -34,11 +30,17 @@ from components.external_validation.analysis import (
 )
 from components.external_validation.label_map import LEAST, LabelMap, check_labels
 from components.external_validation.page import draw_figures, render
-from components.statistics import intervals
-from components.statistics.intervals import Design, Interval, Sample, estimate, lay_out, once
+from components.external_validation.results import EXTERNAL, Transfer, TransferPlan
+from components.statistics import bootstrap, intervals
+from components.statistics.bootstrap import Design, Sample, lay_out
+from components.statistics.intervals import Interval, estimate
+from components.statistics.rule import Rule
 from components.statistics.runs import Run, same_images
 from components.statistics.significance import holm
-from flows.settings import Cohort, Labels, load_settings, parse_settings, read_yaml
+from components.statistics.weighted_metrics import once
+from flows.settings import load_settings, parse_settings, read_yaml
+from flows.settings.data import Cohort
+from flows.settings.study import Labels
 from tests.unit.clinical.simulation import CLASSES, MALIGNANT, common_noise, draw_lesions, say
 from tests.unit.flows.small_study import CLASSES as THREE
 from tests.unit.flows.small_study import SIDE, build, write_split
@@ -139,7 +141,7 @@ def test_calibration_errors_are_the_debiased_ones_and_a_loops(bins: int) -> None
     plain = calibration_errors(labels, groups, p, once(60), bins)[0]
     expected = calibration.debiased_squared_error(said, happened, places, groups)
     assert plain == pytest.approx(np.sqrt(max(expected, 0)))
-    weights = intervals.resample_groups(groups, 3, rng)
+    weights = bootstrap.resample_groups(groups, 3, rng)
     found = calibration_errors(labels, groups, p, weights, bins)
     for column, weight in enumerate(weights.T):
         total = images = 0.0
@@ -411,7 +413,8 @@ def test_record_and_metrics_are_plain_and_finite(worse: Transfer) -> None:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A study whose classifiers have learned nothing, evaluated, and a cohort that shows its test images again."""
-    from components.models.classifier import Classifier, Head, save_classifier
+    from components.models.classifier import Classifier, Head
+    from components.models.weights_file import save_classifier
     from flows.evaluate import evaluate
 
     monkeypatch.chdir(build(tmp_path, count=3))
@@ -465,10 +468,12 @@ def _admit(test: Path, external: Path) -> None:
 
 
 def test_the_stage_predicts_as_evaluate_does_and_tells_what_it_left_out(place: Path) -> None:
-    from flows.external_validation import transfer
+    from flows.external_validation import external_validation
 
     given = _given(load_settings())
-    metrics = transfer.work(**{name: given[name] for name in transfer.arguments if name != "cohort"}, cohort="again")
+    metrics = external_validation.work(
+        **{name: given[name] for name in external_validation.arguments if name != "cohort"}, cohort="again"
+    )
     for arm in ("vae", "random"):
         internal = pd.read_parquet(f"data/predictions/{arm}-frozen-0.parquet").query("split == 'test'")
         external = pd.read_parquet(f"data/external_predictions/again/{arm}-frozen-0.parquet")
@@ -488,7 +493,7 @@ def test_the_stage_predicts_as_evaluate_does_and_tells_what_it_left_out(place: P
 
 
 def test_words_of_private_data_are_told_only_where_params_yaml_names_them(place: Path) -> None:
-    from flows.external_validation import OTHER_WORDS, transfer
+    from flows.external_validation import OTHER_WORDS, external_validation
 
     given = _given(load_settings())
     (cohort,) = given["external"]
@@ -497,7 +502,9 @@ def test_words_of_private_data_are_told_only_where_params_yaml_names_them(place:
     words = ["SCC", "SCC", "mole of Anna Muster", "Muster, Ben: naevus", "Muster, Ben: naevus"]
     reasons = pd.DataFrame({"image_id": list("abcde"), "rule": "diagnosis.outside_map", "value": words})
     reasons.to_csv("data/external/again.quarantine.csv", index=False)
-    metrics = transfer.work(**{name: given[name] for name in transfer.arguments if name != "cohort"}, cohort="again")
+    metrics = external_validation.work(
+        **{name: given[name] for name in external_validation.arguments if name != "cohort"}, cohort="again"
+    )
     record, page = (Path(f"reports/external/again.{kind}").read_text() for kind in ("json", "html"))
     assert json.loads(record)["labels"]["outside"] == {"SCC": 2, OTHER_WORDS: 3}
     assert OTHER_WORDS in page
@@ -507,11 +514,15 @@ def test_words_of_private_data_are_told_only_where_params_yaml_names_them(place:
 
 
 def test_the_stage_names_a_run_that_evaluate_did_not_see(place: Path) -> None:
-    from flows.external_validation import transfer
+    from flows.external_validation import external_validation
 
     given = _given(load_settings())
     Path("data/predictions/vae-frozen-0.parquet").unlink()
     with pytest.raises(DataError, match=r"vae-frozen-0.parquet is missing, expected for every run of study"):
-        transfer.work(**{name: given[name] for name in transfer.arguments if name != "cohort"}, cohort="again")
+        external_validation.work(
+            **{name: given[name] for name in external_validation.arguments if name != "cohort"}, cohort="again"
+        )
     with pytest.raises(SettingsError, match=r"external \(params.yaml\) has no cohort 'other', only \['again'\]"):
-        transfer.work(**{name: given[name] for name in transfer.arguments if name != "cohort"}, cohort="other")
+        external_validation.work(
+            **{name: given[name] for name in external_validation.arguments if name != "cohort"}, cohort="other"
+        )

@@ -30,6 +30,7 @@ from components.training.augment import Augment
 from flows import settings as sections
 from flows.cards import cards
 from flows.compare import compare
+from flows.settings import analysis
 from tests.unit.comparison.simulated_study import Truth, fabricate, settings, write_json
 
 TRUTH = Truth(right={"vae": 0.6, "imagenet": 0.8}, gap={"vae": 0.0, "imagenet": 0.06}, lesions=150)
@@ -120,7 +121,7 @@ def _given(repo: Path, **changes: object) -> dict[str, object]:
     study = {name: known[name] for name in ("study", "dataset", "labels", "clinical", "paths")}
     others = {name: getattr(params, name) for name in ("privacy", "split", "pack", "augment", "finetune")}
     assert isinstance(others["augment"], Augment)
-    return {**study, **others, "cards": sections.Cards(**UNSAID), "log": SilentLog(), **changes}
+    return {**study, **others, "cards": analysis.Cards(**UNSAID), "log": SilentLog(), **changes}
 
 
 def _prepare(**compared: object) -> None:
@@ -342,7 +343,7 @@ def test_images_of_ones_own_have_the_licence_that_their_owner_states(tmp_path: P
     own = Folder(path=tmp_path)
     with chdir(folder):
         kept = {name: _text(folder, name) for name in PAGES}
-        said = sections.Cards(**UNSAID | {"data_licence": "only within the hospital", "consent": "general consent"})
+        said = analysis.Cards(**UNSAID | {"data_licence": "only within the hospital", "consent": "general consent"})
         cards.work(**_given(repo, dataset=own, cards=said))
         found = {name: _text(folder, name) for name in PAGES}
         for name, text in kept.items():
@@ -361,7 +362,7 @@ def test_what_a_person_did_not_say_is_shown_as_not_stated(folder: Path) -> None:
 
 
 def test_the_last_line_lists_what_is_unsaid_and_ends_where_all_is_said(folder: Path, repo: Path) -> None:
-    said = sections.Cards(**dict.fromkeys(UNSAID, "said"))
+    said = analysis.Cards(**dict.fromkeys(UNSAID, "said"))
     logs = [SilentLog(), SilentLog()]
     with chdir(folder):
         kept = {name: _text(folder, name) for name in PAGES}
@@ -464,7 +465,7 @@ def test_words_from_outside_write_no_markup(folder: Path, repo: Path) -> None:
     said = UNSAID | {"notes": "a | b\n\n# c <script>alert(1)</script> [d](http://e) `f` *g*"}
     with chdir(folder):
         kept = {name: _text(folder, name) for name in PAGES}
-        cards.work(**_given(repo, cards=sections.Cards(**said)))
+        cards.work(**_given(repo, cards=analysis.Cards(**said)))
         found = {name: _text(folder, name) for name in PAGES}
         for name, text in kept.items():
             (folder / "reports" / name).write_text(text)

@@ -17,10 +17,13 @@ from components.base.log import SilentLog
 from components.data.adapters.synthetic import Config as Synthetic
 from components.data.pixels import read_pixels, write_pixels
 from components.explanations.analysis import choose_run
-from components.models.classifier import Classifier, Examples, build_head, predict, save_classifier
+from components.models.classifier import Classifier, build_head, predict
+from components.models.weights_file import save_classifier
 from components.statistics.runs import Run
+from components.training.examples import Examples
 from flows.explain import explain
-from flows.settings import Compute, Explain, Labels, Study
+from flows.settings.analysis import Explain
+from flows.settings.study import Compute, Labels, Study
 from tests.unit.comparison.simulated_study import FOLDERS, Truth, settings
 from tests.unit.training.small_trainings import BACKBONE, CLASSES, SIDE
 

@@ -17,11 +17,13 @@ from components.base.errors import CheckpointError, DataError, TrainingError
 from components.base.log import SilentLog
 from components.data.pixels import read_pixels, write_pixels
 from components.models.backbones.timm import Config as Timm
-from components.models.encoder import read_header, read_tensors, save_encoder
+from components.models.weights_file import read_header, read_tensors, save_encoder
 from components.training.augment import Augment
 from flows.evaluate import evaluate
 from flows.finetune import finetune
-from flows.settings import PARAMS, Evaluate, Labels, Settings, load_settings
+from flows.settings import PARAMS, Settings, load_settings
+from flows.settings.analysis import Evaluate
+from flows.settings.study import Labels
 
 BACKBONE = Timm(name="test_efficientnet")
 CLASSES = ("benign", "malignant", "vascular")
@@ -142,8 +144,9 @@ def test_a_frozen_encoder_is_saved_as_it_came(run, paths):
 
 def test_the_saved_classifier_is_the_one_of_the_best_epoch(run, paths, labels):
     """Its val loss, measured anew, is the best of the curve."""
-    from components.models.classifier import load_classifier, predict
+    from components.models.classifier import predict
     from components.models.encoder import to_tensor
+    from components.models.weights_file import load_classifier
     from components.statistics.metrics.log_loss import log_loss
 
     metrics = run()
@@ -318,7 +321,7 @@ def test_a_class_without_test_images_is_left_out_of_sensitivity(evaluated, paths
 
 def test_the_conditions_hold_every_setting_of_finetune(settings):
     """A setting that is added but not handed on would be without effect."""
-    from components.training.finetuning import Conditions
+    from components.training.conditions import Conditions
 
     fields = {field.name for field in dataclasses.fields(Conditions)}
     finetune_section = set(type(settings["finetune"]).model_fields) - {"frozen", "full", "lpft", "head"}
@@ -372,8 +375,9 @@ def test_mixing_trains_with_every_way_to_meet_imbalance(run, settings, imbalance
 
 
 def test_averaged_weights_are_those_that_are_measured_and_kept(run, settings, paths):
-    from components.models.classifier import load_classifier, predict
+    from components.models.classifier import predict
     from components.models.encoder import to_tensor
+    from components.models.weights_file import load_classifier
     from components.statistics.metrics.log_loss import log_loss
 
     metrics = run(finetune=_changed(settings, ema=0.7))
@@ -388,9 +392,10 @@ def test_the_moving_average_equals_its_closed_form(protocol):
     """After T steps: d^(T-1) w_1 + (1 - d) sum over t from 2 of d^(T-t) w_t, BatchNorm's statistics included."""
     import pytorch_lightning as pl
 
-    from components.models.classifier import Classifier, build_head, build_objective
-    from components.training.finetuning import Learner
+    from components.models.classifier import Classifier, build_head
+    from components.training.learner import Learner
     from components.training.loop import fit, open_session
+    from components.training.losses import build_objective
     from components.training.optimizers import adamw
 
     d, steps = 0.8, 6
@@ -447,7 +452,8 @@ def test_freezing_too_much_is_refused_before_anything_is_learned(run, settings):
 
 def test_learning_rates_fall_from_the_head_to_the_images(settings):
     from components.models.classifier import Classifier, build_head
-    from components.training.finetuning import Conditions, Phase, build_learner
+    from components.training.conditions import Conditions, Phase
+    from components.training.learner import build_learner
 
     encoder = BACKBONE.build()
     classifier = Classifier(encoder, build_head(encoder.feature_dim, 8, 0.2, 3, 0))
@@ -507,7 +513,7 @@ def _slowly(self, _kept, epoch):
 @pytest.mark.parametrize("imbalance", ["none", "weights", "sampling", "focal"])
 @pytest.mark.parametrize("views", [0, 2])
 def test_kept_features_give_the_numbers_of_the_slow_way(run, settings, paths, monkeypatch, imbalance, views):
-    from components.training.finetuning import Feed
+    from components.training.finetune_batches import Feed
 
     schedule = settings["finetune"].frozen.model_copy(update={"epochs": 3})
     changed = _changed(settings, frozen=schedule, views=views, imbalance=imbalance, monitor="accuracy", patience=9)
@@ -523,7 +529,9 @@ def test_kept_features_give_the_numbers_of_the_slow_way(run, settings, paths, mo
 
 def test_features_of_a_view_are_those_of_its_images_one_by_one(settings, paths, params):
     from components.models.encoder import to_tensor
-    from components.training.finetuning import Conditions, Feed, Kept, Phase, read_examples
+    from components.training.conditions import Conditions, Phase, read_examples
+    from components.training.feature_cache import Kept
+    from components.training.finetune_batches import Feed
     from components.training.loop import open_session
 
     train = read_examples(read_pixels(paths.pixels / "train"), CLASSES, "train")
@@ -606,7 +614,7 @@ def test_lpft_probes_like_frozen_and_then_moves_the_encoder(run, settings, paths
 
 def test_lpft_begins_fine_tuning_at_the_best_probe(run, settings, paths):
     """At a learning rate of almost nothing the third epoch measures what the best probe did, but for BatchNorm."""
-    from components.models.encoder import read_tensors as read
+    from components.models.weights_file import read_tensors as read
 
     run(
         "vae",

@@ -1,4 +1,4 @@
-"""The stages learn and efficiency: a part of the train lesions, all else as finetune has it."""
+"""The stages finetune_subset and label_efficiency: a part of the train lesions, all else as finetune has it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ruamel.yaml import YAML
 from components.base.errors import DataError, SettingsError
 from components.base.log import SilentLog
 from components.data.pixels import read_pixels
-from components.models.encoder import load_encoder, read_tensors, save_encoder
+from components.models.weights_file import load_encoder, read_tensors, save_encoder
 from flows.evaluate import evaluate
 from flows.finetune import finetune
-from flows.finetune_subset import learn, lengthen
-from flows.label_efficiency import efficiency
+from flows.finetune_subset import finetune_subset, lengthen
+from flows.label_efficiency import label_efficiency
 from flows.settings import Settings, load_settings, parse_settings
 from flows.stage import Stage
 from tests.unit.flows.small_study import build, write_split
@@ -34,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     yaml = YAML(typ="safe")
     values = yaml.load((folder / "params.yaml").read_text())
     values["study"] |= {"protocols": ["frozen"], "seeds": list(SEEDS)}
-    values["efficiency"] |= {"protocols": ["frozen"], "shares": list(SHARES), "seeds": list(SEEDS)}
+    values["label_efficiency"] |= {"protocols": ["frozen"], "shares": list(SHARES), "seeds": list(SEEDS)}
     values["compare"] |= {"resamples": 100}
     with (folder / "params.yaml").open("w") as file:
         yaml.dump(values, file)
@@ -60,7 +60,7 @@ def work(stage: Stage, settings: Settings, log: SilentLog | None = None, **varyi
 
 
 def learned(settings: Settings, arm: str = "vae", share: float = 0.25, seed: int = 0, **given: object) -> dict:
-    return work(learn, settings, arm=arm, protocol="frozen", seed=seed, share=share, **given)
+    return work(finetune_subset, settings, arm=arm, protocol="frozen", seed=seed, share=share, **given)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def study(settings: Settings) -> Settings:
             found = work(finetune, settings, arm=arm, protocol="frozen", seed=seed)
             _keep(settings, "finetune", f"{arm}-frozen-{seed}", found)
             for share in SHARES:
-                _keep(settings, "learn", f"{arm}-frozen-{seed}-{share}", learned(settings, arm, share, seed))
+                _keep(settings, "finetune_subset", f"{arm}-frozen-{seed}-{share}", learned(settings, arm, share, seed))
     work(evaluate, settings)
     return settings
 
@@ -82,7 +82,7 @@ def _keep(settings: Settings, stage: str, name: str, found: dict) -> None:
     path.write_text(json.dumps(found))
 
 
-def _summary(settings: Settings, name: str, stage: str = "learn") -> dict:
+def _summary(settings: Settings, name: str, stage: str = "finetune_subset") -> dict:
     return json.loads((settings.paths.metrics / stage / f"{name}.json").read_text())
 
 
@@ -107,14 +107,14 @@ def test_a_part_takes_as_many_steps_as_the_whole(study: Settings) -> None:
     """48 images make 6 steps of 8 an epoch, 12 make 2: three times as many epochs."""
     found, whole = _summary(study, "vae-frozen-0-0.25"), _summary(study, "vae-frozen-0", "finetune")
     assert whole["epochs"] == 2 and found["epochs"] == 6
-    curve = pd.read_csv(study.paths.curves / "learn" / "vae-frozen-0-0.25.csv")
+    curve = pd.read_csv(study.paths.curves / "finetune_subset" / "vae-frozen-0-0.25.csv")
     assert list(curve["epoch"]) == list(range(6)) and not found.keys() ^ {*whole, "lesions", "all_lesions", "images"}
 
 
 def test_with_a_budget_of_epochs_a_part_takes_fewer_steps(study: Settings, tmp_path: Path) -> None:
     paths = study.paths.model_copy(update={"partial": tmp_path, "curves": tmp_path, "checkpoints": tmp_path / "on"})
-    changed = study.efficiency.model_copy(update={"budget": "epochs"})
-    found = learned(study.model_copy(update={"efficiency": changed, "paths": paths}))
+    changed = study.label_efficiency.model_copy(update={"budget": "epochs"})
+    found = learned(study.model_copy(update={"label_efficiency": changed, "paths": paths}))
     assert found["epochs"] == 2
     assert found["train_index_sha256"] == _summary(study, "vae-frozen-0-0.25")["train_index_sha256"]
 
@@ -164,15 +164,15 @@ def test_the_encoder_is_the_arms_and_nothing_else_is_touched(study: Settings) ->
 
 def test_the_page_and_record_are_of_test_images(study: Settings) -> None:
     log = SilentLog()
-    values = work(efficiency, study, log, protocol="frozen")
-    record = json.loads((study.paths.reports / "efficiency" / "frozen.json").read_text())
+    values = work(label_efficiency, study, log, protocol="frozen")
+    record = json.loads((study.paths.reports / "label_efficiency" / "frozen.json").read_text())
     measured = work(evaluate, study)
     own = np.mean([measured[f"vae-frozen-{seed}"]["balanced_accuracy"] for seed in SEEDS])
     assert values["vae/1/balanced_accuracy"] == pytest.approx(own, abs=1e-6)
     assert [point["lesions"] for point in record["points"]] == [12, 24, 48] * 2
     assert record["test_lesions"] == len(read_pixels(study.paths.pixels / "test"))
     assert set(record["fingerprints"]) == {f"frozen-{seed}{of}" for seed in SEEDS for of in ("", "-0.25", "-0.5")}
-    page = (study.paths.reports / "efficiency" / "frozen.html").read_text()
+    page = (study.paths.reports / "label_efficiency" / "frozen.html").read_text()
     assert "2 seeds, compare.min_seeds asks for 3" in page and "2 seeds, compare.min_seeds asks for 3" in "".join(
         log.lines
     )
@@ -183,10 +183,10 @@ def test_a_missing_training_is_named(study: Settings, tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"vae-frozen-0.parquet is missing, expected for every run of study.*dvc repro evaluate"
     ):
-        work(efficiency, study.model_copy(update={"paths": moved}), protocol="frozen")
+        work(label_efficiency, study.model_copy(update={"paths": moved}), protocol="frozen")
     moved = study.paths.model_copy(update={"metrics": tmp_path})
     with pytest.raises(DataError, match=r"vae-frozen-0-0.25.json: cannot be read"):
-        work(efficiency, study.model_copy(update={"paths": moved}), protocol="frozen")
+        work(label_efficiency, study.model_copy(update={"paths": moved}), protocol="frozen")
 
 
 def test_dvcs_name_of_a_point_is_the_stages(root: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> None:
@@ -196,18 +196,18 @@ def test_dvcs_name_of_a_point_is_the_stages(root: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(root)
     (root / "dvc.yaml").write_text((repo / "dvc.yaml").read_text())
     Repo.init(no_scm=True, force=True).close()
-    assert _stages("learn@vae-frozen-0-0.25") == ["python -m flows.finetune_subset vae frozen 0 0.25"]
+    assert _stages("finetune_subset@vae-frozen-0-0.25") == ["python -m flows.finetune_subset vae frozen 0 0.25"]
     with Repo() as dvc:
-        (point,) = dvc.stage.collect("learn@vae-frozen-0-0.25")
+        (point,) = dvc.stage.collect("finetune_subset@vae-frozen-0-0.25")
         assert "data/partial/vae-frozen-0-0.25.safetensors" in {str(out) for out in point.outs}
         names = {stage.addressing for stage in dvc.index.stages}
-    assert sum(name.startswith("learn@") for name in names) == 8 and "efficiency@frozen" in names
+    assert sum(name.startswith("finetune_subset@") for name in names) == 8 and "label_efficiency@frozen" in names
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text((repo / "params.yaml").read_text())
     with Repo() as dvc:
         names = {str(stage.addressing) for stage in dvc.index.stages}
     (root / "params.yaml").write_text(text)
-    assert not any(name.startswith(("learn", "efficiency")) for name in names) and "compare" in names
+    assert not any(name.startswith(("finetune_subset", "label_efficiency")) for name in names) and "compare" in names
 
 
 def _stages(name: str) -> list[str]:
@@ -220,19 +220,19 @@ def _stages(name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"shares": [0.5, 0.25]}, r"efficiency.shares.*expected rising shares"),
-        ({"shares": [0.5, 1.0]}, r"efficiency.shares.*less than 1"),
-        ({"shares": [0.5, 0.5]}, r"efficiency.shares.*names something twice"),
-        ({"shares": []}, r"efficiency.protocols asks for \['frozen'\], but efficiency.shares is empty"),
-        ({"seeds": []}, r"asks for \['frozen'\], but efficiency.seeds is empty"),
-        ({"seeds": [0, 7]}, r"efficiency.seeds \[0, 7\] are not all in study.seeds \[0, 1, 2\]"),
-        ({"protocols": ["full"]}, r"efficiency.protocols \['full'\] are not all in study.protocols \['frozen'\]"),
-        ({"budget": "hours"}, r"efficiency.budget = 'hours': .*'steps'"),
+        ({"shares": [0.5, 0.25]}, r"label_efficiency.shares.*expected rising shares"),
+        ({"shares": [0.5, 1.0]}, r"label_efficiency.shares.*less than 1"),
+        ({"shares": [0.5, 0.5]}, r"label_efficiency.shares.*names something twice"),
+        ({"shares": []}, r"label_efficiency.protocols asks for \['frozen'\], but label_efficiency.shares is empty"),
+        ({"seeds": []}, r"asks for \['frozen'\], but label_efficiency.seeds is empty"),
+        ({"seeds": [0, 7]}, r"label_efficiency.seeds \[0, 7\] are not all in study.seeds \[0, 1, 2\]"),
+        ({"protocols": ["full"]}, r"label_efficiency.protocols \['full'\] are not all in study.protocols \['frozen'\]"),
+        ({"budget": "hours"}, r"label_efficiency.budget = 'hours': .*'steps'"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(repo: Path, changes: dict, message: str) -> None:
     values = YAML(typ="safe").load((repo / "params.yaml").read_text())
-    values["efficiency"] |= {"protocols": ["frozen"]} | changes
+    values["label_efficiency"] |= {"protocols": ["frozen"]} | changes
     with pytest.raises(SettingsError, match=message):
         parse_settings(values, "params.yaml")
 
@@ -240,9 +240,9 @@ def test_what_cannot_be_asked_is_refused(repo: Path, changes: dict, message: str
 def test_where_nothing_is_asked_seeds_may_be_any(repo: Path) -> None:
     values = YAML(typ="safe").load((repo / "params.yaml").read_text())
     values["study"]["seeds"] = [5]
-    assert not parse_settings(values, "params.yaml").efficiency.protocols
+    assert not parse_settings(values, "params.yaml").label_efficiency.protocols
 
 
 def test_a_share_that_is_not_asked_is_refused(settings: Settings) -> None:
-    with pytest.raises(SettingsError, match=r"share 0.75 is none of efficiency.shares \[0.25, 0.5\]"):
+    with pytest.raises(SettingsError, match=r"share 0.75 is none of label_efficiency.shares \[0.25, 0.5\]"):
         learned(settings, share=0.75)

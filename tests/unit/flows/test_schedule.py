@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from components.base.errors import RunError
 from flows.commands.cli import app
 from flows.commands.doctor import examine
-from flows.orchestration.schedule import check_cron
+from flows.commands.schedule import check_cron
 
 
 @pytest.mark.parametrize("cron", ["every day", "61 * * * *", "* * *", ""])

@@ -14,10 +14,11 @@ from ruamel.yaml import YAML
 
 from components.base.config import kinds
 from components.base.errors import SettingsError
-from components.comparison.verdict import PROTOCOLS
+from components.report.wording import PROTOCOLS
 from flows import presets
 from flows.orchestration.policy import load_policies
-from flows.settings import Study, load_settings, parse_settings
+from flows.settings import load_settings, parse_settings
+from flows.settings.study import Study
 from flows.stage import SECTIONS
 
 

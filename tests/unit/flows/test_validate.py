@@ -24,7 +24,8 @@ from components.data.records import apply_labels, conform, read_records, write_r
 from components.validation.scan import decode
 from flows.admit import admit
 from flows.pack import pack
-from flows.settings import Cohort, Compute, Labels, Pack, Paths, Privacy, Scan, Split, Validate
+from flows.settings.data import Cohort, Pack, Privacy, Scan, Split, Validate
+from flows.settings.study import Compute, Labels, Paths
 from flows.split import split
 from flows.validate import validate
 

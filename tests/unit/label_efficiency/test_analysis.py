@@ -261,7 +261,7 @@ def test_arms_that_learned_from_other_lesions_are_refused() -> None:
 
 
 def test_a_missing_point_is_named() -> None:
-    with pytest.raises(DataError, match=r"no predictions of vae-frozen-0 with share 0.125 .*efficiency.seeds"):
+    with pytest.raises(DataError, match=r"no predictions of vae-frozen-0 with share 0.125 .*label_efficiency.seeds"):
         assess(_study()[1:], PLAN)
 
 

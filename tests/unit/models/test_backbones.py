@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from components.base.config import kinds
 from components.base.errors import SettingsError
 from components.models.backbone import Backbone
-from components.models.encoder import load_encoder, save_encoder
+from components.models.weights_file import load_encoder, save_encoder
 
 SIDE = 32
 

@@ -9,23 +9,14 @@ from torch.nn import functional
 
 from components.base.errors import CheckpointError
 from components.models.backbones.timm import Config as Timm
-from components.models.classifier import (
-    Classifier,
-    balanced_batches,
-    build_head,
-    build_objective,
-    class_weights,
-    describe_gap,
-    focal_loss,
-    load_classifier,
-    measure,
-    predict,
-    save_classifier,
-    weighted_cross_entropy,
-)
+from components.models.classifier import Classifier, build_head, predict
 from components.models.encoder import weights_sha256
-from components.training.finetuning import Learner
+from components.models.weights_file import load_classifier, save_classifier
+from components.training.batches import balanced_batches
+from components.training.epoch_metrics import describe_gap, measure
+from components.training.learner import Learner
 from components.training.loop import generator
+from components.training.losses import build_objective, class_weights, focal_loss, weighted_cross_entropy
 from components.training.optimizers import adamw
 
 BACKBONE = Timm(name="test_efficientnet")

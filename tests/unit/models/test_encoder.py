@@ -12,19 +12,8 @@ from torch import nn
 
 from components.base.config import kinds
 from components.base.errors import CheckpointError
-from components.models.encoder import (
-    KEY,
-    Encoder,
-    effective_rank,
-    embed,
-    load_encoder,
-    read_header,
-    read_tensors,
-    save_encoder,
-    save_tensors,
-    to_tensor,
-    weights_sha256,
-)
+from components.models.encoder import Encoder, effective_rank, embed, to_tensor, weights_sha256
+from components.models.weights_file import KEY, load_encoder, read_header, read_tensors, save_encoder, save_tensors
 
 Timm = kinds("models.backbones")["timm"]
 BACKBONE = Timm(name="test_efficientnet")

@@ -19,7 +19,8 @@ from components.base.errors import CheckpointError, SettingsError, TrainingError
 from components.base.log import SilentLog
 from components.data.pixels import Pixels, read_pixels, write_pixels
 from components.models.backbone import Normalisation
-from components.models.encoder import Encoder, load_encoder, read_header, weights_sha256
+from components.models.encoder import Encoder, weights_sha256
+from components.models.weights_file import load_encoder, read_header
 from components.pretraining import imagenet
 from components.pretraining.imagenet import adopt_normalisation, load_trunk
 from components.report.figures import tiles

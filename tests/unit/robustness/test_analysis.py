@@ -33,12 +33,13 @@ from components.robustness.analysis import (
 from components.robustness.corruptions import corruptions
 from components.robustness.occlusion import PICTURES, hide
 from components.robustness.page import draw_damage, draw_figures, draw_hidden, render, sentences
-from components.statistics.intervals import balanced_accuracy
 from components.statistics.resampled import resample
-from components.synthetic.lesions import draw_lesion, draw_view, plan_lesions
+from components.statistics.weighted_metrics import balanced_accuracy
+from components.synthetic.dataset import draw_view, plan_lesions
+from components.synthetic.lesions import draw_lesion
 from flows.robustness import robustness
-from flows.settings import Pack
-from flows.settings import Robustness as Settings
+from flows.settings.analysis import Robustness as Settings
+from flows.settings.data import Pack
 from tests.unit.comparison.simulated_study import FOLDERS
 from tests.unit.flows.test_explain import given, write_study
 from tests.unit.training.small_trainings import CLASSES as THREE

@@ -7,7 +7,8 @@ import pytest
 
 from components.base.errors import SettingsError
 from components.robustness.corruptions import STRENGTHS, corrupt, corruptions
-from components.synthetic.lesions import draw_lesion, draw_view, plan_lesions
+from components.synthetic.dataset import draw_view, plan_lesions
+from components.synthetic.lesions import draw_lesion
 
 
 def draw(count: int = 6, side: int = 48) -> np.ndarray:

@@ -14,8 +14,9 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import evidence
-from components.statistics import intervals, metrics
-from components.statistics.intervals import Interval, Sample
+from components.statistics import bootstrap, intervals, metrics, weighted_metrics
+from components.statistics.bootstrap import Sample
+from components.statistics.intervals import Interval
 
 METRICS = ["balanced_accuracy", "accuracy", "log_loss", "macro_auroc"]
 
@@ -56,7 +57,7 @@ def test_relative_change_from_zero_is_not_known() -> None:
 
 def test_a_resample_takes_or_leaves_whole_lesions() -> None:
     groups = np.array(["b", "a", "b", "c", "a", "b"])
-    weights = intervals.resample_groups(groups, 50, np.random.default_rng(0))
+    weights = bootstrap.resample_groups(groups, 50, np.random.default_rng(0))
     assert weights.shape == (6, 50)
     for name in "abc":
         rows = weights[groups == name]
@@ -67,7 +68,7 @@ def test_a_resample_takes_or_leaves_whole_lesions() -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_metrics_with_weights_of_one_are_those_of_components_metrics(name: str) -> None:
     labels, p, _ = _draw(1)
-    found = getattr(intervals, name)(labels, p, intervals.once(len(p)))
+    found = getattr(weighted_metrics, name)(labels, p, weighted_metrics.once(len(p)))
     assert found[0] == pytest.approx(metrics.metrics()[name](labels, p), abs=1e-6)
 
 
@@ -75,8 +76,8 @@ def test_metrics_with_weights_of_one_are_those_of_components_metrics(name: str) 
 @pytest.mark.parametrize("seed", range(4))
 def test_weighted_metrics_are_those_of_repeated_images(name: str, seed: int) -> None:
     labels, p, groups = _draw(seed)
-    weights = intervals.resample_groups(groups, 20, np.random.default_rng(seed))
-    found = getattr(intervals, name)(labels, p, weights)
+    weights = bootstrap.resample_groups(groups, 20, np.random.default_rng(seed))
+    found = getattr(weighted_metrics, name)(labels, p, weights)
     for r in range(20):
         drawn = np.repeat(np.arange(len(labels)), weights[:, r].astype(int))  # naive: the resample as a list
         assert found[r] == pytest.approx(metrics.metrics()[name](labels[drawn], p[drawn]), abs=1e-6)
@@ -84,29 +85,29 @@ def test_weighted_metrics_are_those_of_repeated_images(name: str, seed: int) -> 
 
 def test_weighted_auroc_and_log_loss_are_scikit_learns() -> None:
     labels, p, groups = _draw(3)
-    weights = intervals.resample_groups(groups, 5, np.random.default_rng(0))
+    weights = bootstrap.resample_groups(groups, 5, np.random.default_rng(0))
     for r in range(5):
         weight = weights[:, r].astype(float)
         one_class = roc_auc_score(labels == 1, p[:, 1], sample_weight=weight)
-        assert intervals._auroc(labels == 1, p[:, 1], weights)[r] == pytest.approx(one_class)
+        assert weighted_metrics._auroc(labels == 1, p[:, 1], weights)[r] == pytest.approx(one_class)
         loss = sklearn_log_loss(labels, p, sample_weight=weight, labels=[0, 1, 2])
-        assert intervals.log_loss(labels, p, weights)[r] == pytest.approx(loss, rel=1e-5)
+        assert weighted_metrics.log_loss(labels, p, weights)[r] == pytest.approx(loss, rel=1e-5)
 
 
 def test_a_class_that_a_resample_lacks_is_left_out_of_its_means() -> None:
     labels, p = np.array([0, 0, 1]), np.eye(3)[[0, 1, 1]] * 0.8 + 0.2 / 3
     weights = np.array([[1, 1], [1, 1], [1, 0]], np.float32)  # the second lacks class 1, both lack class 2
-    assert intervals.balanced_accuracy(labels, p, weights) == pytest.approx([0.75, 0.5])
-    sensitivities = intervals.sensitivities(labels, p, weights)
+    assert weighted_metrics.balanced_accuracy(labels, p, weights) == pytest.approx([0.75, 0.5])
+    sensitivities = weighted_metrics.sensitivities(labels, p, weights)
     assert np.isnan(sensitivities).tolist() == [[False, False], [False, True], [True, True]]
-    assert np.isnan(intervals.macro_auroc(labels, p, weights)).tolist() == [False, True]
+    assert np.isnan(weighted_metrics.macro_auroc(labels, p, weights)).tolist() == [False, True]
 
 
 def test_bootstrap_of_single_images_is_scipys() -> None:
     rng = np.random.default_rng(5)
     labels, p = rng.integers(0, 2, 150), rng.dirichlet([1, 1], 150)
-    weights = intervals.resample_groups(np.arange(150), 4000, np.random.default_rng(0))
-    draws = intervals.accuracy(labels, p, weights)
+    weights = bootstrap.resample_groups(np.arange(150), 4000, np.random.default_rng(0))
+    draws = weighted_metrics.accuracy(labels, p, weights)
     found = np.quantile(draws, [0.05, 0.95])
     right = (p.argmax(1) == labels).astype(float)
     scipys = stats.bootstrap((right,), np.mean, n_resamples=4000, confidence_level=0.9, method="percentile", rng=1)
@@ -120,25 +121,25 @@ def test_copies_of_an_image_make_nothing_surer() -> None:
     draws = []
     for copies in (1, 4):
         groups = np.repeat(np.arange(80), copies)
-        weights = intervals.resample_groups(groups, 300, np.random.default_rng(0))
-        draws.append(intervals.balanced_accuracy(labels.repeat(copies), p.repeat(copies, axis=0), weights))
+        weights = bootstrap.resample_groups(groups, 300, np.random.default_rng(0))
+        draws.append(weighted_metrics.balanced_accuracy(labels.repeat(copies), p.repeat(copies, axis=0), weights))
     np.testing.assert_allclose(draws[0], draws[1], rtol=1e-6)
 
 
-def _samples(values: np.ndarray, groups: np.ndarray, design: intervals.Design) -> list[Sample]:
+def _samples(values: np.ndarray, groups: np.ndarray, design: bootstrap.Design) -> list[Sample]:
     """Means of values (S, N) as one metric of S runs."""
     return [design.split(row @ design.columns / design.columns.sum(0)) for row in values]
 
 
-def _one_class(groups: np.ndarray, resamples: int, seed: int = 0) -> intervals.Design:
-    return intervals.lay_out(groups, np.zeros(len(groups), int), resamples, np.random.default_rng(seed))
+def _one_class(groups: np.ndarray, resamples: int, seed: int = 0) -> bootstrap.Design:
+    return bootstrap.lay_out(groups, np.zeros(len(groups), int), resamples, np.random.default_rng(seed))
 
 
 def test_each_stratum_keeps_its_lesions() -> None:
     labels = np.repeat([0, 1, 2], [30, 20, 10])
     groups = np.arange(60) // 2  # 15, 10 and 5 lesions
-    strata = intervals.strata_of(groups, labels)
-    weights = intervals.resample_groups(groups, 200, np.random.default_rng(0), strata)
+    strata = bootstrap.strata_of(groups, labels)
+    weights = bootstrap.resample_groups(groups, 200, np.random.default_rng(0), strata)
     assert len(set(strata)) == 3
     for k, images in enumerate((30, 20, 10)):
         assert (weights[labels == k].sum(0) == images).all()
@@ -147,21 +148,21 @@ def test_each_stratum_keeps_its_lesions() -> None:
 
 def test_a_class_of_few_lesions_is_drawn_with_the_next_rarest() -> None:
     labels = np.repeat([0, 1, 2, 3], [40, 3, 9, 2])
-    strata = intervals.strata_of(np.arange(54), labels)
+    strata = bootstrap.strata_of(np.arange(54), labels)
     of_class = [set(strata[labels == k]) for k in range(4)]
     assert of_class[3] == of_class[1] != of_class[2] != of_class[0]
-    assert intervals.strata_of(np.arange(3), np.array([0, 1, 2])).tolist() == [0, 0, 0]
+    assert bootstrap.strata_of(np.arange(3), np.array([0, 1, 2])).tolist() == [0, 0, 0]
 
 
 def test_a_patient_with_several_classes_stands_with_the_rarest() -> None:
     labels = np.array([0] * 20 + [1] * 8 + [0])
     groups = np.array([*range(28), 27])  # the last patient has an image of either class
-    strata = intervals.strata_of(groups, labels)
+    strata = bootstrap.strata_of(groups, labels)
     assert strata[27] == strata[28] == strata[20] != strata[0]
 
 
 def test_leaving_out_a_group_leaves_out_its_images() -> None:
-    weights = intervals.omit_each_group(np.array(["b", "a", "b", "c"]))
+    weights = bootstrap.omit_each_group(np.array(["b", "a", "b", "c"]))
     assert weights.tolist() == [[1, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 0]]
 
 
@@ -190,8 +191,8 @@ def test_one_seed_of_many_single_images_is_scipys_bca_interval() -> None:
 
 def test_influences_are_those_of_leaving_out_in_a_loop() -> None:
     labels, p, groups = _draw(4)
-    design = intervals.lay_out(groups, labels, 5, np.random.default_rng(0))
-    sample = design.apply(intervals.balanced_accuracy, labels, p)
+    design = bootstrap.lay_out(groups, labels, 5, np.random.default_rng(0))
+    sample = design.apply(weighted_metrics.balanced_accuracy, labels, p)
     for g, name in enumerate(np.unique(groups)):
         kept = groups != name
         expected = metrics.metrics()["balanced_accuracy"](labels[kept], p[kept])
@@ -206,7 +207,7 @@ def test_the_jackknife_of_a_stratified_mean_has_the_textbook_variance() -> None:
         parts = [values[strata == k] @ columns[strata == k] / columns[strata == k].sum(0) for k in (0, 1)]
         return (parts[0] + parts[1]) / 2
 
-    design = intervals.lay_out(np.arange(42), strata, 20_000, rng)
+    design = bootstrap.lay_out(np.arange(42), strata, 20_000, rng)
     found = intervals.estimate([design.split(mean(design.columns))], design.strata)
     parts = [values[strata == k].var(ddof=1) / (strata == k).sum() / 4 for k in (0, 1)]
     assert found.sources.by_lesions == pytest.approx(np.sqrt(sum(parts)), rel=0.02)
@@ -293,8 +294,8 @@ def test_nothing_known_is_no_interval_and_no_difference() -> None:
 
 def test_arms_that_agree_everywhere_do_not_differ() -> None:
     labels, p, groups = _draw(6)
-    design = intervals.lay_out(groups, labels, 100, np.random.default_rng(0))
-    sample = design.apply(intervals.macro_auroc, labels, p)
+    design = bootstrap.lay_out(groups, labels, 100, np.random.default_rng(0))
+    sample = design.apply(weighted_metrics.macro_auroc, labels, p)
     found = intervals.estimate([sample - sample] * 3, design.strata)
     assert found.interval(0.95) == Interval(0.0, 0.0, 0.0)
     assert found.p_value() == 1

@@ -6,22 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.synthetic.lesions import (
+from components.synthetic.confounders import CONFOUNDERS, DRAWINGS
+from components.synthetic.dataset import (
     COLUMNS,
-    CONFOUNDERS,
-    DECK,
-    DRAWINGS,
-    RECIPES,
-    blend,
     confounder_rate,
     draw_dataset,
-    draw_lesion,
     draw_view,
     draw_views,
     encode,
     plan_lesions,
-    stream,
 )
+from components.synthetic.lesions import DECK, RECIPES, blend, draw_lesion, stream
 
 SMALL = {
     "image_size": 32, "images_per_lesion": 1.5, "confounding": 0.6, "difficulty": 0.4, "seed": 7,

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from components.data.pixels import write_pixels
 from components.models.backbones.timm import Config as Timm
-from components.models.encoder import save_encoder
+from components.models.weights_file import save_encoder
 from flows.tracking import mlflow_log
 
 REPO = Path(__file__).resolve().parents[3]

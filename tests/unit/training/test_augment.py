@@ -20,11 +20,12 @@ from torch import nn
 from components.base.log import SilentLog
 from components.data.pixels import read_pixels
 from components.models.backbone import CpuProfile
-from components.models.classifier import Examples
 from components.models.encoder import to_tensor
 from components.training.augment import Augment, Augmentation, build
+from components.training.conditions import Conditions, Phase
+from components.training.examples import Examples
 from components.training.figures import augmentation as figure
-from components.training.finetuning import Conditions, Feed, Phase
+from components.training.finetune_batches import Feed
 from components.training.loop import fit
 from components.training.optimizers import adamw
 from components.training.prefetch import prefetch

@@ -182,7 +182,7 @@ def test_the_figure_shows_the_curve_and_the_suggestion():
 
 
 def test_the_command_tests_an_arm_and_draws_it(tmp_path, monkeypatch):
-    from components.models.encoder import save_encoder
+    from components.models.weights_file import save_encoder
     from flows.commands.profile import find_rate
     from flows.settings import load_settings
 

@@ -1,0 +1,97 @@
+"""Bootstrap and jackknife over whole groups (lesions or patients), stratified by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.statistics.weighted_metrics import Array, Metric, once
+
+SMALLEST_STRATUM = 5
+"""Groups. A class with fewer is drawn together with the next rarest: one lesion drawn again is always itself."""
+
+
+def strata_of(groups: Array, labels: Array, smallest: int = SMALLEST_STRATUM) -> Array:
+    """(N,) the stratum in which each image's group is drawn: its class, of several the one with fewest groups.
+
+    Classes of fewer than `smallest` groups are joined with the next rarest until none is.
+    """
+    names, member = np.unique(groups, return_inverse=True)
+    pairs = np.unique(np.stack([member, labels], axis=1), axis=0)  # each group with each class it holds
+    order = np.argsort(np.bincount(pairs[:, 1], minlength=labels.max() + 1), kind="stable")  # rarest class first
+    rank = np.argsort(order)
+    of_group = np.full(len(names), len(rank))
+    np.minimum.at(of_group, pairs[:, 0], rank[pairs[:, 1]])  # (G,) place of its rarest class
+    sizes = np.bincount(of_group, minlength=len(rank))
+    return np.asarray(_join(sizes, smallest)[of_group][member])
+
+
+def _join(sizes: Array, smallest: int) -> Array:
+    """The stratum of each class, rarest first: neighbours share one until it holds `smallest` groups."""
+    strata, current, held = np.zeros(len(sizes), int), 0, 0
+    for place, size in enumerate(sizes):
+        if held >= smallest:
+            current, held = current + 1, 0
+        strata[place] = current
+        held += size
+    return np.where(strata == current, max(current - 1, 0), strata) if held < smallest else strata
+
+
+def resample_groups(groups: Array, resamples: int, rng: np.random.Generator, strata: Array | None = None) -> Array:
+    """Draw whole groups with replacement: (N,) group names -> (N, R) float32 weights of their images.
+
+    Images of one lesion resemble each other, so they come and go together (cluster bootstrap; Davison & Hinkley
+    1997, section 3.8). With `strata` (N,), equal within a group, each stratum keeps its number of groups.
+    """
+    names, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    of_group = np.zeros(len(names), int) if strata is None else strata[first]
+    counts = np.zeros((len(names), resamples), np.float32)
+    for stratum in np.unique(of_group):
+        rows = np.flatnonzero(of_group == stratum)
+        counts[rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples).T
+    return np.ascontiguousarray(counts[member])  # (N, R)
+
+
+def omit_each_group(groups: Array) -> Array:
+    """(N, G) float32 weights: column g holds all images but those of group g, in the order of the groups' names."""
+    _, member = np.unique(groups, return_inverse=True)
+    return np.asarray(member[:, None] != np.arange(member.max() + 1), np.float32)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A metric of one run: as it is, in each resample, and without each group."""
+
+    value: float
+    resampled: Array  # (R,)
+    omitted: Array  # (G,)
+
+    def __sub__(self, other: Sample) -> Sample:
+        """Paired: the same resamples on both sides, so what is hard for both falls out."""
+        return Sample(self.value - other.value, self.resampled - other.resampled, self.omitted - other.omitted)
+
+
+@dataclass(frozen=True)
+class Design:
+    """The resamples that all runs share."""
+
+    columns: Array  # (N, 1 + R + G): the images as they are, drawn again, each group left out
+    resamples: int
+    strata: Array  # (G,) of each group
+
+    def apply(self, metric: Metric, labels: Array, probabilities: Array) -> Sample:
+        """One run's metric in every column."""
+        return self.split(metric(labels, probabilities, self.columns))
+
+    def split(self, values: Array) -> Sample:
+        """A metric's values (1 + R + G,), one a column, as what they are of."""
+        return Sample(float(values[0]), values[1 : 1 + self.resamples], values[1 + self.resamples :])
+
+
+def lay_out(groups: Array, labels: Array, resamples: int, rng: np.random.Generator) -> Design:
+    """The columns in which every metric is measured, stratified by class."""
+    strata = strata_of(groups, labels)
+    drawn = resample_groups(groups, resamples, rng, strata)
+    columns = np.hstack([once(len(groups)), drawn, omit_each_group(groups)])
+    return Design(columns, resamples, strata[np.unique(groups, return_index=True)[1]])

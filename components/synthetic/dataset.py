@@ -1,0 +1,198 @@
+"""The synthetic data set: lesions, patients, views, and the table that describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from components.base.files import whole
+from components.synthetic.confounders import CONFOUNDERS, DRAWINGS, Picture, Random, _frame
+from components.synthetic.lesions import (
+    DECK,
+    PATIENT_SIZES,
+    SITES,
+    SKIN_SHARES,
+    Lesion,
+    Track,
+    _direction,
+    draw_lesion,
+    stream,
+)
+
+README = """SYNTHETIC images, drawn by Dermflow (components/synthetic/lesions.py). No patient, no photograph.
+They are for tests and the demo; a result on them says nothing about medicine.
+metadata.csv: one row an image; hair, ruler, vignette, gel: 1 where drawn; diagnosis empty: unlabelled.
+"""
+
+
+COLUMNS = (
+    "image_id", "path", "diagnosis", "lesion_id", "patient_id", "age", "sex", "site", "skin_type", "dataset",
+    *CONFOUNDERS,
+)  # fmt: skip
+
+
+def draw_dataset(
+    folder: Path,
+    *,
+    lesions: int,
+    unlabelled: int,
+    image_size: int,
+    images_per_lesion: float,
+    confounding: float,
+    difficulty: float,
+    seed: int,
+    track: Track | None = None,
+) -> pd.DataFrame:
+    """Draw a data set into a folder (images/, metadata.csv, README.txt) and return its metadata.
+
+    `lesions` labelled lesions and `unlabelled` further images; 0 lesions draw nothing at all. `image_size` is
+    the shorter side in pixels, the longer is 4/3 of it; `images_per_lesion` the mean, 1 to 6. `confounding`
+    and `difficulty` are in [0, 1]. `track` shows progress. The folder appears whole or not at all.
+    """
+    plan = plan_lesions(lesions, unlabelled, images_per_lesion, seed)
+    seen = track(plan, len(plan), "lesions drawn") if track else plan
+    with whole(folder) as scratch:
+        (scratch / "images").mkdir(parents=True)
+        rows = [
+            _write(scratch, lesion, view, *drawn)
+            for lesion in seen
+            for view, drawn in enumerate(draw_views(lesion, image_size, confounding, difficulty, seed))
+        ]
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        table.to_csv(scratch / "metadata.csv", index=False, lineterminator="\n")
+        (scratch / "README.txt").write_text(README)
+    return table
+
+
+def _write(
+    folder: Path, lesion: Lesion, view: int, picture: NDArray[np.uint8], drawn: Mapping[str, int]
+) -> dict[str, object]:
+    """Write one picture as JPEG; return its row of metadata.csv."""
+    name = f"{lesion.name}_{view}"
+    (folder / "images" / f"{name}.jpg").write_bytes(encode(picture))
+    return {
+        "image_id": name,
+        "path": f"images/{name}.jpg",
+        "diagnosis": lesion.diagnosis,
+        "lesion_id": lesion.name,
+        "patient_id": lesion.patient,
+        "age": lesion.age,
+        "sex": lesion.sex,
+        "site": lesion.site,
+        "skin_type": lesion.skin_type,
+        "dataset": "SYNTHETIC",
+        **drawn,
+    }
+
+
+def plan_lesions(lesions: int, unlabelled: int, images_per_lesion: float, seed: int) -> list[Lesion]:
+    """All lesions in order: the labelled ones, then as many as give `unlabelled` images."""
+    plan = [plan_lesion(0, number, images_per_lesion, seed) for number in range(lesions)]
+    left = unlabelled if lesions else 0
+    while left > 0:
+        number = len(plan) - lesions
+        further = plan_lesion(1, number, images_per_lesion, seed, most=left)
+        plan.append(further)
+        left -= further.views
+    return plan
+
+
+def plan_lesion(population: int, number: int, images_per_lesion: float, seed: int, most: int = 6) -> Lesion:
+    """One lesion's facts; population 0 is labelled, 1 is not."""
+    random = stream(seed, population, number, 0)
+    letter = "LU"[population]
+    kind = _dealt(population, number, seed)
+    patient = _patient(population, number, seed)
+    person = stream(seed, population, patient, 1)
+    return Lesion(
+        name=f"SYN_{letter}{number:06d}",
+        key=(population, number),
+        kind=kind,
+        diagnosis=kind if population == 0 else None,
+        views=min(most, 1 + int(random.binomial(5, (images_per_lesion - 1) / 5))),
+        patient=f"SYN_{letter}P{patient:06d}",
+        site="unknown" if random.random() < 0.02 else str(random.choice(SITES)),
+        age=None if person.random() < 0.01 else float(np.clip(5 * round(person.normal(52, 17) / 5), 5, 85)),
+        sex="unknown" if person.random() < 0.01 else str(person.choice(["female", "male"])),
+        skin_type=int(person.choice(6, p=SKIN_SHARES)) + 1,
+    )
+
+
+def _dealt(population: int, number: int, seed: int) -> str:
+    """The class of a lesion: its card in its deck."""
+    cards = [name for name, count in DECK.items() for _ in range(count)]
+    deck, card = divmod(number, len(cards))
+    order = stream(seed, population, deck, 2).permutation(len(cards))
+    return cards[int(order[card])]
+
+
+def _patient(population: int, number: int, seed: int) -> int:
+    """The patient of a lesion: neighbours in the order share one."""
+    block, place = divmod(number, sum(PATIENT_SIZES))
+    sizes = stream(seed, population, block, 3).permutation(PATIENT_SIZES)
+    return block * len(PATIENT_SIZES) + int(np.searchsorted(np.cumsum(sizes), place, side="right"))
+
+
+def draw_views(
+    lesion: Lesion, image_size: int, confounding: float, difficulty: float, seed: int
+) -> Iterator[tuple[NDArray[np.uint8], dict[str, int]]]:
+    """All pictures of one lesion, as `draw_view` gives them."""
+    canvas = draw_lesion(lesion, image_size, difficulty, seed)
+    for view in range(lesion.views):
+        yield draw_view(lesion, canvas, view, image_size, confounding, seed)
+
+
+def draw_view(
+    lesion: Lesion, canvas: Picture, view: int, image_size: int, confounding: float, seed: int
+) -> tuple[NDArray[np.uint8], dict[str, int]]:
+    """One picture of a lesion, (S, 4/3 S, 3) RGB uint8, and which confounders lie on it, 0 or 1."""
+    random = stream(seed, *lesion.key, 5 + view)
+    picture = _lit(_framed(canvas, image_size, random), random)
+    drawn = {}
+    for name, draw in DRAWINGS.items():
+        drawn[name] = int(random.random() < confounder_rate(name, lesion.kind, confounding))
+        own = stream(seed, *lesion.key, 5 + view, len(drawn))
+        if drawn[name]:
+            picture = draw(picture, own)
+    noise = random.standard_normal(picture.shape, dtype=np.float32) * random.uniform(0.006, 0.014)
+    return np.clip((picture + noise) * 255 + 0.5, 0, 255).astype(np.uint8), drawn
+
+
+def _framed(canvas: Picture, image_size: int, random: Random) -> Picture:
+    """The part of the canvas that a view shows: turned, zoomed and shifted a little."""
+    size = np.array([round(image_size * 4 / 3), image_size])  # width, height
+    middle = (len(canvas) - 1) / 2
+    zoom, turn = float(np.exp(random.normal(0, 0.1))), random.uniform(0, 360)
+    move = np.array(cv2.getRotationMatrix2D((middle, middle), turn, zoom), np.float64)  # (2, 3)
+    move[:, 2] += (size - 1) / 2 - middle + random.uniform(-0.06, 0.06, 2) * image_size
+    width, height = size.tolist()
+    moved = cv2.warpAffine(canvas, move, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(moved, np.float32)
+
+
+def confounder_rate(name: str, kind: str, confounding: float) -> float:
+    """How often a confounder lies on images of a class; the same over all images, however confounded."""
+    rates = CONFOUNDERS[name]
+    mean = sum(rates[other] * count for other, count in DECK.items()) / sum(DECK.values())
+    return (1 - confounding) * mean + confounding * rates[kind]
+
+
+def encode(picture: NDArray[np.uint8]) -> bytes:
+    """JPEG at quality 95; the same picture gives the same bytes."""
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return data.tobytes()
+
+
+def _lit(picture: Picture, random: Random) -> Picture:
+    """Exposure, white balance and a gradient of light from one side."""
+    across, down = _frame(picture)
+    (x, y), slope = _direction(random), random.uniform(0, 0.14)
+    light = 1 + slope * (across * x + down * y)  # (H, W)
+    gains = np.exp(random.normal(0, 0.08) + random.normal(0, 0.045, 3)).astype(np.float32)
+    lit: Picture = picture * light[..., None] * gains
+    return lit

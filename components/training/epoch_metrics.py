@@ -1,0 +1,36 @@
+"""What is measured after each epoch on train and val: loss, accuracy, balanced accuracy, macro AUROC, their gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from components.models.classifier import Head, Ints, _logits
+from components.statistics.metrics.accuracy import accuracy
+from components.statistics.metrics.balanced_accuracy import balanced_accuracy
+from components.statistics.metrics.macro_auroc import macro_auroc
+
+
+@torch.no_grad()
+def measure(head: Head, features: Tensor, labels: Ints) -> dict[str, float]:
+    """Mean cross-entropy (unweighted, in nats), accuracy, balanced accuracy and macro AUROC of features (N, D)."""
+    logits = _logits(head, features).double()  # (N, K)
+    loss = functional.cross_entropy(logits, torch.from_numpy(labels))
+    p = logits.softmax(dim=1).numpy()
+    return {
+        "loss": float(loss),
+        "accuracy": accuracy(labels, p),
+        "balanced_accuracy": balanced_accuracy(labels, p),
+        "macro_auroc": macro_auroc(labels, p),
+    }
+
+
+def describe_gap(train: Mapping[str, float], val: Mapping[str, float]) -> dict[str, float]:
+    """One row of the curve: both splits' measures, and how far they are apart, positive when overfitting."""
+    row = {f"train/{name}": value for name, value in train.items()}
+    row |= {f"val/{name}": value for name, value in val.items()}
+    worse = {name: (1 if name == "loss" else -1) * (val[name] - train[name]) for name in train}
+    return row | {f"gap/{name}": value for name, value in worse.items()}
