@@ -7,8 +7,6 @@ so a new kind is a new file and nothing else.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from functools import cache, reduce
 from operator import or_
@@ -18,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema, ErrorDetails
 
 from components.base.errors import SettingsError
+from components.base.families import load_member, members
 
 
 class Frozen(BaseModel):
@@ -28,10 +27,8 @@ class Frozen(BaseModel):
 
 @cache
 def kinds(family: str) -> Mapping[str, type[Frozen]]:
-    """Every kind of a family by name: the modules of `components/<family>` and their `Config`."""
-    package = importlib.import_module(f"components.{family}")
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    return {name: importlib.import_module(f"components.{family}.{name}").Config for name in names}
+    """Every kind of a family by name: the `Config` of each of its modules."""
+    return {name: load_member(family, name).Config for name in members(family)}
 
 
 class OneOf:

@@ -19,6 +19,7 @@ from torch import nn
 from components.base.errors import RunError, SettingsError
 from components.base.files import whole
 from components.base.log import Log, SilentLog
+from components.base.run_id import FinetuneProtocol
 from components.data.pixels import Pixels, read_pixels
 from components.models.classifier import Classifier, build_head
 from components.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder, to_tensor
@@ -243,7 +244,7 @@ def _batches(feed: Feed, phase: Phase, kept: Kept) -> Callable[[int], Epoch]:
 
 def _conditions(settings: Settings, protocol: Protocol) -> Conditions:
     """As the stage `finetune` has them, with one phase."""
-    return build_conditions(protocol, settings.labels, settings.augment, settings.finetune)
+    return build_conditions(FinetuneProtocol(protocol), settings.labels, settings.augment, settings.finetune)
 
 
 def _schedule(settings: Settings, protocol: Protocol) -> Any:

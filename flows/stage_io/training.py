@@ -11,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from components.base.files import whole
 from components.base.log import Log
+from components.base.run_id import FinetuneProtocol
 from components.data.pixels import read_pixels
 from components.models.backbone import Backbone
 from components.models.weights_file import load_encoder, save_classifier
