@@ -10,6 +10,7 @@ import pandas as pd
 from components.base.files import whole
 from components.base.log import Log
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.data.records import apply_labels, read_records, write_records
 from components.data.splits import prove_external
 from components.validation.checks import find_across
@@ -17,7 +18,7 @@ from components.validation.executors import open_executor
 from components.validation.quarantine import OUTSIDE_MAP, check_share, count_rules
 from flows.settings.data import Cohort, Privacy, Scan, choose
 from flows.settings.data import Validate as ValidateSettings
-from flows.settings.study import Labels, Paths
+from flows.settings.study import Paths
 from flows.stage import stage
 from flows.stage_io.datasets import read_dataset
 from flows.stage_io.image_checks import accepted_of, look_at, rules_of

@@ -21,12 +21,13 @@ from components.cards.data_sheet import Dataset
 from components.cards.model_card import Model, Weights
 from components.cards.page import as_page, unsaid
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.training.augment import Augment
 from flows.settings.analysis import Cards as CardSettings
 from flows.settings.analysis import Clinical
 from flows.settings.data import Pack, Privacy
 from flows.settings.data import Split as SplitSettings
-from flows.settings.study import Labels, Paths, Study
+from flows.settings.study import Paths, Study
 from flows.settings.training import Finetune
 from flows.stage import stage
 from flows.stage_io.files import read_json, write_text

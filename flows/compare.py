@@ -28,12 +28,13 @@ from components.comparison.comparison import (
 )
 from components.comparison.page import draw_figures, limits, render, summary
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.statistics.rule import Rule
 from components.statistics.runs import Run, same_images
 from flows.settings.analysis import Clinical as ClinicalSettings
 from flows.settings.analysis import Compare as CompareSettings
 from flows.settings.analysis import Evaluate
-from flows.settings.study import Labels, Paths, Study
+from flows.settings.study import Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import existing, read_json, write_text
 from flows.stage_io.runs import EVERY_RUN, read_run

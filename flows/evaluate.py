@@ -11,6 +11,7 @@ import pandas as pd
 
 from components.base.files import whole
 from components.base.log import Log
+from components.data.labels import Labels
 from components.data.lesion_mask import lesion_share
 from components.models.backbone import Backbone
 from components.statistics.metrics.accuracy import accuracy
@@ -23,7 +24,7 @@ from components.statistics.metrics.sensitivity import sensitivity
 from components.statistics.metrics.specificity import specificity
 from components.training.examples import Examples
 from flows.settings.analysis import Evaluate as EvaluateSettings
-from flows.settings.study import Compute, Labels, Paths, Study
+from flows.settings.study import Compute, Paths, Study
 from flows.stage import stage
 from flows.stage_io.predictions import predict_runs, read_examples, run_names
 

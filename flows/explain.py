@@ -16,6 +16,7 @@ from torch import Tensor
 
 from components.base.log import Log
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.explanations import attribution
 from components.explanations.analysis import (
     Case,
@@ -47,7 +48,7 @@ from components.training.examples import Examples
 from components.training.session import Session
 from flows.settings.analysis import Clinical, Compare
 from flows.settings.analysis import Explain as ExplainSettings
-from flows.settings.study import Compute, Labels, Paths, Study
+from flows.settings.study import Compute, Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import write_text
 from flows.stage_io.predictions import load_run, open_reader, read_examples

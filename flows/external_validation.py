@@ -13,6 +13,7 @@ import pandas as pd
 from components.base.files import whole
 from components.base.log import Log
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.data.pixels import write_pixels
 from components.data.records import read_records
 from components.data.splits import group_rows
@@ -26,7 +27,7 @@ from components.statistics.runs import Run, same_images
 from components.validation.quarantine import OUTSIDE_MAP
 from flows.settings.analysis import Clinical, Compare, Evaluate
 from flows.settings.data import Cohort, Pack, Privacy, Split, choose
-from flows.settings.study import Compute, Labels, Paths, Study
+from flows.settings.study import Compute, Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import existing, write_text
 from flows.stage_io.images import load_images

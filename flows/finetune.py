@@ -6,9 +6,10 @@ from typing import Any
 
 from components.base.log import Log
 from components.base.run_id import FinetuneProtocol
+from components.data.labels import Labels
 from components.models.backbone import Backbone
 from components.training.augment import Augment
-from flows.settings.study import Compute, Labels, Paths
+from flows.settings.study import Compute, Paths
 from flows.settings.training import Finetune as FinetuneSettings
 from flows.stage import stage
 from flows.stage_io.training import Files, read_split, train_classifier

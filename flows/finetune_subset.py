@@ -9,13 +9,14 @@ import numpy as np
 from components.base.errors import SettingsError
 from components.base.log import Log
 from components.base.run_id import FinetuneProtocol
+from components.data.labels import Labels
 from components.label_efficiency.subsets import Part, describe_part, draw_part
 from components.models.backbone import Backbone
 from components.training.augment import Augment
 from components.training.examples import Examples
 from components.training.finetune_batches import Feed
 from flows.settings.analysis import LabelEfficiency as LabelEfficiencySettings
-from flows.settings.study import Compute, Labels, Paths
+from flows.settings.study import Compute, Paths
 from flows.settings.training import Finetune as FinetuneSettings
 from flows.settings.training import Schedule
 from flows.stage import stage

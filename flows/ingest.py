@@ -9,10 +9,11 @@ import pandas as pd
 from components.base.errors import DataError
 from components.base.log import Log
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.data.privacy import fingerprint
 from components.data.records import write_records
 from flows.settings.data import Privacy
-from flows.settings.study import Labels, Paths
+from flows.settings.study import Paths
 from flows.stage import stage
 from flows.stage_io.datasets import _nothing_to_learn, read_dataset
 from flows.stage_io.pseudonym_key import read_key

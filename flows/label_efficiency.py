@@ -11,13 +11,14 @@ import pandas as pd
 from components.base.log import Log
 from components.base.run_id import FinetuneProtocol
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.label_efficiency.analysis import EfficiencyPlan, as_metrics, as_record, assess
 from components.label_efficiency.page import draw_figures, render, summary
 from components.models.backbone import Backbone
 from components.statistics.runs import Run
 from flows.settings.analysis import Compare as CompareSettings
 from flows.settings.analysis import LabelEfficiency as LabelEfficiencySettings
-from flows.settings.study import Compute, Labels, Paths, Study
+from flows.settings.study import Compute, Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import read_json, write_text
 from flows.stage_io.predictions import open_reader, predict_file, read_examples

@@ -9,10 +9,11 @@ import pandas as pd
 from components.base.errors import DataError
 from components.base.log import Log
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.data.pixels import read_pixels, write_pixels
 from components.data.records import Packed, check, read_records
 from flows.settings.data import Pack as PackSettings
-from flows.settings.study import Compute, Labels, Paths
+from flows.settings.study import Compute, Paths
 from flows.stage import stage
 from flows.stage_io.images import load_images
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from components.base.log import Log
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.data.pixels import read_pixels
 from components.models.backbone import Backbone
 from components.models.classifier import Classifier
@@ -26,7 +27,7 @@ from components.training.session import Session
 from flows.settings.analysis import Compare
 from flows.settings.analysis import Robustness as RobustnessSettings
 from flows.settings.data import Pack
-from flows.settings.study import Compute, Labels, Paths, Study
+from flows.settings.study import Compute, Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import write_text
 from flows.stage_io.predictions import load_run, open_reader

@@ -8,10 +8,11 @@ import pandas as pd
 
 from components.base.files import whole
 from components.base.log import Log
+from components.data.labels import Labels
 from components.data.records import Accepted, Split, check, read_records
 from components.data.splits import fold_table, prove_no_leak, split_table
 from flows.settings.data import Split as SplitSettings
-from flows.settings.study import Labels, Paths
+from flows.settings.study import Paths
 from flows.stage import stage
 from flows.tracking.lineage import file_md5
 

@@ -15,6 +15,7 @@ from components.base.errors import DataError
 from components.base.files import whole
 from components.base.log import Log
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.data.records import read_records, write_records
 from components.data.sources import list_images
 from components.data.splits import group_rows
@@ -28,7 +29,7 @@ from components.validation.scan import Facts
 from flows.settings.data import Scan
 from flows.settings.data import Split as SplitSettings
 from flows.settings.data import Validate as ValidateSettings
-from flows.settings.study import Labels, Paths
+from flows.settings.study import Paths
 from flows.stage import stage
 from flows.stage_io.image_checks import accepted_of, look_at
 from flows.tracking.lineage import read_revision

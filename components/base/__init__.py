@@ -1,1 +1,1 @@
-"""Shared ground: errors, the log protocol, strict settings, files written whole, plain JSON data."""
+"""Used by every room: errors, log protocol, strict settings and their types, atomic file writes, run ids, JSON data."""

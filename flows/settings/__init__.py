@@ -15,11 +15,12 @@ from ruamel.yaml import YAML
 from components.base.config import Frozen, OneOf, explain
 from components.base.errors import SettingsError
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.models.backbone import Backbone
 from components.training.augment import Augment
 from flows.settings.analysis import Cards, Clinical, Compare, Evaluate, Explain, LabelEfficiency, Robustness
 from flows.settings.data import Cohort, Pack, Privacy, Scan, Split, Synthesize, Validate
-from flows.settings.study import Compute, Labels, Paths, Study
+from flows.settings.study import Compute, Paths, Study
 from flows.settings.training import Finetune, Pretrain
 
 PARAMS = Path("params.yaml")

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from components.base.config import Frozen
+from components.base.fields import OpenShare, Seed
 from components.base.run_id import FinetuneProtocol
-from flows.settings.fields import OpenShare, Seed
-from flows.settings.study import Labels
+from components.data.labels import Labels
 
 
 class Evaluate(Frozen):

@@ -9,11 +9,11 @@ from pydantic import Field, PositiveInt, model_validator
 
 from components.base.config import Frozen, OneOf
 from components.base.errors import SettingsError
+from components.base.fields import Name, Seed, Share
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.validation.expectations import Limits
 from components.validation.quarantine import Admissible
-from flows.settings.fields import Seed, Share, Word
-from flows.settings.study import Labels
 
 
 class Synthesize(Frozen):
@@ -51,7 +51,7 @@ class Scan(Frozen):
 class Cohort(Frozen):
     """An external test set: never learned from, and refused where it overlaps with what is."""
 
-    name: Word
+    name: Name
     dataset: Annotated[Adapter, OneOf("data.adapters")]
     diagnoses: Mapping[str, str | None] = Field(
         default={},

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from components.base.config import Frozen
+from components.base.fields import Name, RelativePath, Seed
 from components.base.run_id import FinetuneProtocol
-from flows.settings.fields import Inside, Seed, Word
 
 
 class Study(Frozen):
     """What is compared with what, and how often."""
 
     name: str = Field(min_length=1, description="stands in reports and in MLflow")
-    arms: tuple[Word, ...] = Field(min_length=1, description="names under pretrain.arms")
+    arms: tuple[Name, ...] = Field(min_length=1, description="names under pretrain.arms")
     protocols: tuple[FinetuneProtocol, ...] = Field(
         min_length=1,
         description="frozen: only the head learns; full: the encoder learns too; lpft: head first, then all",
     )
     seeds: tuple[Seed, ...] = Field(min_length=1, description="one fine-tuning run each: head, batches, augmentation")
-    reference: Word = Field(description="the arm that the others are compared with")
+    reference: Name = Field(description="the arm that the others are compared with")
 
     @field_validator("arms", "protocols", "seeds")
     @classmethod
@@ -41,25 +40,25 @@ class Study(Frozen):
 class Paths(Frozen):
     """Where everything stands, relative to the repository; dvc.yaml reads the same values."""
 
-    synthetic: Inside
-    records: Inside
-    facts: Inside
-    accepted: Inside
-    quarantine: Inside
-    split: Inside
-    pixels: Inside
-    encoders: Inside
-    classifiers: Inside
-    partial: Inside
-    predictions: Inside
-    metrics: Inside
-    curves: Inside
-    reports: Inside
-    docs: Inside
-    external: Inside
-    external_predictions: Inside
-    cache: Inside
-    checkpoints: Inside
+    synthetic: RelativePath
+    records: RelativePath
+    facts: RelativePath
+    accepted: RelativePath
+    quarantine: RelativePath
+    split: RelativePath
+    pixels: RelativePath
+    encoders: RelativePath
+    classifiers: RelativePath
+    partial: RelativePath
+    predictions: RelativePath
+    metrics: RelativePath
+    curves: RelativePath
+    reports: RelativePath
+    docs: RelativePath
+    external: RelativePath
+    external_predictions: RelativePath
+    cache: RelativePath
+    checkpoints: RelativePath
 
 
 class Compute(Frozen):
@@ -83,50 +82,3 @@ class Compute(Frozen):
     strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = Field(
         default="auto", description="how devices work together, in PyTorch Lightning's words"
     )
-
-
-class Labels(Frozen):
-    """From the data set's diagnoses to the classes that are learned."""
-
-    scheme: str = Field(description="one of schemes")
-    schemes: dict[str, dict[str, tuple[str, ...]]] = Field(
-        description="scheme -> class -> diagnoses; order is class order"
-    )
-
-    @model_validator(mode="after")
-    def _is_a_map(self) -> Self:
-        if self.scheme not in self.schemes:
-            raise ValueError(f"labels.scheme {self.scheme!r} is none of {sorted(self.schemes)}")
-        for name, classes in self.schemes.items():
-            words = [word for diagnoses in classes.values() for word in diagnoses]
-            twice = sorted({word for word in words if words.count(word) > 1})
-            if twice:
-                raise ValueError(f"labels.schemes.{name} maps {twice[0]!r} to two classes")
-            if len(classes) < 2:
-                raise ValueError(f"labels.schemes.{name} has {len(classes)} classes, expected at least 2")
-        return self
-
-    def gather(self, levels: Mapping[str, Sequence[str]], setting: str) -> dict[str, tuple[str, ...]]:
-        """Levels of diagnoses as levels of classes; raises ValueError for a class that stands in two of them."""
-        found: dict[str, list[str]] = {level: [] for level in levels}
-        for name, words in self.schemes[self.scheme].items():
-            shares = {level: len(set(words) & set(diagnoses)) for level, diagnoses in levels.items()}
-            meets = [level for level, share in shares.items() if share]
-            if len(meets) > 1 or (meets and shares[meets[0]] < len(words)):
-                raise ValueError(
-                    f"{setting} divides class {name!r} of labels.schemes.{self.scheme}, whose diagnoses are "
-                    f"{list(words)}: a class lies on one side as a whole"
-                )
-            if meets:
-                found[meets[0]].append(name)
-        return {level: tuple(names) for level, names in found.items()}
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The target classes in order; a class's index is its place here."""
-        return tuple(self.schemes[self.scheme])
-
-    @property
-    def mapping(self) -> dict[str, str]:
-        """Diagnosis -> target class."""
-        return {word: name for name, words in self.schemes[self.scheme].items() for word in words}

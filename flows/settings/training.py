@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from components.base.config import Frozen, OneOf
+from components.base.fields import Name, Seed, Share
 from components.pretraining import Method
-from flows.settings.fields import Seed, Share, Word
 
 
 class Pretrain(Frozen):
     """The arms: how each encoder gets its weights."""
 
     seed: Seed
-    arms: dict[Word, Annotated[Method, OneOf("pretraining")]]
+    arms: dict[Name, Annotated[Method, OneOf("pretraining")]]
 
 
 class Schedule(Frozen):

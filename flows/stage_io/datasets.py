@@ -6,10 +6,10 @@ import pandas as pd
 
 from components.base.errors import DataError
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.data.privacy import EVERYTHING, PEOPLE, pseudonymise
 from components.data.records import apply_labels
 from flows.settings.data import Privacy
-from flows.settings.study import Labels
 
 
 def read_dataset(dataset: Adapter, labels: Labels, privacy: Privacy, key: bytes) -> pd.DataFrame:

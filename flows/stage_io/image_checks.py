@@ -6,11 +6,12 @@ import pandas as pd
 
 from components.base.log import Log
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.data.records import Accepted, check
 from components.validation.checks import Look, Rules, examine
 from components.validation.executors import open_executor
 from flows.settings.data import Scan, Validate
-from flows.settings.study import Labels, Paths
+from flows.settings.study import Paths
 
 
 def look_at(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from components.data.adapters import Adapter
+from components.data.labels import Labels
 from components.statistics.question import StudyQuestion
 from components.statistics.rule import Rule
 from flows.settings.analysis import Compare
-from flows.settings.study import Labels, Study
+from flows.settings.study import Study
 
 
 def build_question(study: Study, dataset: Adapter, labels: Labels, compare: Compare) -> StudyQuestion:

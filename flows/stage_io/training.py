@@ -12,6 +12,7 @@ from pydantic_core import to_jsonable_python
 from components.base.files import whole
 from components.base.log import Log
 from components.base.run_id import FinetuneProtocol
+from components.data.labels import Labels
 from components.data.pixels import read_pixels
 from components.models.backbone import Backbone
 from components.models.weights_file import load_encoder, save_classifier
@@ -21,7 +22,7 @@ from components.training.examples import Examples
 from components.training.finetuning import finetune_encoder
 from components.training.loop import Fit
 from components.training.session import open_session
-from flows.settings.study import Compute, Labels, Paths
+from flows.settings.study import Compute, Paths
 from flows.settings.training import Finetune as FinetuneSettings
 
 

@@ -14,11 +14,12 @@ import pandas as pd
 from components.base.log import SilentLog
 from components.data.adapters.ham10000 import Config as Ham10000
 from components.data.adapters.synthetic import Config as Synthetic
+from components.data.labels import Labels
 from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.expected_calibration_error import expected_calibration_error
 from flows.settings.analysis import Clinical, Compare, Evaluate
-from flows.settings.study import Labels, Paths, Study
+from flows.settings.study import Paths, Study
 
 CLASSES = ("bkl", "mel", "nv")
 FOLDERS = {name: Path(name) for name in Paths.model_fields}

@@ -21,11 +21,11 @@ from PIL import Image
 
 from components.base.errors import DataError
 from components.base.log import SilentLog
+from components.data.labels import Labels
 from components.data.pixels import read_pixels, square, write_pixels
 from components.data.records import Packed, check, conform, write_records
 from flows.pack import SPLITS, pack
 from flows.settings.data import Pack as PackSettings
-from flows.settings.study import Labels
 
 RNG = np.random.default_rng(0)
 

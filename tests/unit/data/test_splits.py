@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from components.base.errors import DataError, LeakError
 from components.base.log import SilentLog
+from components.data.labels import Labels
 from components.data.records import Split, check, conform, write_records
 from components.data.splits import fold_table, group_rows, prove_external, prove_no_leak, split_table
 from flows.settings.data import Split as SplitSettings
-from flows.settings.study import Labels
 from flows.split import split as split_stage
 
 CLASSES = ("bcc", "mel", "nv")

@@ -18,6 +18,7 @@ from benchmarks.evidence import World
 from components.base.errors import DataError, SettingsError
 from components.base.log import SilentLog
 from components.clinical import calibration, operating_points
+from components.data.labels import Labels
 from components.data.records import write_records
 from components.external_validation import figure
 from components.external_validation.analysis import (
@@ -40,7 +41,6 @@ from components.statistics.significance import holm
 from components.statistics.weighted_metrics import once
 from flows.settings import load_settings, parse_settings, read_yaml
 from flows.settings.data import Cohort
-from flows.settings.study import Labels
 from tests.unit.clinical.simulation import CLASSES, MALIGNANT, common_noise, draw_lesions, say
 from tests.unit.flows.small_study import CLASSES as THREE
 from tests.unit.flows.small_study import SIDE, build, write_split

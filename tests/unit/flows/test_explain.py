@@ -15,6 +15,7 @@ import torch
 from components.base.errors import DataError
 from components.base.log import SilentLog
 from components.data.adapters.synthetic import Config as Synthetic
+from components.data.labels import Labels
 from components.data.pixels import read_pixels, write_pixels
 from components.explanations.analysis import choose_run
 from components.models.classifier import Classifier, build_head, predict
@@ -23,7 +24,7 @@ from components.statistics.runs import Run
 from components.training.examples import Examples
 from flows.explain import explain
 from flows.settings.analysis import Explain
-from flows.settings.study import Compute, Labels, Study
+from flows.settings.study import Compute, Study
 from tests.unit.comparison.simulated_study import FOLDERS, Truth, settings
 from tests.unit.training.small_trainings import BACKBONE, CLASSES, SIDE
 

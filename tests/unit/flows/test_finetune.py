@@ -15,6 +15,7 @@ import torch
 
 from components.base.errors import CheckpointError, DataError, TrainingError
 from components.base.log import SilentLog
+from components.data.labels import Labels
 from components.data.pixels import read_pixels, write_pixels
 from components.models.backbones.timm import Config as Timm
 from components.models.weights_file import read_header, read_tensors, save_encoder
@@ -23,7 +24,6 @@ from flows.evaluate import evaluate
 from flows.finetune import finetune
 from flows.settings import PARAMS, Settings, load_settings
 from flows.settings.analysis import Evaluate
-from flows.settings.study import Labels
 
 BACKBONE = Timm(name="test_efficientnet")
 CLASSES = ("benign", "malignant", "vascular")

@@ -10,13 +10,13 @@ from components.base.log import SilentLog
 from components.data.adapters.folder import Config as Folder
 from components.data.adapters.ham10000 import Config as Ham10000
 from components.data.adapters.synthetic import Config as Synthetic
+from components.data.labels import Labels
 from components.data.records import Raw, apply_labels, failures, read_records
 from components.data.sources import list_images
 from components.synthetic.dataset import draw_dataset
 from flows.ingest import ingest
 from flows.settings import Settings, load_settings
 from flows.settings.data import Privacy
-from flows.settings.study import Labels
 from flows.synthesize import synthesize
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"

@@ -19,13 +19,14 @@ from components.base.errors import DataError, LeakError
 from components.base.log import SilentLog
 from components.data.adapters.folder import Config as Own
 from components.data.adapters.ham10000 import Config as Ham10000
+from components.data.labels import Labels
 from components.data.pixels import read_pixels, square
 from components.data.records import apply_labels, conform, read_records, write_records
 from components.validation.scan import decode
 from flows.admit import admit
 from flows.pack import pack
 from flows.settings.data import Cohort, Pack, Privacy, Scan, Split, Validate
-from flows.settings.study import Compute, Labels, Paths
+from flows.settings.study import Compute, Paths
 from flows.split import split
 from flows.validate import validate
 
