@@ -1,1 +1,1 @@
-"""Networks: encoder, backbones, classifier, and the safetensors files that carry their weights."""
+"""Networks: encoder, backbones, classifier, and the safetensors files that hold their weights."""

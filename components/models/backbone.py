@@ -1,7 +1,7 @@
-"""Architectures: one a file; each builds an `Encoder` and states what suits it on a CPU.
+"""What an architecture offers: the Protocol of components/models/backbones, and the values that it states.
 
-A backbone's `Config` has `kind`, `cpu`, `expects`, `build` and `download`; torch is imported inside these
-methods only, so that settings can be read without it.
+A backbone is one file of that folder with a class `Config(Frozen)`. Torch is imported inside its properties and methods
+only, so that settings can be read without it. Default settings must build, since the contract tests build them.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CpuProfile:
-    """The number format and memory layout that train this backbone fastest on a CPU, as measured."""
+    """The number format and memory layout that train a backbone fastest on a CPU, as measured."""
 
     precision: Literal["32-true", "bf16-mixed"]
     channels_last: bool
 
     @classmethod
-    def gains_from_bfloat16(cls) -> CpuProfile:
-        """For a backbone that bfloat16 makes faster, on CPUs that calculate in it; others only emulate it."""
-        from torch.cpu import _is_avx512_bf16_supported as knows_bfloat16
+    def bfloat16_if_native(cls) -> CpuProfile:
+        """Mixed bfloat16 on a CPU with instructions for it (AVX512-BF16), else float32: emulation is slower."""
+        from torch.cpu import _is_avx512_bf16_supported as has_native_bfloat16  # torch 2.11 has no public name for it
 
-        return cls(precision="bf16-mixed" if knows_bfloat16() else "32-true", channels_last=True)
+        return cls(precision="bf16-mixed" if has_native_bfloat16() else "32-true", channels_last=True)
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What is taken from images in [0, 1] and what they are then divided by: red, green, blue."""
+    """Mean and standard deviation of red, green and blue, for pixels in [0, 1]."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -45,14 +45,17 @@ class Backbone(Protocol):
 
     @property
     def cpu(self) -> CpuProfile:
-        """What suits this backbone on a CPU."""
+        """The fastest number format and memory layout on this CPU."""
 
     @property
     def expects(self) -> Normalisation:
-        """What its published ImageNet weights were trained on; the encoder itself always uses ImageNet's."""
+        """The normalisation that its published ImageNet weights were trained with.
+
+        The encoder itself always normalises with ImageNet's mean and standard deviation.
+        """
 
     def build(self) -> Encoder:
-        """The architecture with freshly drawn random weights."""
+        """The architecture with random weights, drawn from torch's global generator."""
 
     def download(self) -> nn.Module:
-        """The encoder's trunk with its published ImageNet weights, over the network."""
+        """The network inside the encoder with its published ImageNet weights, from a hub over the network."""

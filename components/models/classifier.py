@@ -1,4 +1,4 @@
-"""A backbone with the identical head, its losses, and what is measured of it.
+"""The classifier: an encoder and the head on its features, which is the same for every arm.
 
 B batch, N images, D features, K classes, S the image's side in pixels.
 """
@@ -14,22 +14,22 @@ from torch import Tensor, nn
 
 from components.models.encoder import Encoder, embed
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-LOOK = 256  # images a batch where nothing is learned
+MIN_VARIANCE = 1e-12
+"""Epsilon of the head's BatchNorm: far below the feature variance of an untrained encoder.
 
-
-FLOOR = 1e-12  # variance; far below that of an untrained encoder's features, which PyTorch's 1e-5 would flatten
+With PyTorch's default of 1e-5 those features would be scaled to almost zero.
+"""
 
 
 class Head(nn.Sequential):
-    """Two layers on standardised features: BatchNorm, Linear, GELU, dropout, Linear; (B, D) to logits (B, K).
+    """BatchNorm without parameters, Linear, GELU, dropout, Linear; features (B, D) to logits (B, K).
 
-    The first step has nothing to learn. Without it a learning rate would compare the scale of the arms' features,
-    which differs by orders of magnitude between ImageNet's and an untrained encoder's, instead of what they tell.
+    The BatchNorm standardises the features. Their scale differs between arms by orders of magnitude (ImageNet weights
+    against an untrained encoder); without it, one learning rate for all arms would compare scales, not features.
     """
 
     def __init__(self, feature_dim: int, hidden: int, dropout: float, classes: int) -> None:
-        standardise = nn.BatchNorm1d(feature_dim, eps=FLOOR, affine=False)
+        standardise = nn.BatchNorm1d(feature_dim, eps=MIN_VARIANCE, affine=False)
         layers = (nn.Linear(feature_dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, classes))
         super().__init__(standardise, *layers)
 
@@ -49,7 +49,10 @@ class Classifier(nn.Module):
 
 
 def build_head(feature_dim: int, hidden: int, dropout: float, classes: int, seed: int) -> Head:
-    """The head with first weights that depend on `seed` and its shape alone, so all arms get the same."""
+    """A head whose initial weights depend on its shape and `seed` only, so that all arms start with the same.
+
+    The global random state of torch stays as it was.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Head(feature_dim, hidden, dropout, classes)
@@ -57,17 +60,23 @@ def build_head(feature_dim: int, hidden: int, dropout: float, classes: int, seed
 
 @torch.no_grad()
 def predict(classifier: Classifier, batches: Iterable[Tensor]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(N, K) class probabilities of uint8 batches (B, 3, S, S), in evaluation mode."""
-    logits = _logits(classifier.head, embed(classifier.encoder, batches))
+    """Class probabilities (N, K) of uint8 batches (B, 3, S, S), in evaluation mode.
+
+    The softmax is computed in float64, so that each row sums to 1 within 1e-12.
+    """
+    logits = head_logits(classifier.head, embed(classifier.encoder, batches))
     probabilities: np.ndarray[Any, np.dtype[np.float64]] = logits.double().softmax(dim=1).numpy()
     return probabilities
 
 
-def _logits(head: Head, features: Tensor) -> Tensor:
-    """(N, D) to logits (N, K) on the CPU, in evaluation mode and float32 whatever surrounds it."""
-    learns, device = head.training, next(head.parameters()).device
+def head_logits(head: Head, features: Tensor) -> Tensor:
+    """Features (N, D) to logits (N, K) on the CPU, in evaluation mode.
+
+    Computed in float32 also inside an autocast block. The head's mode is restored.
+    """
+    was_training, device = head.training, next(head.parameters()).device
     head.eval()
     with torch.autocast(device.type, enabled=False):
         logits: Tensor = head(features.to(device)).cpu()
-    head.train(learns)
+    head.train(was_training)
     return logits

@@ -1,120 +1,166 @@
-"""Weights as safetensors: written whole, with a header of settings that is checked when they are read."""
+"""Files of weights: the only place that writes, reads and checks them.
+
+A file is safetensors with one metadata key, whose value is a header in JSON: `kind` (encoder or classifier), `version`,
+`backbone` (its settings) and what the writer adds (arm, settings, classes, head). It is written whole or not at all.
+Torch is imported inside the functions that need it: the stage cards reads headers without it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic_core import to_jsonable_python
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from components.base.errors import CheckpointError
 from components.base.files import whole
 from components.models.backbone import Backbone
-from components.models.classifier import Classifier, Head
-from components.models.encoder import Encoder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from components.models.classifier import Classifier
+    from components.models.encoder import Encoder
 
 VERSION = 1
-"""Of the file's layout; raised when an older file can no longer be read."""
-
+"""Of the header and the tensors' names; to be raised when older files can no longer be read."""
 
 KEY = "dermflow"
-"""The one metadata key: safetensors keeps no order among several, and equal files must have equal bytes."""
+"""The one metadata key: safetensors keeps no order among several keys, and equal files must have equal bytes."""
+
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+"""Tensors of BatchNorm that are not trained."""
 
 
 def save_encoder(path: Path, encoder: Encoder, backbone: Backbone, provenance: Mapping[str, object]) -> None:
-    """The encoder with its backbone's settings and `provenance` (arm, settings), whole or not at all."""
-    header = {"kind": "encoder", "version": VERSION, "backbone": to_jsonable_python(backbone), **provenance}
-    save_tensors(path, encoder.state_dict(), header)
+    """Write an encoder with its backbone's settings; `provenance` holds `arm` and the `settings` of its pretraining."""
+    save_tensors(path, encoder.state_dict(), _header("encoder", backbone, provenance))
 
 
 def load_encoder(path: Path, backbone: Backbone) -> Encoder:
-    """The encoder of a file that was made with the same backbone settings; CheckpointError otherwise."""
-    check_header(path, kind="encoder", backbone=backbone, mend="rerun the stage pretrain")
+    """The encoder of a file, on the CPU and in training mode.
+
+    Raises:
+        CheckpointError: where the file is missing or damaged, or was made with other settings of the backbone.
+    """
+    check_header(path, kind="encoder", backbone=backbone, fix="rerun the stage pretrain")
     encoder = backbone.build()
     encoder.load_state_dict(read_tensors(path))
     return encoder
 
 
-def save_tensors(path: Path, state: Mapping[str, Tensor], header: Mapping[str, object]) -> None:
-    """Write tensors and a header as safetensors, under another name first and then moved into place.
-
-    The same tensors and header give the same bytes, whatever the memory layout or device was.
-    """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    with whole(path) as unfinished:
-        save_file(plain, unfinished, metadata={KEY: json.dumps(header, sort_keys=True)})
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file that `save_tensors` wrote, on the CPU."""
-    with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """What `save_tensors` was told about the tensors."""
-    with _opened(path) as file:
-        words = (file.metadata() or {}).get(KEY)
-    if words is None:
-        raise CheckpointError(f"{path}: has no {KEY!r} header, so it was not written by Dermflow; rerun its stage")
-    header: dict[str, Any] = json.loads(words)
-    return header
-
-
-def check_header(path: Path, *, kind: str, backbone: Backbone, mend: str) -> dict[str, Any]:
-    """The header of a file of this kind, version and backbone; else an error that ends with `mend`."""
-    header = read_header(path)
-    _expect(path, "kind", header.get("kind"), kind, mend)
-    _expect(path, "version", header.get("version"), VERSION, mend)
-    found, present = header.get("backbone", {}), to_jsonable_python(backbone)
-    for key in sorted({*found, *present}):
-        _expect(path, f"backbone.{key}", found.get(key), present.get(key), mend)
-    return header
-
-
-def _expect(path: Path, name: str, found: object, present: object, mend: str) -> None:
-    if found != present:
-        raise CheckpointError(f"{path}: was made with {name} = {found!r}, but now it is {present!r}; {mend}")
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: is not there; run the stage that makes it (dvc repro)") from None
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: is not a whole safetensors file ({error}); rerun its stage") from error
-
-
-MEND = "rerun the stage finetune"
-
-
 def save_classifier(
     path: Path, state: Mapping[str, Tensor], backbone: Backbone, provenance: Mapping[str, object]
 ) -> None:
-    """Write a classifier's state dict with its backbone's settings and `provenance`, whole or not at all.
+    """Write a classifier's state dict with its backbone's settings.
 
-    `provenance` holds `classes` (their names in order) and `head` (hidden, dropout), which reading needs.
+    `provenance` holds at least `classes` (names in the order of the logits) and `head` (hidden, dropout), which
+    `load_classifier` needs.
     """
-    header = {"kind": "classifier", "version": VERSION, "backbone": to_jsonable_python(backbone)}
-    save_tensors(path, state, header | dict(provenance))
+    save_tensors(path, state, _header("classifier", backbone, provenance))
 
 
 def load_classifier(path: Path, backbone: Backbone, classes: Sequence[str]) -> Classifier:
-    """The classifier of a file made with the same backbone and classes, in evaluation mode."""
-    header = check_header(path, kind="classifier", backbone=backbone, mend=MEND)
+    """The classifier of a file, on the CPU and in evaluation mode.
+
+    Raises:
+        CheckpointError: where the file is missing or damaged, or was made with another backbone or other classes.
+    """
+    from components.models.classifier import Classifier, Head
+
+    fix = "rerun the stage finetune"
+    header = check_header(path, kind="classifier", backbone=backbone, fix=fix)
     if list(header["classes"]) != list(classes):
         raise CheckpointError(
             f"{path}: was made for classes {header['classes']}, but labels.scheme (params.yaml) now has "
-            f"{list(classes)}; {MEND}"
+            f"{list(classes)}; {fix}"
         )
     encoder = backbone.build()
     head = Head(encoder.feature_dim, header["head"]["hidden"], header["head"]["dropout"], len(classes))
     classifier = Classifier(encoder, head)
     classifier.load_state_dict(read_tensors(path))
     return classifier.eval()
+
+
+def save_tensors(path: Path, state: Mapping[str, Tensor], header: Mapping[str, object]) -> None:
+    """Write tensors and a header; equal tensors and headers give equal bytes on any device and memory layout."""
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with whole(path) as unfinished:
+        save_file(plain, unfinished, metadata={KEY: json.dumps(header, sort_keys=True)})
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file by name, on the CPU.
+
+    Raises:
+        CheckpointError: where the file is missing or damaged.
+    """
+    with _opened(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # safe_open is no mapping
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a file; no tensor is read.
+
+    Raises:
+        CheckpointError: where the file is missing or damaged, or has no header of Dermflow.
+    """
+    with _opened(path, "np") as file:
+        text = (file.metadata() or {}).get(KEY)
+    if text is None:
+        raise CheckpointError(f"{path}: has no {KEY!r} header, so it was not written by Dermflow; rerun its stage")
+    try:
+        header: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its {KEY!r} header is not JSON ({error}); rerun its stage") from error
+    return header
+
+
+def count_parameters(path: Path) -> int:
+    """Number of trained values in a file, statistics of BatchNorm left out; no tensor is read."""
+    with _opened(path, "np") as file:
+        trained = [name for name in file.keys() if not name.endswith(BUFFERS)]  # noqa: SIM118  # no mapping
+        return sum(prod(file.get_slice(name).get_shape()) for name in trained)
+
+
+def check_header(path: Path, *, kind: str, backbone: Backbone, fix: str) -> dict[str, Any]:
+    """The header of a file of this kind, of the present version and with these settings of the backbone.
+
+    Raises:
+        CheckpointError: for the first value that differs; the message ends with `fix`.
+    """
+    header = read_header(path)
+    _expect(path, "kind", header.get("kind"), kind, fix)
+    _expect(path, "version", header.get("version"), VERSION, fix)
+    found, present = header.get("backbone", {}), to_jsonable_python(backbone)
+    for key in sorted({*found, *present}):
+        _expect(path, f"backbone.{key}", found.get(key), present.get(key), fix)
+    return header
+
+
+def _header(kind: str, backbone: Backbone, provenance: Mapping[str, object]) -> dict[str, object]:
+    return {"kind": kind, "version": VERSION, "backbone": to_jsonable_python(backbone), **provenance}
+
+
+def _expect(path: Path, name: str, found: object, present: object, fix: str) -> None:
+    if found != present:
+        raise CheckpointError(f"{path}: was made with {name} = {found!r}, but now it is {present!r}; {fix}")
+
+
+@contextmanager
+def _opened(path: Path, framework: Literal["np", "pt"]) -> Iterator[Any]:
+    try:
+        file = safe_open(path, framework=framework)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: is not there; run the stage that makes it (dvc repro)") from None
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: is not a whole safetensors file ({error}); rerun its stage") from error
+    with file:
+        yield file

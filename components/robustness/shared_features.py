@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.models.classifier import LOOK, Classifier, Head
-from components.models.encoder import Encoder, embed, to_tensor, weights_sha256
+from components.models.classifier import Classifier, Head
+from components.models.encoder import Encoder, embed, read_batches, weights_sha256
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
 Probabilities = np.ndarray[Any, np.dtype[np.float64]]
@@ -44,8 +44,7 @@ def answer(families: Iterable[Family], images: Image) -> dict[str, Probabilities
     """(N, K) class probabilities of each run for uint8 images (N, S, S, 3), as `predict` gives them."""
     found: dict[str, Probabilities] = {}
     for family in families:
-        starts = range(0, len(images), LOOK)
-        features = embed(family.encoder, (to_tensor(images[start : start + LOOK]) for start in starts))  # (N, D)
+        features = embed(family.encoder, read_batches(images.__getitem__, np.arange(len(images))))  # (N, D)
         for run, head in family.heads.items():
             head.eval()
             logits = head(features.to(next(head.parameters()).device)).cpu()  # (N, K)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.models.classifier import Head, Ints, _logits
+from components.models.classifier import Head, head_logits
+from components.models.encoder import Ints
 from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.macro_auroc import macro_auroc
@@ -17,7 +18,7 @@ from components.statistics.metrics.macro_auroc import macro_auroc
 @torch.no_grad()
 def measure(head: Head, features: Tensor, labels: Ints) -> dict[str, float]:
     """Mean cross-entropy (unweighted, in nats), accuracy, balanced accuracy and macro AUROC of features (N, D)."""
-    logits = _logits(head, features).double()  # (N, K)
+    logits = head_logits(head, features).double()  # (N, K)
     loss = functional.cross_entropy(logits, torch.from_numpy(labels))
     p = logits.softmax(dim=1).numpy()
     return {

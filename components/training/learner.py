@@ -1,8 +1,11 @@
-"""The Lightning module of fine-tuning: what learns, with which loss and optimizer."""
+"""The Lightning module of fine-tuning: which part of the classifier is trained, with which loss and optimizer.
+
+B batch, D features, K classes, S the image's side in pixels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, Self
 
@@ -11,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from components.models.classifier import Classifier, Ints
+from components.models.classifier import Classifier
+from components.models.encoder import Ints
 from components.models.layer_groups import freeze, layer_scales
 from components.training.conditions import Conditions, Phase
 from components.training.losses import Objective, build_objective
@@ -19,51 +23,54 @@ from components.training.optimizers import adamw
 
 
 class Learner(pl.LightningModule):
-    """What of the classifier learns: all of it, or its head; a frozen encoder stands outside and is not saved again.
+    """Trains the whole classifier or its head; a frozen encoder is not a part of the module and not saved with it.
 
-    With `ema` (the decay a step) the moving average of the weights is what counts, BatchNorm's statistics included;
-    it begins at the weights after the first step and is kept in resume states as a part of the module.
+    With `ema`, the decay per step of a moving average of the weights, the average is evaluated and saved, BatchNorm's
+    statistics included. It starts from the weights after the first step and is a part of the module, so resume states
+    contain it.
     """
 
     def __init__(
         self,
         classifier: Classifier,
-        protocol: Literal["frozen", "full"],
-        objective: Objective,
-        optimise: Any,
         *,
+        trains: Literal["head", "all"],
+        objective: Objective,
+        build_optimizer: Callable[[nn.Module], dict[str, Any]],
         frozen_stages: int = 0,
         ema: float | None = None,
     ) -> None:
         super().__init__()
-        whole = protocol == "full"
+        whole = trains == "all"
         self.net: nn.Module = classifier if whole else classifier.head
-        self.fixed = () if whole else (classifier.encoder.eval(),)  # in a tuple torch does not count it as a part
+        # in a tuple, so that torch does not register it as a submodule
+        self.frozen_encoder = () if whole else (classifier.encoder.eval(),)
         self.objective = objective
-        self.optimise = optimise
+        self.build_optimizer = build_optimizer
         classifier.encoder.requires_grad_(whole)
-        self.still = freeze(classifier.encoder.trunk, frozen_stages) if whole else []
-        self.average = None if ema is None else _average(self.net, ema)
+        self.frozen_modules = freeze(classifier.encoder.trunk, frozen_stages) if whole else []
+        self.average = None if ema is None else _moving_average(self.net, ema)
 
     @property
     def evaluated(self) -> nn.Module:
-        """The classifier or head that is measured and kept."""
+        """The classifier or head that is evaluated and saved."""
         return self.net if self.average is None else self.average.module
 
-    def chosen(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The state dict of `evaluated` within one of this module."""
+    def evaluated_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state dict of `evaluated`, taken from a state dict of this module."""
         prefix = "net." if self.average is None else "average.module."
         return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for all that learns."""
+        """Set the mode of the trained part; frozen parts and the average stay in evaluation mode."""
         super().train(mode)
-        for module in (*self.still, *self.fixed, *([] if self.average is None else [self.average])):
+        averages = [] if self.average is None else [self.average]
+        for module in (*self.frozen_modules, *self.frozen_encoder, *averages):
             module.eval()
         return self
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> dict[str, Tensor]:
-        """The objective on uint8 images (B, 3, S, S) or features (B, D), and classes (B,) or their shares (B, K)."""
+        """The loss of uint8 images (B, 3, S, S) or features (B, D), with classes (B,) or their shares (B, K)."""
         inputs, targets = batch
         logits = self._logits(inputs)  # (B, K)
         return {"loss": self.objective(logits.float(), targets)}
@@ -71,49 +78,59 @@ class Learner(pl.LightningModule):
     def _logits(self, inputs: Tensor) -> Tensor:
         if inputs.dtype == torch.uint8:
             inputs = inputs.float() / 255
-            for encoder in self.fixed:
+            for encoder in self.frozen_encoder:
                 with torch.no_grad():
                     inputs = encoder(inputs).float()  # (B, D)
         logits: Tensor = self.net(inputs)
         return logits
 
     def configure_optimizers(self) -> Any:
-        """What `optimise` says."""
-        return self.optimise(self)
+        """The optimizer and schedule of `build_optimizer`."""
+        return self.build_optimizer(self)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Lightning's, and then the average follows."""
+        """Lightning's step, then the update of the moving average."""
         super().optimizer_step(*args, **kwargs)
         if self.average is not None:
             self.average.update_parameters(self.net)
 
 
-def _average(net: nn.Module, decay: float) -> AveragedModel:
-    follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    average = AveragedModel(net, multi_avg_fn=follow, use_buffers=True)
+def _moving_average(net: nn.Module, decay: float) -> AveragedModel:
+    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    average = AveragedModel(net, multi_avg_fn=update, use_buffers=True)
     return average.requires_grad_(False)
 
 
-def build_learner(classifier: Classifier, phase: Phase, conditions: Conditions, labels: Ints, steps: int) -> Learner:
-    """The phase's learner; `labels` (N,) are the train images', `steps` are an epoch's."""
+def build_learner(
+    classifier: Classifier, phase: Phase, conditions: Conditions, labels: Ints, steps_per_epoch: int
+) -> Learner:
+    """The learner of one phase; `labels` (N,) are those of the train images."""
+    finetune = conditions.finetune
     scales: dict[str, float] = {}
-    if phase.protocol == "full" and conditions.layer_decay != 1:
-        found = layer_scales(classifier.encoder.trunk, conditions.layer_decay)
+    if phase.trains == "all" and finetune.layer_decay != 1:
+        found = layer_scales(classifier.encoder.trunk, finetune.layer_decay)
         scales = {f"net.encoder.trunk.{name}": scale for name, scale in found.items()}
-    optimise = partial(
+    build_optimizer = partial(
         adamw,
-        learning_rate=phase.learning_rate,
-        weight_decay=conditions.weight_decay,
-        total_steps=phase.epochs * steps,
-        warm_up=conditions.warm_up,
-        decay=conditions.decay,
+        learning_rate=phase.schedule.learning_rate,
+        weight_decay=finetune.weight_decay,
+        total_steps=phase.schedule.epochs * steps_per_epoch,
+        warm_up=finetune.warm_up,
+        decay=finetune.decay,
         scales=scales,
     )
-    frozen_stages, ema = conditions.freeze, conditions.ema
-    objective = _objective(conditions, labels)
-    return Learner(classifier, phase.protocol, objective, optimise, frozen_stages=frozen_stages, ema=ema)
-
-
-def _objective(conditions: Conditions, labels: Ints) -> Objective:
-    classes, gamma = len(conditions.classes), conditions.focal_gamma
-    return build_objective(conditions.imbalance, labels, classes, gamma, conditions.label_smoothing)
+    objective = build_objective(
+        finetune.imbalance,
+        labels,
+        classes=len(conditions.classes),
+        focal_gamma=finetune.focal_gamma,
+        label_smoothing=finetune.label_smoothing,
+    )
+    return Learner(
+        classifier,
+        trains=phase.trains,
+        objective=objective,
+        build_optimizer=build_optimizer,
+        frozen_stages=finetune.freeze,
+        ema=finetune.ema,
+    )

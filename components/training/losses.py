@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.models.classifier import Ints
+from components.models.encoder import Ints
 
 Imbalance = Literal["none", "weights", "sampling", "focal"]
 

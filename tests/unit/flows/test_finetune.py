@@ -19,7 +19,7 @@ from components.data.labels import Labels
 from components.data.pixels import read_pixels, write_pixels
 from components.models.backbones.timm import Config as Timm
 from components.models.weights_file import read_header, read_tensors, save_encoder
-from components.training.augment import Augment
+from components.training.settings import Augment
 from flows.evaluate import evaluate
 from flows.finetune import finetune
 from flows.settings import PARAMS, Settings, load_settings
@@ -480,7 +480,7 @@ def test_drop_path_acts_where_a_net_has_residual_branches(run, settings, paths):
     ]
     assert results[0] != results[1] == results[2]
     assert run("conv", "frozen", backbone=convnext, finetune=dropping) == run("conv", "frozen", backbone=convnext)
-    with pytest.raises(SettingsError, match=r"finetune.drop_path = 0.5: the trunk EfficientNet has no residual"):
+    with pytest.raises(SettingsError, match=r"finetune.drop_path = 0.5: the backbone EfficientNet has no residual"):
         run(finetune=dropping)
 
 

@@ -139,7 +139,7 @@ def test_layer_scales_equal_timms_own_groups():
 
 
 def test_a_trunk_that_tells_no_stages_is_named():
-    with pytest.raises(SettingsError, match=r"finetune.layer_decay.*trunk Sequential does not tell its stages"):
+    with pytest.raises(SettingsError, match=r"finetune.layer_decay.*backbone Sequential does not state its stages"):
         depths(nn.Sequential(nn.Conv2d(3, 8, 3)), by_stage=True)
 
 
@@ -208,5 +208,5 @@ def test_drop_path_null_leaves_the_net_as_it_was_built():
 
 
 def test_a_net_without_residual_branches_cannot_drop_any():
-    with pytest.raises(SettingsError, match=r"finetune.drop_path = 0.1: the trunk Sequential has no residual"):
+    with pytest.raises(SettingsError, match=r"finetune.drop_path = 0.1: the backbone Sequential has no residual"):
         set_drop_path(nn.Sequential(nn.Conv2d(3, 8, 3)), 0.1)
