@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # A stage is a process: where images of containers forbid bytecode, each would compile mlflow, torch and the rest anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench ui lock setup clean
+.PHONY: demo test check bench ui graph rooms lock setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup           ## the whole study on embedded synthetic images, in minutes, without a server
@@ -27,6 +27,12 @@ bench: setup          ## what is claimed as speed, as ratios, into benchmarks/re
 
 ui: setup             ## MLflow's comparison of runs at 127.0.0.1
 	$(BIN)/dermflow ui
+
+graph: setup          ## write the deps of dvc.yaml from the imports, after code was added, moved or split
+	$(BIN)/python -m flows.orchestration.freshness
+
+rooms: setup          ## draw the rooms of components/ and their imports into docs/architecture.md
+	$(BIN)/python -m docs.rooms
 
 setup: $(READY)
 

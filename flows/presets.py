@@ -32,6 +32,7 @@ def render(preset: str, changes: Iterable[str]) -> str:
     _merge(settings, yaml.load((FOLDER / f"{preset}.yaml").read_text()))
     for change in changes:
         _set(settings, change)
+    _drop_other_arms(settings)
     text = io.StringIO()
     yaml.dump(settings, text)
     parse_settings(YAML(typ="safe").load(text.getvalue()), "use")
@@ -85,6 +86,13 @@ def _merge(settings: Any, changes: Mapping[str, Any]) -> None:
             _merge(old, value)
         else:
             settings[key] = value
+
+
+def _drop_other_arms(settings: Any) -> None:
+    """Keep the arms that study.arms names: dvc.yaml makes a stage of each under pretrain.arms."""
+    chosen, defined = settings["study"]["arms"], settings["pretrain"]["arms"]
+    for arm in [name for name in defined if name not in chosen]:
+        del defined[arm]
 
 
 def _set(settings: Any, change: str) -> None:

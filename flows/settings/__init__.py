@@ -16,12 +16,15 @@ from components.base.config import Frozen, OneOf, explain
 from components.base.errors import SettingsError
 from components.data.adapters import Adapter
 from components.data.labels import Labels
+from components.explanations.settings import Explain
 from components.models.backbone import Backbone
-from components.training.augment import Augment
-from flows.settings.analysis import Cards, Clinical, Compare, Evaluate, Explain, LabelEfficiency, Robustness
-from flows.settings.data import Cohort, Pack, Privacy, Scan, Split, Synthesize, Validate
-from flows.settings.study import Compute, Paths, Study
-from flows.settings.training import Finetune, Pretrain
+from components.robustness.settings import Robustness
+from components.training.settings import Augment, Compute, Finetune
+from components.validation.settings import Scan, Validate
+from flows.settings.analysis import Cards, Clinical, Compare, Evaluate, LabelEfficiency
+from flows.settings.data import Cohort, Pack, Privacy, Split, Synthesize
+from flows.settings.study import Paths, Study
+from flows.settings.training import Pretrain
 
 PARAMS = Path("params.yaml")
 
@@ -80,9 +83,16 @@ class Settings(Frozen):
 
     @model_validator(mode="after")
     def _arms_are_defined(self) -> Self:
-        for arm in self.study.arms:
-            if arm not in self.pretrain.arms:
-                raise ValueError(f"study.arms names {arm!r}, pretrain.arms has {sorted(self.pretrain.arms)}")
+        chosen, defined = self.study.arms, tuple(self.pretrain.arms)
+        for arm in chosen:
+            if arm not in defined:
+                raise ValueError(f"study.arms names {arm!r}, pretrain.arms has {sorted(defined)}")
+        others = [arm for arm in defined if arm not in chosen]
+        if others:
+            raise ValueError(
+                f"pretrain.arms has {others}, which study.arms {list(chosen)} does not name: DVC would pretrain them; "
+                "remove them, or let `dermflow use PRESET study.arms=[...]` write params.yaml"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,315 @@
+"""Which code a stage's result is made by: the rule, and the command that writes it into dvc.yaml.
+
+DVC runs a stage again when one of its `deps` changed, and it does not follow imports. So every file that a stage's
+result depends on stands in its deps. This module finds them: it follows the imports from `flows/STAGE.py`, adds the
+templates that a page is made from, and of each family the members that the stage's settings name. A file that only
+an alternative uses makes nothing stale.
+
+`make graph` writes the deps of this repository's dvc.yaml; `dermflow use` does so when it changes params.yaml. A
+test compares.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from components.base.errors import SettingsError
+from components.base.files import whole
+
+DVC = Path("dvc.yaml")
+PACKAGES = ("flows", "components")
+
+NO_EFFECT = (
+    "components.base.errors",  # messages
+    "components.base.log",  # the terminal
+    "components.base.config",  # how settings are checked: their values are params
+    "components.base.families",
+    "components.validation.executors",  # where a scan runs, and what it remembers
+    "components.validation.scan_cache",
+    "flows.settings",
+    "flows.stage",  # how a stage is run and logged
+    "flows.tracking",
+)
+"""Modules and packages whose change makes no result stale; so does no module named `settings`."""
+
+INCLUDED = re.compile(r"""(?:include|extends|import|from) ["']([\w./]+)["']""")
+TEMPLATE = re.compile(r"[\w/.]+\.(?:j2|css)")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting that names members of a family, and how dvc.yaml writes the path of a member."""
+
+    section: str  # of params.yaml
+    family: str
+    kind: str | None  # DVC's template of the one name; None where the setting is a list of names
+    keys: tuple[str, ...] = ()  # of the list, below the section
+    is_folder: bool = False  # whether each member is a folder
+
+    @property
+    def home(self) -> str:
+        """The family's folder, relative to the root."""
+        return f"components/{self.family.replace('.', '/')}"
+
+    @property
+    def suffix(self) -> str:
+        """What follows a member's name in its path."""
+        return "" if self.is_folder else ".py"
+
+
+CHOICES = (
+    Choice("dataset", "data.adapters", "${dataset.kind}"),
+    Choice("external", "data.adapters", "${item.cohort.dataset.kind}"),
+    Choice("backbone", "models.backbones", "${backbone.kind}"),
+    Choice("pretrain", "pretraining", "${item.kind}", is_folder=True),
+    Choice("evaluate", "statistics.metrics", None, ("metrics",)),
+    Choice("compare", "comparison.figures", None, ("figures",)),
+    Choice("robustness", "robustness.corruptions", None, ("corruptions",)),
+)
+"""DVC fills in a template for one name, but not for each name of a list: those are written out."""
+
+
+class CodeGraph:
+    """The repository's modules and what each imports, read from the source; nothing is imported."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._imports: dict[Path, frozenset[str]] = {}
+
+    def closure(self, files: Iterable[Path], *, figures: bool) -> set[Path]:
+        """All files that `files` need, themselves included; modules of figures only where `figures` is True."""
+        found: set[Path] = set()
+        waiting = list(files)
+        while waiting:
+            path = waiting.pop()
+            if path in found:
+                continue
+            found.add(path)
+            if path.suffix != ".py":
+                waiting += self._included(path)
+                continue
+            waiting += self._templates(path)
+            waiting += [file for name in self.imports(path) for file in self._files(name, figures)]
+        return found
+
+    def imports(self, path: Path) -> frozenset[str]:
+        """Names of this repository's modules that a file imports anywhere in it, but for typing alone."""
+        if path not in self._imports:
+            self._imports[path] = frozenset(_imports(ast.parse(path.read_text("utf-8"))))
+        return self._imports[path]
+
+    def _files(self, module: str, figures: bool) -> Iterator[Path]:
+        """The module's own file and the `__init__.py` of packages on the way, where these hold code."""
+        if _has_no_effect(module) or (not figures and _is_figure(module)):
+            return
+        parts = module.split(".")
+        for length in range(2, len(parts) + 1):  # the two roots hold no code that makes a result
+            base = self.root.joinpath(*parts[:length])
+            package, file = base / "__init__.py", base.with_suffix(".py")
+            if package.is_file() and _holds_code(package):
+                yield package
+            if file.is_file():
+                yield file
+
+    def _templates(self, path: Path) -> list[Path]:
+        """Templates that a module names in a text, as `render("comparison/page.html.j2")` does."""
+        names = set(TEMPLATE.findall(path.read_text("utf-8")))
+        return [file for name in sorted(names) if (file := self.root / "components" / name).is_file()]
+
+    def _included(self, template: Path) -> list[Path]:
+        names = INCLUDED.findall(template.read_text("utf-8"))
+        return [file for name in names if (file := self.root / "components" / name).is_file()]
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """One stage as dvc.yaml writes it; the group of a matrix or of a foreach counts as one."""
+
+    name: str
+    content: Mapping[str, Any]
+
+    @cached_property
+    def body(self) -> Mapping[str, Any]:
+        """What stands under `do` for a foreach, else the entry itself."""
+        body: Mapping[str, Any] = self.content.get("do", self.content)
+        return body
+
+    @property
+    def sections(self) -> set[str]:
+        """Sections of params.yaml that it depends on."""
+        return {str(key).split(".")[0] for key in self.body.get("params", ())}
+
+    @property
+    def shows_figures(self) -> bool:
+        """Whether it writes a page; elsewhere figures go to MLflow alone, and their change makes nothing stale."""
+        outs = [next(iter(out)) if isinstance(out, dict) else out for out in self.body.get("outs", ())]
+        return any(str(out).endswith(".html") for out in outs)
+
+
+def code_of(graph: CodeGraph, stage: StageEntry, settings: Mapping[str, Any]) -> list[str]:
+    """The code part of a stage's deps, sorted: paths relative to the root, with DVC's templates for chosen members.
+
+    What members of a family import counts for all of them where dvc.yaml names the chosen one by a template, so that
+    dvc.yaml is the same for every choice.
+
+    Args:
+        graph: the repository.
+        stage: its entry in dvc.yaml.
+        settings: params.yaml as plain values: which members its lists name.
+    """
+    choices = [choice for choice in CHOICES if choice.section in stage.sections]
+    own = {path for choice in choices for path in _candidates(graph.root, choice, settings)}
+    entry = graph.root / "flows" / f"{stage.name}.py"
+    found = graph.closure([entry, *_python(own)], figures=stage.shows_figures)
+    found -= {file for file in found for path in own if file == path or path in file.parents}
+    written = {dep for choice in choices for dep in deps_of(choice, settings)}
+    return sorted({path.relative_to(graph.root).as_posix() for path in found} | written)
+
+
+def deps_of(choice: Choice, settings: Mapping[str, Any]) -> list[str]:
+    """The members of a choice as dvc.yaml writes them."""
+    names = [choice.kind] if choice.kind is not None else names_of(choice, settings)
+    return [f"{choice.home}/{name}{choice.suffix}" for name in names]
+
+
+def names_of(choice: Choice, settings: Mapping[str, Any]) -> list[str]:
+    """The names in a list of params.yaml."""
+    value: Any = settings[choice.section]
+    for key in choice.keys:
+        value = value[key]
+    return [str(name) for name in value]
+
+
+def _candidates(root: Path, choice: Choice, settings: Mapping[str, Any]) -> list[Path]:
+    """Files or folders of the members that a stage may use: those of a list, or any that the one name may be."""
+    if choice.kind is None:
+        return [root / dep for dep in deps_of(choice, settings)]
+    home = root / choice.home
+    return sorted(path for path in home.iterdir() if (path / "__init__.py").is_file() or _is_member(path))
+
+
+def _is_member(path: Path) -> bool:
+    return path.suffix == ".py" and path.name != "__init__.py"
+
+
+def _python(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for_typing = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in for_typing:
+            continue
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] in PACKAGES)
+
+
+def _has_no_effect(module: str) -> bool:
+    return "settings" in module.split(".") or any(
+        module == other or module.startswith(f"{other}.") for other in NO_EFFECT
+    )
+
+
+def _is_figure(module: str) -> bool:
+    return not {"figures", "figure"}.isdisjoint(module.split("."))
+
+
+def _holds_code(path: Path) -> bool:
+    """Whether a file is more than its docstring."""
+    body = ast.parse(path.read_text("utf-8")).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+
+
+# --- dvc.yaml
+
+
+def read_stages(root: Path) -> list[StageEntry]:
+    """The stages of a checkout's dvc.yaml in its order."""
+    content = YAML(typ="safe").load((root / DVC).read_text("utf-8"))["stages"]
+    return [StageEntry(name, entry) for name, entry in content.items()]
+
+
+def with_code(text: str, root: Path, settings: Mapping[str, Any]) -> str:
+    """dvc.yaml's text with the code in each stage's deps replaced by what `code_of` finds; all else is kept."""
+    graph = CodeGraph(root)
+    entries = YAML(typ="safe").load(text)["stages"]
+    code = {name: code_of(graph, StageEntry(name, entry), settings) for name, entry in entries.items()}
+    out: list[str] = []
+    stage, indent = "", -1
+    for line in text.splitlines():
+        if found := re.match(r"  (\w+):", line):
+            stage = found[1]
+        if indent >= 0 and not re.match(rf" {{{indent}}}- ", line):
+            out += [f"{' ' * indent}- {dep}" for dep in code[stage]]
+            indent = -1
+        if indent < 0 or not re.match(r"\s*- (?:flows|components)/", line):
+            out.append(line)
+        if found := re.match(r"( +)deps:\s*$", line):
+            indent = len(found[1]) + 2
+    return "\n".join(out) + "\n"
+
+
+def write_graph(root: Path, settings: Mapping[str, Any]) -> bool:
+    """Bring the deps of a checkout's dvc.yaml up to date; whether anything changed."""
+    before = (root / DVC).read_text("utf-8")
+    after = with_code(before, root, settings)
+    if after != before:
+        with whole(root / DVC) as part:
+            part.write_text(after, "utf-8")
+    return after != before
+
+
+def check_members(root: Path, settings: Mapping[str, Any], stage: str | None = None) -> None:
+    """Every member that a list in params.yaml names stands in dvc.yaml, so that its change makes results stale.
+
+    Args:
+        root: the checkout.
+        settings: params.yaml as plain values.
+        stage: only this stage; None checks all.
+
+    Raises:
+        SettingsError: with the file, the setting and the command that fixes it.
+    """
+    for entry in read_stages(root):
+        if stage not in (None, entry.name):
+            continue
+        for choice in CHOICES:
+            if choice.kind is not None or choice.section not in entry.sections:
+                continue
+            for path in deps_of(choice, settings):
+                if path not in entry.body["deps"]:
+                    raise SettingsError(
+                        f"{'.'.join((choice.section, *choice.keys))} (params.yaml) names {Path(path).stem!r}, but "
+                        f"{DVC} does not list {path} in the deps of {entry.name}: run `make graph`"
+                    )
+
+
+def main() -> None:
+    """Write this repository's dvc.yaml (`make graph`)."""
+    settings = YAML(typ="safe").load(Path("params.yaml").read_text("utf-8"))
+    changed = write_graph(Path.cwd(), settings)
+    print(f"{DVC}: {'deps written' if changed else 'deps are up to date'}")  # noqa: T201  # the command's answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""The deps of dvc.yaml are the code that a stage's result is made by: no less, and nothing of an alternative."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from components.base.config import OneOf
+from components.base.errors import SettingsError
+from components.base.families import MemberOf
+from flows.orchestration.freshness import (
+    CHOICES,
+    NO_EFFECT,
+    CodeGraph,
+    StageEntry,
+    check_members,
+    code_of,
+    read_stages,
+    with_code,
+    write_graph,
+)
+from flows.settings import PARAMS, Settings, read_yaml
+
+
+@pytest.fixture(scope="module")
+def params(repo: Path) -> dict[str, Any]:
+    return read_yaml(repo / PARAMS)
+
+
+def test_dvc_yaml_lists_what_the_imports_say(repo: Path, params: dict[str, Any]) -> None:
+    text = (repo / "dvc.yaml").read_text()
+    assert with_code(text, repo, params) == text, "dvc.yaml: deps are not up to date, run `make graph`"
+
+
+def test_every_file_in_the_deps_exists(repo: Path) -> None:
+    listed = [dep for entry in read_stages(repo) for dep in entry.body["deps"] if re.match("flows/|components/", dep)]
+    assert len(listed) > 200
+    assert [dep for dep in listed if "${" not in dep and not (repo / dep).exists()] == []
+
+
+def test_no_stage_depends_on_a_folder_of_alternatives(repo: Path) -> None:
+    families = {f"components/{choice.family.replace('.', '/')}" for choice in CHOICES}
+    assert len(families) == 6
+    for entry in read_stages(repo):
+        assert not families & set(entry.body["deps"]), entry.name
+
+
+def test_every_setting_that_names_a_member_has_its_choice() -> None:
+    """Families are found in the types of the settings, wherever they stand."""
+    found = {(section, family) for section, field in fields_of(Settings).items() for family in families_in(field)}
+    assert found == {(choice.section, choice.family) for choice in CHOICES}
+
+
+def fields_of(model: type[BaseModel]) -> dict[str, list[Any]]:
+    return {f.alias or name: [f.annotation, *f.metadata] for name, f in model.model_fields.items()}
+
+
+def families_in(parts: list[Any]) -> set[str]:
+    found = set()
+    for part in parts:
+        if isinstance(part, OneOf | MemberOf):
+            found.add(part.family)
+        elif isinstance(part, type) and issubclass(part, BaseModel):
+            for below in fields_of(part).values():
+                found |= families_in(below)
+        else:
+            found |= families_in([*get_args(part), *getattr(part, "__metadata__", ())])
+    return found
+
+
+QUICK = ("synthesize", "ingest", "split", "compare")
+
+
+@pytest.mark.parametrize(
+    "stage", [pytest.param(e.name, marks=[] if e.name in QUICK else pytest.mark.thorough) for e in read_stages(Path())]
+)
+def test_what_a_stage_imports_when_it_starts_is_in_its_deps(repo: Path, stage: str) -> None:
+    """Against Python itself: modules of this repository that the interpreter loaded, and that hold code."""
+    code = (
+        f"import sys, json, flows.{stage}; print(json.dumps([[name, module.__file__] for name, module in "
+        "sys.modules.items() if name.split('.')[0] in ('flows', 'components') and module.__file__]))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True).stdout
+    entry = next(entry for entry in read_stages(repo) if entry.name == stage)
+    listed = set(entry.body["deps"])
+    loaded = {name: Path(file).relative_to(repo).as_posix() for name, file in json.loads(out.splitlines()[-1])}
+    assert f"flows.{stage}" in loaded
+    families = tuple(f"components.{choice.family}." for choice in CHOICES)
+    for name, file in loaded.items():
+        no_effect = name.startswith(NO_EFFECT) or "settings" in name.split(".") or name in ("flows", "components")
+        figure = not entry.shows_figures and ("figures" in name or name.endswith(".figure"))
+        if no_effect or figure or name.startswith(families) or not holds_code(repo / file):
+            continue
+        assert file in listed, name
+
+
+def holds_code(path: Path) -> bool:
+    return "import" in path.read_text() or "def " in path.read_text()
+
+
+def test_settings_load_every_member_so_their_order_cannot_hide_one(repo: Path) -> None:
+    """Why members are exempt above: checking params.yaml imports the configs of all members."""
+    assert {choice.family for choice in CHOICES if choice.kind} == {"data.adapters", "models.backbones", "pretraining"}
+
+
+# --- on a small repository, whose graph is known
+
+
+FILES = {
+    "flows/__init__.py": "",
+    "flows/measure.py": "from components.a.used import f\nfrom typing import TYPE_CHECKING\n"
+    "if TYPE_CHECKING:\n    from components.a.typing_only import T\n",
+    "flows/show.py": "def show():\n    from components.a import page\n",
+    "flows/settings/__init__.py": "x = 1\n",
+    "components/__init__.py": "",
+    "components/a/__init__.py": '"""Only a docstring."""\n',
+    "components/a/used.py": "from components.a.deeper import g\nfrom components.a.figures import line\n"
+    "from flows.settings import x\nfrom components.a.settings import y\n",
+    "components/a/deeper.py": "import components.b.leaf\n",
+    "components/a/settings.py": "y = 1\n",
+    "components/a/typing_only.py": "",
+    "components/a/unused.py": "",
+    "components/a/figures/__init__.py": "INK = 1\n",
+    "components/a/figures/line.py": "",
+    "components/a/page.py": "from components.a.figures import line\nrender('a/page.html.j2')\n",
+    "components/a/page.html.j2": '{% extends "a/frame.html.j2" %}{% import "a/macros.html.j2" as m %}',
+    "components/a/frame.html.j2": '{% include "a/style.css" %}',
+    "components/a/macros.html.j2": "",
+    "components/a/style.css": "",
+    "components/a/other.html.j2": "",
+    "components/b/__init__.py": "from components.b import first\n",
+    "components/b/first.py": "",
+    "components/b/leaf.py": "",
+    "components/models/backbones/one.py": "from components.a.deeper import g\n",
+    "components/models/backbones/two.py": "from components.a.unused import h\n",
+    "components/robustness/corruptions/blur.py": "",
+    "components/robustness/corruptions/fog.py": "",
+    "dvc.yaml": """stages:
+  measure:                        # a comment that stays
+    cmd: python -m flows.measure
+    deps:
+      - data/in                   # data stay where they are
+      - components/gone.py
+    params: [measure]
+    outs: [data/out]
+
+  show:
+    foreach: ${arms}
+    do:
+      cmd: python -m flows.show ${key}
+      deps:
+        - data/out
+      params: [backbone, robustness]
+      outs:
+        - reports/page.html
+""",
+}
+CHOSEN = {"backbone": {"kind": "one"}, "robustness": {"corruptions": ["blur"]}}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_imports_are_followed_and_typing_figures_and_settings_are_not(small: Path) -> None:
+    measure, _ = read_stages(small)
+    assert code_of(CodeGraph(small), measure, CHOSEN) == [
+        "components/a/deeper.py", "components/a/used.py", "components/b/__init__.py", "components/b/first.py",
+        "components/b/leaf.py", "flows/measure.py",
+    ]  # fmt: skip
+
+
+def test_a_page_depends_on_its_templates_figures_and_chosen_members(small: Path) -> None:
+    _, show = read_stages(small)
+    assert show.shows_figures
+    assert code_of(CodeGraph(small), show, CHOSEN) == [
+        "components/a/deeper.py", "components/a/figures/__init__.py", "components/a/figures/line.py",
+        "components/a/frame.html.j2", "components/a/macros.html.j2", "components/a/page.html.j2",
+        "components/a/page.py", "components/a/style.css", "components/a/unused.py", "components/b/__init__.py",
+        "components/b/first.py", "components/b/leaf.py", "components/models/backbones/${backbone.kind}.py",
+        "components/robustness/corruptions/blur.py", "flows/show.py",
+    ]  # fmt: skip
+
+
+def test_only_the_code_in_the_deps_is_rewritten(small: Path) -> None:
+    assert write_graph(small, CHOSEN)
+    text = (small / "dvc.yaml").read_text()
+    assert "  measure:                        # a comment that stays\n" in text
+    assert "      - data/in                   # data stay where they are\n      - components/a/deeper.py\n" in text
+    assert "        - data/out\n        - components/a/deeper.py\n" in text
+    assert "components/gone.py" not in text
+    assert not write_graph(small, CHOSEN)
+    kept = [line for line in FILES["dvc.yaml"].splitlines() if "gone" not in line]
+    assert [line for line in text.splitlines() if "- components/" not in line and "- flows/" not in line] == kept
+
+
+def test_a_member_that_dvc_yaml_does_not_list_is_refused(small: Path) -> None:
+    write_graph(small, CHOSEN)
+    check_members(small, CHOSEN)
+    named = {**CHOSEN, "robustness": {"corruptions": ["blur", "fog"]}}
+    words = (
+        r"robustness.corruptions \(params.yaml\) names 'fog', but dvc.yaml does not list "
+        r"components/robustness/corruptions/fog.py in the deps of show: run `make graph`"
+    )
+    for stage in (None, "show"):
+        with pytest.raises(SettingsError, match=words):
+            check_members(small, named, stage)
+    check_members(small, named, "measure")
+    write_graph(small, named)
+    check_members(small, named)
+
+
+def test_a_stage_that_writes_no_page_shows_no_figure() -> None:
+    assert not StageEntry("x", {"outs": ["a.csv", {"metrics/x.json": {"cache": False}}]}).shows_figures
+    assert StageEntry("x", {"outs": ["a.csv", {"reports/x.html": {"cache": False}}]}).shows_figures
