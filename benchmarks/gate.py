@@ -175,10 +175,10 @@ def draw_curve(measured: dict[int, list[dict[str, float]]]) -> None:
     mpl.use("Agg")
     from matplotlib.figure import Figure
 
-    from components.report.figures import INK, LETTERS, PALETTE, RULE, WIDTH, plain_axes
+    from components.report.figures import FONT_SIZE, GRID_COLOUR, INK, PALETTE, PANEL_WIDTH, plain_axes
 
     sizes = list(measured)
-    figure = Figure(figsize=(2 * WIDTH, 3.6), layout="constrained")
+    figure = Figure(figsize=(2 * PANEL_WIDTH, 3.6), layout="constrained")
     time_axes, memory_axes = figure.subplots(1, 2)
     lines = {"together": [np.median([sum(one[part] for part in PARTS) for one in runs]) for runs in measured.values()]}
     lines |= {part: [np.median([one[part] for one in runs]) for runs in measured.values()] for part in PARTS}
@@ -192,15 +192,15 @@ def draw_curve(measured: dict[int, list[dict[str, float]]]) -> None:
         axes.set(xscale="log", yscale="log", xlabel="rows", ylabel=what)
         axes.set_xticks(sizes, [f"{size // 1000}k" for size in sizes])
         axes.minorticks_off()
-        axes.axhline(goal, color=RULE, linestyle="--", linewidth=1.2)
-        axes.annotate(f"goal {goal}", (sizes[0], goal), (0, 3), textcoords="offset points", fontsize=LETTERS - 1)
+        axes.axhline(goal, color=GRID_COLOUR, linestyle="--", linewidth=1.2)
+        axes.annotate(f"goal {goal}", (sizes[0], goal), (0, 3), textcoords="offset points", fontsize=FONT_SIZE - 1)
         for label in (axes.xaxis.label, axes.yaxis.label):
-            label.set_fontsize(LETTERS)
+            label.set_fontsize(FONT_SIZE)
     memory_axes.set_ylim(0.1, 4)
     memory_axes.set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
     time_axes.set_ylim(0.02, 150)
     time_axes.set_yticks([0.1, 1, 10, 60], ["0.1", "1", "10", "60"])
-    figure.legend(fontsize=LETTERS - 1, frameon=False, loc="outside lower center", ncols=len(lines))
+    figure.legend(fontsize=FONT_SIZE - 1, frameon=False, loc="outside lower center", ncols=len(lines))
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(FIGURE, dpi=150)
 

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from components.report import page
-from components.report.formatting import number, percent, points, spread
+from components.report.formatting import interval_range, number, percent, points
 from components.statistics.intervals import Interval
 
 NOT_STATED = Markup("**not stated**")
@@ -98,19 +98,19 @@ def interval(found: Mapping[str, float | None]) -> Interval:
 def share(found: Mapping[str, float | None]) -> str:
     """`71.3 % (56.8 to 84.2)`."""
     known = interval(found)
-    return f"{percent(known.mean)} % ({spread(known, percent)})"
+    return f"{percent(known.mean)} % ({interval_range(known, percent)})"
 
 
 def plain_number(found: Mapping[str, float | None]) -> str:
     """`0.842 (0.801 to 0.880)`."""
     known = interval(found)
-    return f"{number(known.mean)} ({spread(known)})"
+    return f"{number(known.mean)} ({interval_range(known)})"
 
 
 def difference(found: Mapping[str, float | None]) -> str:
     """In percentage points: `+2.1 (−0.3 to +4.5)`."""
     known = interval(found)
-    return f"{points(known.mean)} ({spread(known, points)})"
+    return f"{points(known.mean)} ({interval_range(known, points)})"
 
 
 # --- front matter

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from scipy.stats import betabinom
 
 from components.statistics.intervals import Interval
-from components.statistics.resampled import SHARE, Resampled, Said, mean, ratio
+from components.statistics.resampled import SHARE, Resampled, Said
+from components.statistics.weighting import ratio, weighted_mean
 
 Array = npt.NDArray[Any]
 
@@ -139,7 +140,7 @@ def select(sample: Resampled, val: Sequence[Array], test: Sequence[Array], turns
         tuple(COVERAGES.tolist()),
         sample.intervals(turns.risks, SHARE),
         promised,
-        sample.interval(mean(answers, sample.weights), SHARE),
+        sample.interval(weighted_mean(answers, sample.weights), SHARE),
         sample.interval(ratio((answers & wrong).astype(np.float32) @ sample.weights, kept), SHARE),
     )
 

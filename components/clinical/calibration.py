@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from components.statistics import weighted_metrics
 from components.statistics.intervals import Interval, student_interval
-from components.statistics.resampled import LOSS, SHARE, Resampled, mean, ratio
+from components.statistics.metrics.log_loss import log_loss
+from components.statistics.resampled import LOSS, SHARE, Resampled
+from components.statistics.weighting import ratio, weighted_mean
 
 Array = npt.NDArray[Any]
 
@@ -91,7 +92,7 @@ def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: i
     is_malignant = malignant[sample.labels]
     risks = [(p[:, malignant].sum(1), is_malignant) for p in seeds] if malignant.any() else []
     parts = [brier_parts(sample.labels, p, bins) for p in seeds]
-    log_losses = np.stack([weighted_metrics.log_loss(sample.labels, p, sample.weights) for p in seeds])
+    log_losses = np.stack([log_loss(sample.labels, p, sample.weights) for p in seeds])
     briers = np.stack([brier(sample.labels, p, sample.weights) for p in seeds])
     return Scores(
         sample.interval(log_losses, LOSS),
@@ -165,7 +166,7 @@ def debiased_squared_error(said: Array, happened: Array, places: Array, groups: 
 
 def brier(labels: Array, p: Array, weights: Array) -> Array:
     """Mean squared distance of (p_1 ... p_K) from the truth, in [0, 2] (Brier 1950), (C,)."""
-    return mean(((p - np.eye(p.shape[1])[labels]) ** 2).sum(1), weights)
+    return weighted_mean(((p - np.eye(p.shape[1])[labels]) ** 2).sum(1), weights)
 
 
 def brier_parts(labels: Array, p: Array, bins: int) -> Parts:

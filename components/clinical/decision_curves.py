@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from components.clinical.operating_points import Question
 from components.statistics.intervals import Interval
-from components.statistics.resampled import ANY, LOSS, SHARE, Resampled, mean, ratio
+from components.statistics.resampled import ANY, LOSS, SHARE, Resampled
+from components.statistics.weighting import ratio, weighted_mean
 
 Array = npt.NDArray[Any]
 
@@ -47,8 +48,8 @@ def net_benefit(scores: Array, positive: Array, weights: Array, thresholds: Arra
     """True positives less false ones at the threshold's odds, an image, (T, C) (Vickers & Elkin 2006)."""
     called = scores >= thresholds[:, None]  # (T, N)
     odds = (thresholds / (1 - thresholds))[:, None]
-    harm: Array = odds * mean(called & ~positive, weights)
-    return mean(called & positive, weights) - harm
+    harm: Array = odds * weighted_mean(called & ~positive, weights)
+    return weighted_mean(called & positive, weights) - harm
 
 
 def benefit_of_all(positive: Array, weights: Array, thresholds: Array) -> Array:
@@ -106,8 +107,8 @@ def triage(
     top = costs.shape[0] - 1
     return Triage(
         tuple(tuple(row) for row in np.mean(counts, axis=0).tolist()),
-        sample.interval(mean(costs[truth, decided], sample.weights), LOSS),
-        sample.interval(mean(costs[truth, likeliest], sample.weights), LOSS),
+        sample.interval(weighted_mean(costs[truth, decided], sample.weights), LOSS),
+        sample.interval(weighted_mean(costs[truth, likeliest], sample.weights), LOSS),
         {name: float(costs[truth, level].mean()) for level, name in enumerate(severity)},
         _share(sample, decided < truth, truth > 0),
         _share(sample, decided > truth, truth < top),

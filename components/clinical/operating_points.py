@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_curve
 
-from components.statistics import weighted_metrics
 from components.statistics.intervals import Interval
-from components.statistics.resampled import SHARE, Resampled, ratio
+from components.statistics.metrics.macro_auroc import macro_auroc
+from components.statistics.resampled import SHARE, Resampled
+from components.statistics.weighting import ratio
 
 Array = npt.NDArray[Any]
 
@@ -113,7 +114,7 @@ def _auroc(sample: Resampled, question: Question) -> Interval:
 def aurocs(sample: Resampled, question: Question) -> Array:
     """Area under the ROC curve of each seed in every resample, (S, C)."""
     labels = (~question.positive).astype(int)  # positives are class 0, the only one that has scores
-    return np.stack([weighted_metrics.macro_auroc(labels, s[:, None], sample.weights) for s in question.scores])
+    return np.stack([macro_auroc(labels, s[:, None], sample.weights) for s in question.scores])
 
 
 def mean_roc(question: Question) -> tuple[tuple[float, float], ...]:

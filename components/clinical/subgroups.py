@@ -19,7 +19,8 @@ from scipy.stats import norm
 
 from components.data.vocabulary import is_site
 from components.statistics.intervals import Estimate, Interval
-from components.statistics.resampled import DIFFERENCE, SHARE, Resampled, ratio
+from components.statistics.resampled import DIFFERENCE, SHARE, Resampled
+from components.statistics.weighting import ratio
 
 Array = npt.NDArray[Any]
 

@@ -18,9 +18,14 @@ from components.base.json_data import plain
 from components.base.log import Log
 from components.comparison.overfitting_gap import QUANTITIES, Contrast, area, horizon, onset, paired
 from components.comparison.verdict import Candidate, Finding, Recommendation, Verdict, recommend, verdict
-from components.statistics import bootstrap, intervals, weighted_metrics
+from components.statistics import bootstrap, intervals
 from components.statistics.bootstrap import Design, Sample
 from components.statistics.intervals import Estimate, Interval, Sources, estimate, student_interval
+from components.statistics.metrics.accuracy import accuracy
+from components.statistics.metrics.balanced_accuracy import balanced_accuracy
+from components.statistics.metrics.log_loss import log_loss
+from components.statistics.metrics.macro_auroc import macro_auroc
+from components.statistics.metrics.sensitivity import sensitivity
 from components.statistics.power import Need, needed
 from components.statistics.rule import Rule
 from components.statistics.runs import Images, Run, by_protocol, check_conditions, probabilities, same_images
@@ -38,8 +43,13 @@ from components.statistics.significance import (
 
 Array = npt.NDArray[Any]
 
-RESAMPLED = ("balanced_accuracy", "macro_auroc", "accuracy", "log_loss")
-"""Functions of components.statistics.intervals. Calibration error is not among them: resampling inflates it."""
+RESAMPLED = {
+    "balanced_accuracy": balanced_accuracy,
+    "macro_auroc": macro_auroc,
+    "accuracy": accuracy,
+    "log_loss": log_loss,
+}
+"""Metrics measured in every resample. Calibration error is not among them: resampling inflates it."""
 
 GAP = "gap/loss"
 """The gap that verdicts look at: val minus train loss at the last epoch, the paper's likelier reading."""
@@ -207,8 +217,8 @@ def compare_runs(runs: Sequence[Run], plan: Plan, log: Log) -> Comparison:
 
 def _measure(run: Run, test: Images, design: Design, classes: Sequence[str]) -> Measured:
     p = probabilities(run, "test", classes)  # (N, K)
-    samples = {name: design.apply(getattr(weighted_metrics, name), test.labels, p) for name in RESAMPLED}
-    by_class = weighted_metrics.sensitivities(test.labels, p, design.columns)  # (K, 1 + R + G)
+    samples = {name: design.apply(metric, test.labels, p) for name, metric in RESAMPLED.items()}
+    by_class = sensitivity(test.labels, p, design.columns)  # (K, 1 + R + G)
     samples |= {f"sensitivity.{name}": design.split(by_class[k]) for k, name in enumerate(classes)}
     _check_fresh(run, {name: sample.value for name, sample in samples.items()})
     confusion = np.zeros((len(classes), len(classes)))
@@ -288,7 +298,7 @@ def _column(runs: Sequence[Run], epoch: str, key: str) -> Array:
 def _val_balanced_accuracy(run: Run, classes: Sequence[str]) -> float:
     val = same_images([run], "val", classes)
     p = probabilities(run, "val", classes)
-    return float(weighted_metrics.balanced_accuracy(val.labels, p, weighted_metrics.once(len(p)))[0])
+    return balanced_accuracy(val.labels, p)
 
 
 def _differences(

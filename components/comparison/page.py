@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from components.base.run_id import DESCRIPTIONS, FinetuneProtocol
 from components.clinical.assessment import HEADLINE, Clinical
 from components.clinical.subgroups import MEASURES
 from components.comparison.comparison import FEW_LESIONS, Comparison, Difference, Plan, Row
@@ -16,8 +17,8 @@ from components.comparison.overfitting_gap import QUANTITIES
 from components.comparison.verdict import Outcome
 from components.report import page
 from components.report.figures import arm_colours, arms, confusion
-from components.report.formatting import MINUS, change, number, percent, points, signed, spread
-from components.report.wording import PROTOCOLS, Claim, shown_p
+from components.report.formatting import MINUS, change, interval_range, number, p_value, percent, points, signed
+from components.report.wording import Claim
 from components.statistics.intervals import Interval
 from components.statistics.power import MOST, Need
 from components.statistics.runs import FINGERPRINTS, Run, by_protocol
@@ -125,9 +126,9 @@ def render(comparison: Comparison, clinical: Clinical, figures: Mapping[str, Fig
             "percent": percent,
             "number": number,
             "change": change,
-            "spread": spread,
+            "interval_range": interval_range,
             "points": points,
-            "p": shown_p,
+            "p": p_value,
             "begun": begun,
         },
         comparison=comparison,
@@ -143,7 +144,7 @@ def render(comparison: Comparison, clinical: Clinical, figures: Mapping[str, Fig
         limits=limits(comparison),
         paper=PAPER,
         tones={str(outcome): tone for outcome, tone in TONES.items()},
-        protocols=PROTOCOLS,
+        protocols=DESCRIPTIONS,
         columns=TEST_COLUMNS,
         meanings=FINGERPRINTS,
         few=FEW_LESIONS,
@@ -166,12 +167,13 @@ def headline(comparison: Comparison) -> list[Claim]:
     for each in sorted(comparison.differences, key=lambda each: plan.arms.index(each.arm)):
         found.setdefault((each.arm, each.verdict.outcome.value), []).append(each)
     return [
-        Claim(
-            f"{arm} against {plan.reference}: {outcome} ({' and '.join(PROTOCOLS[each.protocol] for each in same)}).",
-            f"comparison-{same[0].name}",
-        )
+        Claim(f"{arm} against {plan.reference}: {outcome} ({_protocols(same)}).", f"comparison-{same[0].name}")
         for (arm, outcome), same in found.items()
     ]
+
+
+def _protocols(differences: Sequence[Difference]) -> str:
+    return " and ".join(FinetuneProtocol(each.protocol).description for each in differences)
 
 
 def planning(need: Need | None, groups: int) -> str:
@@ -234,6 +236,6 @@ def summary(comparison: Comparison) -> list[str]:
         loss, train, val = (row.trends[key].last.mean for key in ("val/loss", "train/accuracy", "val/accuracy"))
         lines.append(
             f"{row.name:{width}}  {loss:8.3f}  {100 * train:7.1f} %  {100 * val:5.1f} %  "
-            f"{row.gaps['gap/loss'].mean:+8.3f}  {100 * test.mean:.1f} % ({spread(test, percent)})"
+            f"{row.gaps['gap/loss'].mean:+8.3f}  {100 * test.mean:.1f} % ({interval_range(test, percent)})"
         )
     return lines

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from components.report.wording import PROTOCOLS, Claim, mark, points, shown_p, signed, spoken
+from components.base.run_id import FinetuneProtocol
+from components.report.formatting import p_value
+from components.report.wording import Claim, join_claims, mark_synthetic, points_with_interval, value_with_interval
 from components.statistics.intervals import Interval
 from components.statistics.rule import Rule
 
@@ -66,7 +68,7 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """All of it as plain text."""
-        return spoken(self.claims)
+        return join_claims(self.claims)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Recommendation:
     @property
     def sentence(self) -> str:
         """All of it as plain text."""
-        return spoken(self.claims)
+        return join_claims(self.claims)
 
 
 def judge(accuracy: Finding, gap: Finding, seeds: int, rule: Rule) -> Outcome:
@@ -116,11 +118,13 @@ def verdict(
     """The outcome in words; `names` are arm, reference and protocol."""
     arm, reference, protocol = names
     outcome, place = judge(accuracy, gap, seeds, rule), f"{arm}-{protocol}"
-    opening = f"{arm} against {reference}, {PROTOCOLS.get(protocol, protocol)}: {outcome}."
-    found = f"Test balanced accuracy differs by {points(accuracy.interval, rule.confidence)}, {_p(accuracy.differs)}."
-    gaps = f"The overfitting gap (loss) differs by {signed(gap.interval, rule.confidence)}, {_p(gap.differs)}."
+    opening = f"{arm} against {reference}, {FinetuneProtocol(protocol).description}: {outcome}."
+    difference = points_with_interval(accuracy.interval, rule.confidence)
+    found = f"Test balanced accuracy differs by {difference}, {_p(accuracy.differs)}."
+    difference = value_with_interval(gap.interval, rule.confidence)
+    gaps = f"The overfitting gap (loss) differs by {difference}, {_p(gap.differs)}."
     claims = (
-        Claim(mark(opening, synthetic), f"comparison-{place}"),
+        Claim(mark_synthetic(opening, synthetic), f"comparison-{place}"),
         Claim(found, f"difference-{place}"),
         *_beside_margin(accuracy, outcome, rule, place),
         Claim(gaps, f"gap-difference-{place}"),
@@ -150,7 +154,7 @@ def _counted(outcome: Outcome, seeds: int, rule: Rule) -> str:
 
 
 def _p(value: float) -> str:
-    return f"p {shown_p(value)} after Holm"
+    return f"p {p_value(value)} after Holm"
 
 
 def recommend(candidates: list[Candidate], classes: int, seeds: int, rule: Rule, synthetic: bool) -> Recommendation:
@@ -161,7 +165,7 @@ def recommend(candidates: list[Candidate], classes: int, seeds: int, rule: Rule,
     test = f"{100 * best.test.mean:.1f} %"
     test += f" ({100 * best.test.low:.1f} to {100 * best.test.high:.1f})" if best.test.known else ""
     claims = (
-        Claim(mark(opening, synthetic), f"val-{best.name}"),
+        Claim(mark_synthetic(opening, synthetic), f"val-{best.name}"),
         Claim(
             f"{best.name} has the highest mean balanced accuracy on val: {100 * best.val:.1f} %.", f"val-{best.name}"
         ),

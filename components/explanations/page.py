@@ -19,12 +19,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
+from components.base.run_id import DESCRIPTIONS
 from components.explanations.analysis import EVERYTHING, Case, Error, Exhibit, Explanations, Finding, Plan, Sheet
 from components.report import formatting, page
 from components.report.figures import PALETTE, arm_colours, arms
-from components.report.formatting import percent, spread
+from components.report.formatting import interval_range, percent
 from components.report.pictures import data_uri, fit
-from components.report.wording import PROTOCOLS
 
 Array = npt.NDArray[Any]
 
@@ -101,7 +101,7 @@ def render(found: Explanations, photographs: Mapping[str, str], figures: Mapping
         tones={str(name): tone for name, tone in TONES.items()},
         chips={str(name): words for name, words in CHIPS.items()},
         colours=arm_colours(plan.arms),
-        protocols=PROTOCOLS,
+        protocols=DESCRIPTIONS,
         told=told,
         against=AGAINST,
         speaking_for=FOR,
@@ -175,5 +175,5 @@ def shares(value: float) -> str:
 
 
 number = partial(formatting.number, digits=2)
-span = partial(spread, form=number)
-percent_span = partial(spread, form=percent)
+span = partial(interval_range, form=number)
+percent_span = partial(interval_range, form=percent)

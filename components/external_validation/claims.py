@@ -10,8 +10,8 @@ from components.external_validation.results import (
     Sheet,
     TransferPlan,
 )
-from components.report.formatting import percent, points
-from components.report.wording import Claim, mark, shown_p
+from components.report.formatting import p_value, percent, points
+from components.report.wording import Claim, mark_synthetic
 from components.statistics.intervals import Interval
 from components.statistics.rule import Rule
 from components.statistics.significance import Tested
@@ -19,7 +19,7 @@ from components.statistics.significance import Tested
 
 def _claims(sheets: Sequence[Sheet], orders: Sequence[Order], plan: TransferPlan) -> tuple[Claim, ...]:
     found = [*_drop_claims(sheets, plan), *_travel_claims(sheets, plan), *_order_claims(orders, plan)]
-    return tuple(replace(claim, text=mark(claim.text, plan.synthetic)) for claim in found)
+    return tuple(replace(claim, text=mark_synthetic(claim.text, plan.synthetic)) for claim in found)
 
 
 def _drop_claims(sheets: Sequence[Sheet], plan: TransferPlan) -> Iterator[Claim]:
@@ -55,7 +55,7 @@ def _travel_claims(sheets: Sequence[Sheet], plan: TransferPlan) -> Iterator[Clai
             text = f"{sheet.arm}, {sheet.protocol}, loses {how} than {plan.reference}"
         yield Claim(
             f"{text}: between their changes lie {points(found.mean)} points {_range(found, plan)}, "
-            f"p {shown_p(sheet.travels.holm)} after Holm. {_levels(sheet, sheets, plan)}",
+            f"p {p_value(sheet.travels.holm)} after Holm. {_levels(sheet, sheets, plan)}",
             f"against-{sheet.name}",
         )
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from components.report.figures import INK, WIDTH, plain_axes
+from components.report.figures import INK, PANEL_WIDTH, plain_axes
 from components.statistics.intervals import Interval
 
 
@@ -26,7 +26,7 @@ class Trip:
 
 def draw(trips: Sequence[Trip], title: str, line: float | None = None, unit: float = 1.0) -> Figure:
     """Hollow: internal; filled, below it: external; each with its interval. `line` is what guessing gives."""
-    figure = Figure(figsize=(WIDTH, 0.75 + 0.42 * len(trips)), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 0.75 + 0.42 * len(trips)), layout="constrained")
     axes = figure.subplots()
     if line is not None:
         axes.axvline(unit * line, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))

@@ -12,8 +12,7 @@ from components.external_validation.label_map import LEAST
 from components.external_validation.results import Measure, Sheet, Transfer
 from components.report import page
 from components.report.figures import arm_colours, arms
-from components.report.formatting import DASH, number, percent, points, signed, spread
-from components.report.wording import shown_p
+from components.report.formatting import DASH, interval_range, number, p_value, percent, points, signed
 from components.statistics.intervals import Interval
 
 DRAWN = ("balanced_accuracy", "macro_auroc")
@@ -53,7 +52,7 @@ def render(transfer: Transfer, figures: Mapping[str, Figure]) -> str:
     """The whole page; the same answer gives the same bytes."""
     return page.render(
         "external_validation/page.html.j2",
-        {"value": value, "change": change, "between": between, "percent": percent, "p": shown_p},
+        {"value": value, "change": change, "between": between, "percent": percent, "p": p_value},
         transfer=transfer,
         plan=transfer.plan,
         labels=transfer.labels,
@@ -102,7 +101,7 @@ def change(found: float, measure: Measure) -> str:
 
 def between(found: Interval, measure: Measure, difference: bool = False) -> str:
     """`low to high`, or that there is no interval."""
-    return spread(found, partial(change, measure=measure) if difference else _plain(measure))
+    return interval_range(found, partial(change, measure=measure) if difference else _plain(measure))
 
 
 def _plain(measure: Measure) -> Callable[[float], str]:

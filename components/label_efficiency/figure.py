@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from components.report.figures import INK, WIDTH, plain_axes
+from components.report.figures import INK, PANEL_WIDTH, plain_axes
 from components.statistics.intervals import Interval
 
 APART = 0.12
@@ -26,7 +26,7 @@ def draw(
     line: float | None = None,
 ) -> Figure:
     """`curves` has an interval for each of `lesions`, by arm, shown times `unit`; dashed: `line`."""
-    figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 3.1), layout="constrained")
     axes = figure.subplots()
     if line is not None:
         axes.axhline(line, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))

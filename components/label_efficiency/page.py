@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from matplotlib.figure import Figure
 
+from components.base.run_id import FinetuneProtocol
 from components.label_efficiency import figure as curves
-from components.label_efficiency.analysis import METRICS, Answer, Efficiency, Outcome, Place
+from components.label_efficiency.analysis import LEADING, METRICS, Answer, Efficiency, Outcome, Place
 from components.report import page
 from components.report.figures import arm_colours
-from components.report.formatting import percent, points, spread
-from components.report.wording import PROTOCOLS
+from components.report.formatting import interval_range, percent, points
 from components.statistics.intervals import Interval
 from components.statistics.runs import FINGERPRINTS
 
@@ -26,7 +26,7 @@ TONES = {Outcome.WITHIN: "good", Outcome.BELOW: "even", Outcome.BEYOND: "even"}
 
 def summary(found: Efficiency) -> list[str]:
     """The answer in words: two sentences an arm, about balanced accuracy."""
-    spoken = [each for each in found.answers if each.metric == METRICS[0]]
+    spoken = [each for each in found.answers if each.metric == LEADING]
     return [text for each in spoken for text in (crossing(each, found), enough(each, found))]
 
 
@@ -135,7 +135,7 @@ def render(found: Efficiency, figures: Mapping[str, Figure]) -> str:
         found=found,
         plan=found.plan,
         answers=summary(found),
-        protocol=PROTOCOLS[found.plan.protocol],
+        protocol=FinetuneProtocol(found.plan.protocol).description,
         colours=arm_colours(found.plan.arms),
         figures={name: page.inline_svg(figure, name, name.replace("-", " ")) for name, figure in figures.items()},
         names=NAMES,
@@ -173,4 +173,4 @@ def _rows(answer: Answer, found: Efficiency) -> list[Row]:
 
 def ends(interval: Interval, signed: bool = False) -> str:
     """`low to high`, or that there is no interval."""
-    return spread(interval, points if signed else percent)
+    return interval_range(interval, points if signed else percent)

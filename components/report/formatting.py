@@ -1,42 +1,47 @@
-"""How numbers are written on every page: a true minus, a dash where nothing is known, ends of an interval in words."""
+"""Numbers as text, the same on every page: a true minus sign, a dash where a value is not known."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from components.statistics.intervals import Interval
 
 MINUS = "\N{MINUS SIGN}"  # as wide as a plus
-DASH = "\N{EN DASH}"  # stands where nothing is known
+DASH = "\N{EN DASH}"  # in place of a value that is not known
 
 
 def percent(share: float) -> str:
-    """`71.3`, in percent without the sign of it; a dash where nothing is known."""
+    """A share in percent, without the sign `%`: 0.713 is `71.3`."""
     return f"{100 * share:.1f}".replace("-", MINUS) if np.isfinite(share) else DASH
 
 
 def number(value: float, sign: bool = False, digits: int = 3) -> str:
-    """Three decimals or `digits`, with a plus where the sign matters."""
+    """A value with `digits` decimals; `sign` adds a plus to values above zero."""
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS) if np.isfinite(value) else DASH
 
 
-def change(share: float) -> str:
-    """A relative change, as the paper writes it: `+44.44 %`."""
-    return f"{100 * share:+.2f} %".replace("-", MINUS) if np.isfinite(share) else DASH
-
-
 def signed(value: float) -> str:
-    """A number whose sign matters."""
+    """A value with three decimals and its sign: `+0.060`."""
     return number(value, sign=True)
 
 
+def change(share: float) -> str:
+    """A relative change in percent, with the decimals of the paper: `+44.44 %`."""
+    return f"{100 * share:+.2f} %".replace("-", MINUS) if np.isfinite(share) else DASH
+
+
 def points(share: float) -> str:
-    """A difference of shares in percentage points: `+2.1`."""
+    """A difference of shares in percentage points: 0.021 is `+2.1`."""
     return f"{100 * share:+.1f}".replace("-", MINUS) if np.isfinite(share) else DASH
 
 
-def spread(interval: Interval, form: Any = number) -> str:
-    """`low to high`, or that one seed has no interval."""
+def p_value(value: float) -> str:
+    """A p-value with its relation sign: `= 0.032`, `< 0.001`."""
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def interval_range(interval: Interval, form: Callable[[float], str] = number) -> str:
+    """The ends of an interval, each written by `form`: `0.612 to 0.734`; `no interval` where they are not known."""
     return f"{form(interval.low)} to {form(interval.high)}" if interval.known else "no interval"

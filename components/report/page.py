@@ -1,23 +1,54 @@
-"""What all pages share: one look, and figures as part of the page, so that it asks nothing of the net."""
+"""Pages: one HTML file each, with the shared frame, styles and number formats, and figures as inline SVG.
+
+A page loads nothing from the network and refers to no file except other pages.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.resources import files
 from io import StringIO
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from components.report.figures import INK, RULE
+from components.report import formatting
+from components.report.figures import GRID_COLOUR, INK
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "percent": formatting.percent,
+    "number": formatting.number,
+    "signed": formatting.signed,
+    "change": formatting.change,
+    "points": formatting.points,
+    "p": formatting.p_value,
+    "interval_range": formatting.interval_range,
+    "percent_range": partial(formatting.interval_range, form=formatting.percent),
+    "points_range": partial(formatting.interval_range, form=formatting.points),
+    "signed_range": partial(formatting.interval_range, form=formatting.signed),
+}
+"""What every template can use: `{{ share | percent }}`, `{{ interval | percent_range }}`."""
 
 
-def render(template: str, filters: Mapping[str, Callable[..., Any]], **values: object) -> str:
-    """A template of this folder with values in it; whatever stands in a value is text, never markup."""
+def render(template: str, filters: Mapping[str, Callable[..., Any]] | None = None, **values: object) -> str:
+    """A template filled with values, as text.
+
+    Values are escaped: HTML inside them is shown as text, except in `Markup`. A variable that is not given is an error.
+
+    Args:
+        template: path below `components`, such as `comparison/page.html.j2`. It can extend `report/page.html.j2` and
+            import macros from `report/macros.html.j2`.
+        filters: of this template alone, besides FILTERS.
+        values: variables of the template, by name.
+
+    Raises:
+        jinja2.UndefinedError: where the template uses a variable that `values` lacks.
+    """
     environment = Environment(
         loader=FunctionLoader(lambda name: files("components").joinpath(name).read_text("utf-8")),
         autoescape=True,
@@ -25,19 +56,28 @@ def render(template: str, filters: Mapping[str, Callable[..., Any]], **values: o
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= filters
+    environment.filters |= {**FILTERS, **(filters or {})}
     return environment.get_template(template).render(values)
 
 
-def inline_svg(figure: Figure, name: str, meaning: str) -> Markup:
-    """The figure as an <svg> element, the same bytes each time; ink and grid take the page's colours."""
+def inline_svg(figure: Figure, name: str, label: str) -> Markup:
+    """A figure as an <svg> element for a page: equal figures give equal bytes.
+
+    Text and grid take the page's colours, so that they follow its light or dark scheme.
+
+    Args:
+        figure: drawn with the colours of `components.report.figures`.
+        name: unique on the page; element ids are derived from it.
+        label: what the figure shows, for screen readers (aria-label).
+    """
     out = StringIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with rc_context({"svg.hashsalt": f"dermflow {name}", "svg.fonttype": "none"}):
-        figure.savefig(out, format="svg", transparent=True, metadata=nothing)
+        figure.savefig(out, format="svg", transparent=True, metadata=metadata)
     svg = out.getvalue()[out.getvalue().index("<svg") :]
-    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)  # counted per figure: they would repeat on the page
-    svg = re.sub(r'<svg ([^>]*?)width="[\d.]+pt" height="[\d.]+pt"', rf'<svg \1role="img" aria-label="{meaning}"', svg)
+    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)  # counted per figure, so they would repeat on the page
+    attributes = f'role="img" aria-label="{escape(label)}"'
+    svg = re.sub(r'<svg ([^>]*?)width="[\d.]+pt" height="[\d.]+pt"', lambda found: f"<svg {found[1]}{attributes}", svg)
     svg = re.sub(r' ?xmlns:xlink="[^"]*"| version="1.1"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r' ?xmlns="[^"]*"', "", svg)  # inside HTML it is known
-    return Markup(svg.replace(INK, "currentColor").replace(RULE, "var(--rule)").strip())  # from our own figures
+    svg = re.sub(r' ?xmlns="[^"]*"', "", svg)  # not needed inside HTML
+    return Markup(svg.replace(INK, "currentColor").replace(GRID_COLOUR, "var(--rule)").strip())  # our own SVG

@@ -1,4 +1,4 @@
-"""Pictures as parts of a page: no larger than they are shown, and inside the file."""
+"""Images inside a page: reduced to the size at which they are shown, and embedded in the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def fit(pixels: np.ndarray[Any, np.dtype[np.uint8]], side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(H, W, 3) with its longer side at most `side`; smaller images stay as they are."""
+    """An image (H, W, 3), reduced so that its longer side is at most `side` pixels; a smaller image is unchanged."""
     scale = side / max(pixels.shape[:2])
     if scale >= 1:
         return pixels
@@ -19,5 +19,5 @@ def fit(pixels: np.ndarray[Any, np.dtype[np.uint8]], side: int) -> np.ndarray[An
 
 
 def data_uri(kind: str, data: bytes) -> str:
-    """An encoded picture as part of a page."""
+    """Encoded bytes of an image as the `src` of an <img>; `kind` is the subtype: `jpeg`, `png`."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

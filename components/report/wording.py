@@ -1,50 +1,49 @@
-"""Sentences of the pages: a claim with the cell that holds its numbers, p-values and differences in words."""
+"""Sentences that pages have in common: a claim with a link to its numbers, and differences with their intervals."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from components.report.formatting import MINUS
 from components.statistics.intervals import Interval
 
-PROTOCOLS = {"frozen": "encoder frozen", "full": "whole net trained", "lpft": "head first, then all"}
-
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence, and the id of the page's cell that holds its numbers."""
+    """One sentence of a result, and the id of the page element that shows its numbers."""
 
     text: str
     anchor: str
 
 
-def spoken(claims: tuple[Claim, ...]) -> str:
-    """Claims as one text."""
+def join_claims(claims: Iterable[Claim]) -> str:
+    """The sentences as one text."""
     return " ".join(claim.text for claim in claims)
 
 
-def shown_p(value: float) -> str:
-    """A p-value with its sign: `= 0.032`, `< 0.001`."""
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+def mark_synthetic(sentence: str, synthetic: bool) -> str:
+    """The sentence, which begins with a warning if the images are synthetic."""
+    return f"SYNTHETIC, pipeline check, not evidence: {sentence}" if synthetic else sentence
 
 
-def mark(sentence: str, synthetic: bool) -> str:
-    """A sentence about drawings says so before anything else."""
-    return f"SYNTHETIC, plumbing check, not evidence: {sentence}" if synthetic else sentence
+def points_with_interval(interval: Interval, confidence: float) -> str:
+    """A difference of shares in percentage points: `+2.1 points (95 % interval −0.3 to +4.5)`.
+
+    Args:
+        interval: of a difference of shares, in [-1, 1].
+        confidence: of the interval, in (0, 1).
+    """
+    in_points = Interval(100 * interval.mean, 100 * interval.low, 100 * interval.high)
+    return _with_interval(in_points, confidence, digits=1, unit=" points")
 
 
-def points(interval: Interval, confidence: float) -> str:
-    """A difference of shares in percentage points: `+2.1 points (95 % interval −0.3 to +4.5)`."""
-    return _worded(100 * interval.mean, 100 * interval.low, 100 * interval.high, confidence, 1, " points")
+def value_with_interval(interval: Interval, confidence: float) -> str:
+    """A difference in its own unit: `−0.052 (95 % interval −0.080 to −0.024)`; arguments as above."""
+    return _with_interval(interval, confidence, digits=3, unit="")
 
 
-def signed(interval: Interval, confidence: float) -> str:
-    """A difference in its own unit: `−0.052 (95 % interval −0.080 to −0.024)`."""
-    return _worded(interval.mean, interval.low, interval.high, confidence, 3, "")
-
-
-def _worded(mean: float, low: float, high: float, confidence: float, digits: int, unit: str) -> str:
-    if not Interval(mean, low, high).known:
-        return f"{mean:+.{digits}f}{unit} (no interval)".replace("-", MINUS)
-    words = f"{mean:+.{digits}f}{unit} ({100 * confidence:g} % interval {low:+.{digits}f} to {high:+.{digits}f})"
-    return words.replace("-", MINUS)
+def _with_interval(interval: Interval, confidence: float, *, digits: int, unit: str) -> str:
+    mean, low, high = (f"{value:+.{digits}f}" for value in (interval.mean, interval.low, interval.high))
+    ends = f"{100 * confidence:g} % interval {low} to {high}" if interval.known else "no interval"
+    return f"{mean}{unit} ({ends})".replace("-", MINUS)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from components.report.figures import INK, WIDTH, plain_axes
+from components.report.figures import INK, PANEL_WIDTH, plain_axes
 from components.statistics.intervals import Interval
 
 APART = 0.09
@@ -22,7 +22,7 @@ def draw(
     limits: tuple[float, float],
 ) -> Figure:
     """`curves` are an arm's strengths, 0 for clean, with balanced accuracy; `limits` of the axis."""
-    figure = Figure(figsize=(WIDTH, 2.5), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 2.5), layout="constrained")
     axes = figure.subplots()
     axes.axhline(guessing, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     middle = (len(curves) - 1) / 2

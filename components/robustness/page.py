@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from components.base.run_id import DESCRIPTIONS, FinetuneProtocol
 from components.report import page
 from components.report.figures import arm_colours, arms, examples
-from components.report.formatting import number, percent, points, spread
-from components.report.wording import PROTOCOLS, shown_p
+from components.report.formatting import interval_range, number, p_value, percent, points
 from components.robustness import figure as damage_figure
 from components.robustness.analysis import TESTED, Robustness, Sheet, Shortcut, Versus, of_protocol
 from components.robustness.corruptions import STRENGTHS, corruptions
@@ -44,15 +44,15 @@ def sentences(robustness: Robustness) -> list[str]:
 
 def named(sheet: Sheet) -> str:
     """`vae, encoder frozen`."""
-    return f"{sheet.arm}, {PROTOCOLS.get(sheet.protocol, sheet.protocol)}"
+    return f"{sheet.arm}, {FinetuneProtocol(sheet.protocol).description}"
 
 
 def _cost(sheet: Sheet, robustness: Robustness) -> str:
-    found = f"{percent(sheet.drop.mean)} points of balanced accuracy ({spread(sheet.drop, points)})"
+    found = f"{percent(sheet.drop.mean)} points of balanced accuracy ({interval_range(sheet.drop, points)})"
     if not sheet.drop.known or sheet.drop.low <= 0:
         return f"{named(sheet)}: no loss under damage is sure; on average {found}."
     worst = sheet.worst
-    most = f"largest under {title(worst.name)}: {percent(worst.drop.mean)} ({spread(worst.drop, points)})"
+    most = f"largest under {title(worst.name)}: {percent(worst.drop.mean)} ({interval_range(worst.drop, points)})"
     if robustness.seeds < robustness.plan.min_seeds:
         return f"{named(sheet)}: what damage costs is not decided: too few seeds; on average {found}."
     return f"{named(sheet)}: damage costs {found} on average; {most}, the worst of {len(sheet.kinds)} kinds."
@@ -63,7 +63,8 @@ def _difference(sheet: Sheet, robustness: Robustness) -> list[str]:
         return []
     reference, seeds, least = robustness.plan.reference, robustness.seeds, robustness.plan.min_seeds
     interval = sheet.versus.interval
-    found = f"{points(interval.mean)} points ({spread(interval, points)}; p {shown_p(sheet.versus.holm)} after Holm)"
+    ends, p = interval_range(interval, points), p_value(sheet.versus.holm)
+    found = f"{points(interval.mean)} points ({ends}; p {p} after Holm)"
     if seeds < least:
         return [f"Whether {named(sheet)} loses more than {reference} is not decided: {seeds} of {least} seeds."]
     first = f"Whether {named(sheet)} loses more or less than {reference} is not decided: {found}."
@@ -103,10 +104,13 @@ def _level(shortcut: Shortcut) -> str:
     if shortcut.accuracy is not None:
         each = shortcut.accuracy
         parts.append(
-            f"{percent(each.interval.mean)} % ({spread(each.interval, percent)}), guessing {percent(each.guessing)} %"
+            f"{percent(each.interval.mean)} % ({interval_range(each.interval, percent)}), "
+            f"guessing {percent(each.guessing)} %"
         )
     if shortcut.auroc is not None:
-        parts.append(f"AUROC {number(shortcut.auroc.interval.mean)} ({spread(shortcut.auroc.interval, number)})")
+        parts.append(
+            f"AUROC {number(shortcut.auroc.interval.mean)} ({interval_range(shortcut.auroc.interval, number)})"
+        )
     return f"{PICTURES[shortcut.picture]} {', '.join(parts)}"
 
 
@@ -181,7 +185,14 @@ def render(robustness: Robustness, figures: Mapping[str, Figure]) -> str:
     plan = robustness.plan
     return page.render(
         "robustness/page.html.j2",
-        {"percent": percent, "points": points, "number": number, "spread": spread, "p": shown_p, "title": title},
+        {
+            "percent": percent,
+            "points": points,
+            "number": number,
+            "interval_range": interval_range,
+            "p": p_value,
+            "title": title,
+        },
         robustness=robustness,
         plan=plan,
         colours=arm_colours(plan.arms),
@@ -191,7 +202,7 @@ def render(robustness: Robustness, figures: Mapping[str, Figure]) -> str:
         strengths=STRENGTHS,
         pictures=PICTURES,
         tested=TESTED,
-        protocols=PROTOCOLS,
+        protocols=DESCRIPTIONS,
         chip=_chip,
         percent_form=percent,
         points_form=points,

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from components.report.figures import WIDTH, plain_axes
+from components.report.figures import PANEL_WIDTH, plain_axes
 from components.validation.quality import Measure, Values
 
 BINS = 40
@@ -16,7 +16,7 @@ BINS = 40
 
 def draw(versions: Mapping[str, Values], measure: Measure, colours: Mapping[str, str]) -> Figure:
     """`versions` are values as measured; a version without values is left out."""
-    figure = Figure(figsize=(WIDTH, 2.1), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 2.1), layout="constrained")
     axes = figure.subplots()
     edges = bin_edges(np.concatenate(list(versions.values())), measure)
     for name, values in versions.items():

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from components.clinical.decision_curves import Curve
-from components.report.figures import INK, LETTERS, WIDTH, plain_axes
+from components.report.figures import FONT_SIZE, INK, PANEL_WIDTH, plain_axes
 
 
 def draw(curves: Mapping[str, Curve], colours: Mapping[str, str]) -> Figure:
     """One line an arm with its interval as a band; dashed: everybody is treated, at zero: nobody."""
-    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 3.0), layout="constrained")
     axes = figure.subplots()
     first = next(iter(curves.values()))
     axes.axhline(0, color=INK, linewidth=0.8)
@@ -25,7 +25,7 @@ def draw(curves: Mapping[str, Curve], colours: Mapping[str, str]) -> Figure:
     axes.set(xlabel="probability of malignancy at which one acts", ylabel="net benefit", ylim=(-0.35 * top, 1.05 * top))
     axes.annotate(
         "nobody", (first.thresholds[-1], 0), (0, -3), textcoords="offset points",
-        ha="right", va="top", color=INK, fontsize=LETTERS,
+        ha="right", va="top", color=INK, fontsize=FONT_SIZE,
     )  # fmt: skip
     axes.set_xlim(0, max(first.thresholds))
     plain_axes(axes)

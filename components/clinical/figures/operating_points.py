@@ -10,20 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from components.clinical.operating_points import Operating, Point
-from components.report.figures import INK, RULE, WIDTH, plain_axes
+from components.report.figures import GRID_COLOUR, INK, PANEL_WIDTH, plain_axes
 
 MARKERS = {"specificity": "o", "sensitivity": "s"}
 
 
 def draw(arms: Mapping[str, Operating], colours: Mapping[str, str]) -> Figure:
     """Lines are means over seeds; dots fixed the specificity on val, squares the sensitivity; arms are intervals."""
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     first = next(iter(arms.values()))
     for point in first.points:  # the levels that val was asked for
         line = axes.axhline if point.fixed == "sensitivity" else axes.axvline
-        line(point.level if point.fixed == "sensitivity" else 1 - point.level, color=RULE, linewidth=1.2)
+        line(point.level if point.fixed == "sensitivity" else 1 - point.level, color=GRID_COLOUR, linewidth=1.2)
     for arm, found in arms.items():
         curve = np.array(found.roc).reshape(-1, 2)
         axes.plot(curve[:, 0], curve[:, 1], color=colours[arm], linewidth=1.6, alpha=0.8)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from components.clinical.calibration import Point
-from components.report.figures import INK, WIDTH, plain_axes
+from components.report.figures import INK, PANEL_WIDTH, plain_axes
 
 
 def draw(
@@ -18,7 +18,7 @@ def draw(
     happened: str = "is right",
 ) -> Figure:
     """One line an arm, a dot a bin of equally many images; whiskers are intervals over lesions."""
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     for arm, points in curves.items():

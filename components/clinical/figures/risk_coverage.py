@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from components.clinical.abstention import Selective
-from components.report.figures import WIDTH, plain_axes
+from components.report.figures import PANEL_WIDTH, plain_axes
 
 
 def draw(curves: Mapping[str, Selective], colours: Mapping[str, str]) -> Figure:
     """One line an arm with its interval as a band; the diamond is what the threshold from val does."""
-    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 3.0), layout="constrained")
     axes = figure.subplots()
     for arm, curve in curves.items():
         low, high = [each.low for each in curve.risks], [each.high for each in curve.risks]

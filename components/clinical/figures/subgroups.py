@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from components.clinical.subgroups import Subgroup, Subgroups
-from components.report.figures import INK, LETTERS, WIDTH, plain_axes
+from components.report.figures import FONT_SIZE, INK, PANEL_WIDTH, plain_axes
 from components.statistics.intervals import Interval
 
 ROW = 0.24
@@ -19,7 +19,7 @@ def draw(found: Subgroups, measure: str, colour: str) -> Figure:
     shown = [each for each in found.subgroups if measure in each.differences]
     names = list(dict.fromkeys(each.attribute for each in shown))
     rows = len(shown) + len(names)
-    figure = Figure(figsize=(WIDTH, 0.7 + ROW * rows), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 0.7 + ROW * rows), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     labels: list[tuple[float, str]] = []
@@ -34,7 +34,7 @@ def draw(found: Subgroups, measure: str, colour: str) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(5))
     plain_axes(axes, grid="x")
     for tick in axes.get_yticklabels():
-        tick.set_fontsize(LETTERS - (1.5 if tick.get_text().isupper() else 0.5))
+        tick.set_fontsize(FONT_SIZE - (1.5 if tick.get_text().isupper() else 0.5))
     axes.tick_params(axis="y", length=0)
     return figure
 

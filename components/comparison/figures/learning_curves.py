@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from components.report.figures import WIDTH, plain_axes
+from components.report.figures import PANEL_WIDTH, plain_axes
 
 STYLES = {"train": (0, (3, 2)), "val": "solid"}
 
 
 def draw(curves: Mapping[str, Sequence[pd.DataFrame]], quantity: str, colours: Mapping[str, str]) -> Figure:
     """`curves` are an arm's curve tables, one a seed; `quantity` is the column after `train/` and `val/`."""
-    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 2.9), layout="constrained")
     axes = figure.subplots()
     for arm, tables in curves.items():
         for split, style in STYLES.items():

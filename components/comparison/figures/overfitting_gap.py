@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from components.report.figures import INK, WIDTH, plain_axes
+from components.report.figures import INK, PANEL_WIDTH, plain_axes
 
 MEANING = {
     "loss": "val loss - train loss",
@@ -25,7 +25,7 @@ def draw(
     onset: float | None = None,
 ) -> Figure:
     """`curves` are an arm's curve tables, one a seed; `quantity` one of MEANING; above `onset` the gap has begun."""
-    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 2.6), layout="constrained")
     axes = figure.subplots()
     axes.axhline(0, color=INK, linewidth=0.8)
     if onset is not None:

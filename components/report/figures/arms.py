@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from components.report.figures import INK, WIDTH, plain_axes
+from components.report.figures import INK, PANEL_WIDTH, plain_axes
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Dot:
 
 def draw(dots: Sequence[Dot], title: str, line: float | None = None, margin: float = 0.0) -> Figure:
     """Dots from top to bottom; `line` is what to compare with (chance, zero), `margin` the band around it."""
-    figure = Figure(figsize=(WIDTH, 0.75 + 0.3 * len(dots)), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 0.75 + 0.3 * len(dots)), layout="constrained")
     axes = figure.subplots()
     if line is not None:
         axes.axvspan(line - margin, line + margin, color=INK, alpha=0.08, linewidth=0)

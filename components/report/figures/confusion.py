@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from components.report.figures import INK, LETTERS
+from components.report.figures import FONT_SIZE, INK
 
 PER_CLASS = 0.42
 """Inches."""
@@ -28,15 +28,15 @@ def draw(counts: npt.NDArray[Any], classes: Sequence[str], colour: str) -> Figur
         share = shares[row, column]
         ink = "#ffffff" if share > 0.55 else "#1b1f24"  # on the cell, whose colour does not follow the page
         text = f"{100 * share:.0f}"
-        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink, fontsize=LETTERS - 1)
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink, fontsize=FONT_SIZE - 1)
     places = np.arange(len(classes)) + 0.5
     axes.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(places, classes)
     axes.set_ylim(len(classes), 0)
     axes.set_aspect("equal")
-    axes.set_xlabel("answer", color=INK, fontsize=LETTERS)
-    axes.set_ylabel("truth", color=INK, fontsize=LETTERS)
-    axes.tick_params(colors=INK, labelsize=LETTERS, length=0)
+    axes.set_xlabel("answer", color=INK, fontsize=FONT_SIZE)
+    axes.set_ylabel("truth", color=INK, fontsize=FONT_SIZE)
+    axes.tick_params(colors=INK, labelsize=FONT_SIZE, length=0)
     axes.spines[:].set_visible(False)
     return figure
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.report.figures import INK, LETTERS
+from components.report.figures import FONT_SIZE, INK
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -42,8 +42,8 @@ def draw(pictures: Sequence[Sequence[Image]], rows: Sequence[str], columns: Sequ
         for column, image in enumerate(images):
             left = column * (1 + GAP)
             axes.imshow(image, extent=(left, left + 1, top + 1, top), interpolation="nearest", aspect="auto")
-        axes.text(-0.1, top + 0.5, rows[row], ha="right", va="center", color=INK, fontsize=LETTERS - 1)
+        axes.text(-0.1, top + 0.5, rows[row], ha="right", va="center", color=INK, fontsize=FONT_SIZE - 1)
     for column, name in enumerate(columns):
-        axes.text(column * (1 + GAP) + 0.5, -0.08, name, ha="center", va="bottom", color=INK, fontsize=LETTERS - 1)
+        axes.text(column * (1 + GAP) + 0.5, -0.08, name, ha="center", va="bottom", color=INK, fontsize=FONT_SIZE - 1)
     axes.set(xlim=(0, across), ylim=(down, 0))
     return figure

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.report.figures import INK, LETTERS
+from components.report.figures import FONT_SIZE, INK
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -44,16 +44,16 @@ def draw(
 
     A row has a name and a second line, a column of `drawn` a name.
     """
-    words = wrap(title, int(TILE * (_left(len(columns)) + 1) / (0.0075 * (LETTERS + 0.5))))
+    words = wrap(title, int(TILE * (_left(len(columns)) + 1) / (0.0075 * (FONT_SIZE + 0.5))))
     figure, axes = _canvas(len(rows), len(columns), max(len(line) for pair in rows for line in pair), len(words))
     for column, images in enumerate([originals, *drawn]):
         for row, image in enumerate(images):
             _tile(axes, image, _left(column), row * (1 + GAP))
     for column, name in enumerate(["as packed", *columns]):
-        axes.text(_left(column) + 0.5, -0.06, name, ha="center", va="bottom", color=INK, fontsize=LETTERS)
+        axes.text(_left(column) + 0.5, -0.06, name, ha="center", va="bottom", color=INK, fontsize=FONT_SIZE)
     for row, (name, more) in enumerate(rows):
         _name(axes, name, more, row * (1 + GAP) + 0.5)
-    axes.text(0, -0.3, "\n".join(words), va="bottom", color=INK, fontsize=LETTERS + 0.5, linespacing=1.3)
+    axes.text(0, -0.3, "\n".join(words), va="bottom", color=INK, fontsize=FONT_SIZE + 0.5, linespacing=1.3)
     return figure
 
 
@@ -65,7 +65,7 @@ def _left(column: int) -> float:
 def _canvas(rows: int, columns: int, letters: int, lines: int) -> tuple[Figure, Any]:
     """Axes that count in tiles, with room for `letters` to their left and `lines` above."""
     across, down = _left(columns) + 1, rows * (1 + GAP) - GAP
-    beside = 0.2 + 0.008 * LETTERS * letters
+    beside = 0.2 + 0.008 * FONT_SIZE * letters
     width, height = beside + TILE * across + EDGE, ABOVE + LINE * lines + TILE * down + EDGE
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((beside / width, EDGE / height, TILE * across / width, TILE * down / height))
@@ -77,12 +77,12 @@ def _canvas(rows: int, columns: int, letters: int, lines: int) -> tuple[Figure, 
 def _tile(axes: Any, image: Image | None, left: float, top: float) -> None:
     """A pixel is drawn as a square: nothing is made smoother than training has it."""
     if image is None:
-        axes.text(left + 0.5, top + 0.5, "not drawn", ha="center", va="center", color=SOFT, fontsize=LETTERS - 1)
+        axes.text(left + 0.5, top + 0.5, "not drawn", ha="center", va="center", color=SOFT, fontsize=FONT_SIZE - 1)
     else:
         where = (left, left + 1, top + 1, top)
         axes.imshow(image, extent=where, interpolation="nearest", aspect="auto", clip_on=False)
 
 
 def _name(axes: Any, name: str, more: str, middle: float) -> None:
-    axes.text(-0.1, middle - 0.02, name, ha="right", va="bottom", color=INK, fontsize=LETTERS, fontweight="bold")
-    axes.text(-0.1, middle + 0.02, more, ha="right", va="top", color=SOFT, fontsize=LETTERS - 2)
+    axes.text(-0.1, middle - 0.02, name, ha="right", va="bottom", color=INK, fontsize=FONT_SIZE, fontweight="bold")
+    axes.text(-0.1, middle + 0.02, more, ha="right", va="top", color=SOFT, fontsize=FONT_SIZE - 2)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from components.report.figures import INK, LETTERS, PALETTE, WIDTH, plain_axes
+from components.report.figures import FONT_SIZE, INK, PALETTE, PANEL_WIDTH, plain_axes
 
 ROOM = 1.6
 """Height of the axis, of the way from the first loss to the lowest: a diverging end would press the rest flat."""
@@ -15,7 +15,7 @@ ROOM = 1.6
 
 def draw(rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float) -> Figure:
     """Loss of each step as points, smoothed as a line, `suggestion` as an upright."""
-    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, 2.9), layout="constrained")
     axes = figure.subplots()
     axes.plot(rates, losses, linestyle="", marker="o", markersize=2.2, color=PALETTE[0], alpha=0.35)
     axes.plot(rates, smoothed, color=PALETTE[0], linewidth=1.8)
@@ -26,7 +26,7 @@ def draw(rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[flo
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(floor - 0.06 * (top - floor), top))
     axes.annotate(
         f"peak {suggestion:.1e}", (suggestion, axes.get_ylim()[1]), (4, -2), textcoords="offset points",
-        va="top", color=INK, fontsize=LETTERS,
+        va="top", color=INK, fontsize=FONT_SIZE,
     )  # fmt: skip
     plain_axes(axes)
     return figure

@@ -8,7 +8,7 @@ from scipy.stats import betabinom, binomtest
 
 from components.clinical import abstention
 from components.statistics.resampled import Said
-from components.statistics.weighted_metrics import once
+from components.statistics.weighting import unit_weights
 from tests.unit.clinical.simulation import calibrated, resampled
 
 
@@ -18,7 +18,7 @@ def _naive(sureness: np.ndarray, wrong: np.ndarray) -> float:
 
 
 def _area(sureness: np.ndarray, wrong: np.ndarray) -> float:
-    return float(abstention.area(*abstention.risk_and_coverage(sureness, wrong, once(len(wrong))))[0])
+    return float(abstention.area(*abstention.risk_and_coverage(sureness, wrong, unit_weights(len(wrong))))[0])
 
 
 @pytest.mark.parametrize("digits", [8, 1])
@@ -54,7 +54,7 @@ def test_the_best_area_is_the_closed_form() -> None:
 def test_risk_at_a_coverage_is_that_of_so_many_images() -> None:
     rng = np.random.default_rng(2)
     sureness, wrong = rng.random(200), rng.random(200) < 0.4
-    curve = abstention.risk_and_coverage(sureness, wrong, once(200))
+    curve = abstention.risk_and_coverage(sureness, wrong, unit_weights(200))
     order = np.argsort(-sureness)
     found = abstention.risk_at(*curve, np.array([0.1, 0.5, 1.0]))[:, 0]
     assert found == pytest.approx([wrong[order[:20]].mean(), wrong[order[:100]].mean(), wrong.mean()])

@@ -21,7 +21,7 @@ from components.clinical.figures import draw_figures
 from components.comparison import page as report_module
 from components.report import page
 from components.report.figures import arm_colours
-from components.report.wording import shown_p
+from components.report.formatting import p_value
 from components.statistics.significance import holm
 from tests.unit.clinical.simulation import CLASSES, COSTS, MALIGNANT, SEVERITY, simulate
 
@@ -112,7 +112,9 @@ def test_a_difference_is_sure_exactly_where_its_interval_leaves_zero_out(wide_st
     for sheet in wide_study.sheets:
         for name, interval in sheet.differences.items():
             assert (sheet.tests[name].p < 0.05) == (interval.low > 0 or interval.high < 0)
-            shown = f"{report_module.spread(interval, report_module.signed)} p {shown_p(sheet.tests[name].holm)}"
+            shown = (
+                f"{report_module.interval_range(interval, report_module.signed)} p {p_value(sheet.tests[name].holm)}"
+            )
             assert shown in _words(_render(wide_study, {}))
     assert assessment.as_record(wide_study)["sheets"][0]["tests"]["brier"].keys() == {"p", "holm"}
 
@@ -194,8 +196,8 @@ def test_a_table_of_other_images_is_refused() -> None:
 
 def _render(found: Clinical, figures: dict[str, Figure] | None = None) -> str:
     drawn = draw_figures(found) if figures is None else figures
-    filters = {name: getattr(report_module, name) for name in ("percent", "number", "spread", "points")}
-    filters["p"] = shown_p
+    filters = {name: getattr(report_module, name) for name in ("percent", "number", "interval_range", "points")}
+    filters["p"] = p_value
     context = {
         "clinical": found,
         "figures": {name: page.inline_svg(figure, name, name) for name, figure in drawn.items()},
@@ -241,10 +243,8 @@ def test_the_page_says_what_was_found(study: Clinical) -> None:
     words = _words(_render(study))
     for sheet in study.sheets:
         for interval in (sheet.operating[0].points[0].test["sensitivity"], sheet.sets[0].coverage):
-            assert (
-                f"{report_module.percent(interval.mean)} % {report_module.spread(interval, report_module.percent)}"
-                in words
-            )
+            ends = report_module.interval_range(interval, report_module.percent)
+            assert f"{report_module.percent(interval.mean)} % {ends}" in words
     assert "site: leg" in words
     assert "Fewer than 20 lesions" in words
     assert "ear" in words[words.index("Too few to say") : words.index("How many they are")]

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 
 from components.clinical import calibration
 from components.statistics.metrics.expected_calibration_error import expected_calibration_error
-from components.statistics.weighted_metrics import once
+from components.statistics.weighting import unit_weights
 from tests.unit.clinical.simulation import calibrated, resampled
 
 
@@ -109,10 +109,10 @@ def test_debiased_error_of_a_known_miscalibration_is_that() -> None:
 
 def test_brier_score_is_scikit_learns() -> None:
     labels, p = calibrated(400, np.random.default_rng(2))
-    found = calibration.brier(labels, p, once(400))[0]
+    found = calibration.brier(labels, p, unit_weights(400))[0]
     assert found == pytest.approx(brier_score_loss(labels, p, scale_by_half=False, labels=[0, 1, 2]), abs=1e-12)
     two = np.stack([1 - p[:, 0], p[:, 0]], axis=1)
-    half = calibration.brier((labels == 0).astype(int), two, once(400))[0] / 2
+    half = calibration.brier((labels == 0).astype(int), two, unit_weights(400))[0] / 2
     assert half == pytest.approx(brier_score_loss(labels == 0, p[:, 0]), abs=1e-12)
 
 
@@ -120,7 +120,7 @@ def test_brier_score_is_scikit_learns() -> None:
 def test_briers_parts_add_up_exactly(bins: int) -> None:
     labels, p = calibrated(400, np.random.default_rng(2))
     parts = calibration.brier_parts(labels, p, bins)
-    assert parts.brier == pytest.approx(calibration.brier(labels, p, once(400))[0], abs=1e-12)
+    assert parts.brier == pytest.approx(calibration.brier(labels, p, unit_weights(400))[0], abs=1e-12)
     assert min(parts.reliability, parts.resolution) >= 0
 
 

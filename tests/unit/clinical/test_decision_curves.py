@@ -7,7 +7,7 @@ import pytest
 
 from components.clinical import decision_curves
 from components.clinical.operating_points import Question
-from components.statistics.weighted_metrics import once
+from components.statistics.weighting import unit_weights
 from tests.unit.clinical.simulation import CLASSES, COSTS, SEVERITY, calibrated, resampled
 
 
@@ -16,9 +16,9 @@ def test_net_benefit_of_a_worked_example() -> None:
     positive = np.array([True] * 20 + [False] * 80)
     scores = np.concatenate([np.full(15, 0.3), np.full(5, 0.05), np.full(20, 0.3), np.full(60, 0.05)])
     at = np.array([0.1, 0.2])
-    found = decision_curves.net_benefit(scores, positive, once(100), at)[:, 0]
+    found = decision_curves.net_benefit(scores, positive, unit_weights(100), at)[:, 0]
     assert found == pytest.approx([0.15 - 0.2 / 9, 0.15 - 0.2 / 4])
-    everybody = decision_curves.benefit_of_all(positive, once(100), at)[:, 0]
+    everybody = decision_curves.benefit_of_all(positive, unit_weights(100), at)[:, 0]
     assert everybody == pytest.approx([0.2 - 0.8 / 9, 0.0])  # at the prevalence it is worth nothing
 
 
@@ -37,8 +37,8 @@ def test_net_benefit_is_a_naive_count_in_every_resample(threshold: float) -> Non
 def test_a_calibrated_model_never_does_worse_than_all_or_nobody() -> None:
     labels, p = calibrated(60_000, np.random.default_rng(1))
     thresholds = np.linspace(0.02, 0.8, 30)
-    model = decision_curves.net_benefit(p[:, 0], labels == 0, once(60_000), thresholds)[:, 0]
-    everybody = decision_curves.benefit_of_all(labels == 0, once(60_000), thresholds)[:, 0]
+    model = decision_curves.net_benefit(p[:, 0], labels == 0, unit_weights(60_000), thresholds)[:, 0]
+    everybody = decision_curves.benefit_of_all(labels == 0, unit_weights(60_000), thresholds)[:, 0]
     assert (model >= np.maximum(everybody, 0) - 0.002).all()
     expected = [np.mean((p[:, 0] >= t) * (p[:, 0] - t / (1 - t) * (1 - p[:, 0]))) for t in thresholds]  # in expectation
     np.testing.assert_allclose(model, expected, atol=0.005)

@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
 from components.clinical.operating_points import Question, mean_roc, operate, rates, threshold
-from components.statistics.weighted_metrics import once
+from components.statistics.weighting import unit_weights
 from tests.unit.clinical.simulation import resampled
 
 LEVELS = (0.5, 0.8, 0.9, 0.95, 1.0)
@@ -53,7 +53,7 @@ def test_val_without_a_positive_knows_no_threshold_and_test_shows_none() -> None
 @pytest.mark.parametrize("seed", range(3))
 def test_rates_are_those_of_scikit_learns_counts(seed: int) -> None:
     scores, positive = _scores(seed)
-    weights = np.hstack([once(300), resampled(positive.astype(int), resamples=4).weights[:, 1:5]])
+    weights = np.hstack([unit_weights(300), resampled(positive.astype(int), resamples=4).weights[:, 1:5]])
     called = scores >= np.array([[-0.5], [0.7]])
     found = rates(called, positive, weights)
     for p in range(2):
@@ -64,7 +64,7 @@ def test_rates_are_those_of_scikit_learns_counts(seed: int) -> None:
 
 
 def test_nothing_called_has_no_predictive_value() -> None:
-    found = rates(np.zeros((1, 4), bool), np.array([True, False, False, True]), once(4))
+    found = rates(np.zeros((1, 4), bool), np.array([True, False, False, True]), unit_weights(4))
     assert np.isnan(found["ppv"][0, 0])
     assert [found["sensitivity"][0, 0], found["specificity"][0, 0], found["npv"][0, 0]] == [0, 1, 0.5]
 

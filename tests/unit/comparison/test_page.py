@@ -16,7 +16,7 @@ import pytest
 from components.comparison import page as comparison_page
 from components.comparison.figures import overfitting_gap
 from components.report import formatting
-from components.report.figures import INK, PALETTE, RULE
+from components.report.figures import GRID_COLOUR, INK, PALETTE
 from components.report.page import inline_svg
 from components.statistics.intervals import Interval
 from components.statistics.power import Need
@@ -99,7 +99,7 @@ def test_figures_follow_the_pages_colours(page: str) -> None:
     assert len(ours) == 4 + 8 + 2 + 2 + 4
     assert len(figures) > len(ours)  # the clinic's
     assert all('aria-label="' in figure and "currentColor" in figure for figure in figures)
-    assert not any(INK in figure or RULE in figure for figure in figures)
+    assert not any(INK in figure or GRID_COLOUR in figure for figure in figures)
 
 
 def test_the_page_answers_in_this_order(page: str) -> None:
@@ -307,8 +307,8 @@ def test_numbers_are_written_as_in_the_paper(form: object, value: float, text: s
 
 
 def test_an_interval_is_written_or_said_to_be_missing() -> None:
-    assert formatting.spread(Interval(0.5, 0.4, 0.6), formatting.percent) == "40.0 to 60.0"
-    assert formatting.spread(Interval(0.5, -np.inf, np.inf)) == "no interval"
+    assert formatting.interval_range(Interval(0.5, 0.4, 0.6), formatting.percent) == "40.0 to 60.0"
+    assert formatting.interval_range(Interval(0.5, -np.inf, np.inf)) == "no interval"
 
 
 def test_the_report_needs_no_torch(repo: Path) -> None:

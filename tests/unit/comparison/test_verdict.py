@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.comparison.verdict import Candidate, Finding, Outcome, judge, recommend, verdict
-from components.report.wording import shown_p
+from components.report.formatting import p_value
 from components.statistics.intervals import Interval
 from components.statistics.rule import Rule
 
@@ -160,14 +160,14 @@ def test_too_few_seeds_are_counted_in_the_sentence() -> None:
 
 def test_drawings_are_called_synthetic_before_anything_else() -> None:
     said = verdict(NAMES, _found(0.01, 0.05), SAME, 3, RULE, synthetic=True)
-    assert said.sentence.startswith("SYNTHETIC, plumbing check, not evidence: vae against imagenet")
+    assert said.sentence.startswith("SYNTHETIC, pipeline check, not evidence: vae against imagenet")
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0.03219, "= 0.032"), (0.001, "= 0.001"), (0.00099, "< 0.001"), (1.0, "= 1.000")]
 )
 def test_p_values_are_written_with_their_sign(value: float, text: str) -> None:
-    assert shown_p(value) == text
+    assert p_value(value) == text
 
 
 def _candidates(*tests: float) -> list[Candidate]:

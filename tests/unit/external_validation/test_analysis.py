@@ -38,7 +38,7 @@ from components.statistics.intervals import Interval, estimate
 from components.statistics.rule import Rule
 from components.statistics.runs import Run, same_images
 from components.statistics.significance import holm
-from components.statistics.weighted_metrics import once
+from components.statistics.weighting import unit_weights
 from flows.settings import load_settings, parse_settings, read_yaml
 from flows.settings.data import Cohort
 from tests.unit.clinical.simulation import CLASSES, MALIGNANT, common_noise, draw_lesions, say
@@ -138,7 +138,7 @@ def test_calibration_errors_are_the_debiased_ones_and_a_loops(bins: int) -> None
     groups = rng.integers(0, 25, 60)
     said, happened = calibration.answer(labels, p)
     places = calibration.equal_mass(said, bins)
-    plain = calibration_errors(labels, groups, p, once(60), bins)[0]
+    plain = calibration_errors(labels, groups, p, unit_weights(60), bins)[0]
     expected = calibration.debiased_squared_error(said, happened, places, groups)
     assert plain == pytest.approx(np.sqrt(max(expected, 0)))
     weights = bootstrap.resample_groups(groups, 3, rng)
@@ -392,7 +392,7 @@ def test_the_figure_has_the_internal_side_hollow_above_the_external_one() -> Non
 def test_drawings_are_called_drawings() -> None:
     runs = _study({"imagenet": (2.2, 2.2)}, lesions=(120, 90))
     found = _assess(runs, arms=("imagenet",), synthetic=True)
-    assert all(claim.text.startswith("SYNTHETIC, plumbing check, not evidence:") for claim in found.claims)
+    assert all(claim.text.startswith("SYNTHETIC, pipeline check, not evidence:") for claim in found.claims)
     assert "SYNTHETIC DATA" in render(found, draw_figures(found))
 
 

@@ -108,7 +108,7 @@ def test_synthetic_images_recommend_nothing_and_say_what_they_are() -> None:
     given = settings(SMALL, synthetic=True)
     fabricate(SMALL, Path())
     compare.work(**given)
-    assert given["log"].lines[0].startswith("SYNTHETIC, plumbing check, not evidence: vae against imagenet")
+    assert given["log"].lines[0].startswith("SYNTHETIC, pipeline check, not evidence: vae against imagenet")
     assert "No recommendation: drawings" in given["log"].lines[1]
     assert given["log"].lines[-1] == "Look at reports/index.html"
     assert "SYNTHETIC DATA" in Path("reports/index.html").read_text()

@@ -7,18 +7,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from ruamel.yaml import YAML
 
 from components.base.config import kinds
 from components.base.errors import SettingsError
-from components.report.wording import PROTOCOLS
 from flows import presets
 from flows.orchestration.policy import load_policies
 from flows.settings import load_settings, parse_settings
-from flows.settings.study import Study
 from flows.stage import SECTIONS
 
 
@@ -160,11 +157,6 @@ def test_a_stage_takes_the_sections_that_dvc_yaml_lists(repo: Path) -> None:
         assert set(stage.sections) - {"paths", "compute", "scan"} == listed, name
         assert set(stage.varying) == set(entry.get("matrix", {})), name
         assert listed <= set(SECTIONS)
-
-
-def test_every_protocol_that_can_be_asked_has_words() -> None:
-    asked = get_args(get_args(Study.model_fields["protocols"].annotation)[0])
-    assert set(PROTOCOLS) == set(asked) and len(asked) == 3
 
 
 def test_policy_names_stages_of_dvc_yaml(repo: Path) -> None:

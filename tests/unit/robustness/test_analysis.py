@@ -33,8 +33,8 @@ from components.robustness.analysis import (
 from components.robustness.corruptions import corruptions
 from components.robustness.occlusion import PICTURES, hide
 from components.robustness.page import draw_damage, draw_figures, draw_hidden, render, sentences
+from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.resampled import resample
-from components.statistics.weighted_metrics import balanced_accuracy
 from components.synthetic.dataset import draw_view, plan_lesions
 from components.synthetic.lesions import draw_lesion
 from flows.robustness import robustness
@@ -215,11 +215,11 @@ def phantoms(confounding: float, lesions: int = 170) -> tuple[np.ndarray, np.nda
     """Drawings that are one of CLASSES, whose classes show nothing of themselves: only confounders may tell them."""
     images, labels, groups = [], [], []
     for place, lesion in enumerate(plan_lesions(2 * lesions, 0, 1, seed=5)):
-        if lesion.kind not in CLASSES:
+        if lesion.drawn_class not in CLASSES:
             continue
         picture, _ = draw_view(lesion, draw_lesion(lesion, 48, 1.0, seed=5), 0, 48, confounding, seed=5)
         images.append(picture[:, 8:56])
-        labels.append(CLASSES.index(lesion.kind))
+        labels.append(CLASSES.index(lesion.drawn_class))
         groups.append(place)
     return np.stack(images), np.array(labels), np.array(groups)
 
@@ -288,7 +288,7 @@ def test_the_page_shows_every_number_of_its_tables_and_every_figure(planted: Rob
         for form, intervals in forms.items():
             for interval in intervals:
                 assert form(interval.mean) in words
-                assert page.spread(interval, form) in words
+                assert page.interval_range(interval, form) in words
     for name in (*draw_figures(planted), "damage-examples", "hidden-examples"):
         assert text.count(f'aria-label="{name.replace("-", " ")}"') == 1
     assert text.count("<h1>") == 1
