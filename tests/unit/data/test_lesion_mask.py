@@ -1,4 +1,4 @@
-"""The outline that is found is the one that was drawn, and where none is found it is said."""
+"""The outline that is found is the one that was drawn; None where nothing is found."""
 
 from __future__ import annotations
 
@@ -10,38 +10,13 @@ import pandas as pd
 import pytest
 
 from components.data.lesion_mask import central_ellipse, find_lesion, lesion_share
-from components.robustness.occlusion import border_ring, hide, lesion_box
-from components.synthetic.dataset import _framed, draw_view, plan_lesions
-from components.synthetic.lesions import Lesion, _shape, draw_lesion, stream
+from tests.unit.data.outlined_images import SIDE, draw_outlined
 
-SIDE, SEED = 64, 11
-
-
-def true_mask(lesion: Lesion, view: int) -> np.ndarray:
-    """Where the lesion lies in the picture that `draw_view` gives, (S, 4/3 S): as it was drawn, not as it looks."""
-    rho = _shape(lesion, SIDE, 0.0, SEED)[-1]
-    inside = (rho < 1).astype(np.float32)
-    return _framed(inside, SIDE, stream(SEED, *lesion.key, 5 + view)) > 0.5
-
-
-def drawn(count: int = 24) -> tuple[np.ndarray, np.ndarray]:
-    """Phantoms (N, S, S, 3) with hair, scales, tubes and gel on some, and where their lesions lie, (N, S, S)."""
-    images, masks = [], []
-    for lesion in plan_lesions(count, 0, 1, SEED):
-        picture, _ = draw_view(lesion, draw_lesion(lesion, SIDE, 0.0, SEED), 0, SIDE, 0.0, SEED)
-        mask = true_mask(lesion, 0)
-        assert mask.shape == picture.shape[:2]
-        left = (picture.shape[1] - SIDE) // 2
-        images.append(picture[:, left : left + SIDE])
-        masks.append(mask[:, left : left + SIDE])
-    return np.stack(images), np.stack(masks)
-
-
-IMAGES, TRUTH = drawn()
+IMAGES, TRUTH = draw_outlined()
 FOUND = [find_lesion(image) for image in IMAGES]
 
 
-def test_most_phantoms_are_outlined_as_they_were_drawn() -> None:
+def test_most_synthetic_lesions_are_outlined_as_they_were_drawn() -> None:
     overlaps = [
         0.0 if mask is None else (mask & truth).sum() / (mask | truth).sum()
         for mask, truth in zip(FOUND, TRUTH, strict=True)
@@ -88,43 +63,11 @@ def test_a_disc_on_skin_in_a_dark_tube_is_found_and_the_tube_is_not() -> None:
     assert not found[far > 18].any()
 
 
-def test_what_stands_in_lies_in_the_middle() -> None:
+def test_the_fallback_ellipse_lies_in_the_middle() -> None:
     ellipse = central_ellipse(60, 80)
     assert ellipse[30, 40]
     assert not ellipse[[0, -1]].any()
     assert ellipse.mean() == pytest.approx(np.pi * 0.35**2, rel=0.02)
-
-
-# --- pictures in which something is hidden
-
-
-def test_nothing_of_the_lesion_or_of_the_rest_is_left() -> None:
-    hidden = hide(IMAGES, 0.12)
-    ring = border_ring(SIDE, 0.12)
-    checked = 0
-    for row, mask in enumerate(FOUND):
-        if mask is None:
-            continue
-        checked += 1
-        box = lesion_box(mask)
-        assert (mask <= box).all()
-        without, border, alone = (hidden.pictures[name][row] for name in ("without_lesion", "border", "lesion_alone"))
-        assert len(np.unique(without[box], axis=0)) == 1
-        np.testing.assert_array_equal(without[~box], IMAGES[row][~box])
-        np.testing.assert_array_equal(border[ring & ~mask], IMAGES[row][ring & ~mask])
-        assert len(np.unique(border[~ring | mask], axis=0)) == 1
-        np.testing.assert_array_equal(alone[mask], IMAGES[row][mask])
-        assert len(np.unique(alone[~mask], axis=0)) == 1
-        assert hidden.reaching[row] == (mask & ring).any()
-    assert checked >= 18
-    np.testing.assert_array_equal(hidden.found, [mask is not None for mask in FOUND])
-
-
-def test_what_fills_is_the_colour_of_the_skin_beside() -> None:
-    image = np.full((1, SIDE, SIDE, 3), (212, 166, 140), np.uint8)
-    image[0, 24:40, 24:40] = (110, 70, 50)
-    filled = hide(image, 0.12).pictures["without_lesion"][0]
-    np.testing.assert_array_equal(filled, np.broadcast_to((212, 166, 140), filled.shape))
 
 
 @pytest.mark.real
