@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from components.base.errors import DataError
+from components.base.files import write_text
 from components.base.log import Log
 from components.clinical.assessment import ClinicalPlan, assess
 from components.clinical.assessment import as_metrics as clinical_metrics
@@ -36,7 +37,7 @@ from flows.settings.analysis import Compare as CompareSettings
 from flows.settings.analysis import Evaluate
 from flows.settings.study import Paths, Study
 from flows.stage import stage
-from flows.stage_io.files import existing, read_json, write_text
+from flows.stage_io.files import existing, read_json
 from flows.stage_io.runs import EVERY_RUN, read_run
 
 

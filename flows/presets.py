@@ -1,4 +1,4 @@
-"""Presets: the demo's settings whole, every other preset only what differs; params.yaml is always the result."""
+"""Presets: demo.yaml holds all settings, every other preset only what differs; the result is params.yaml."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from components.base.errors import SettingsError
+from components.base.files import write_text
 from flows.settings import PARAMS, parse_settings
 
 FOLDER = Path("presets")
@@ -19,14 +20,22 @@ BASE = FOLDER / "demo.yaml"
 
 
 def preset_names() -> list[str]:
-    """What `dermflow use` offers."""
+    """Names of the presets that `dermflow use` accepts."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def render(preset: str, changes: Iterable[str]) -> str:
-    """params.yaml's text for a preset and `key=value` changes, comments kept, checked whole."""
+    """The text of params.yaml for a preset with changes; comments are kept, and all settings are checked.
+
+    Args:
+        preset: a name of `preset_names`.
+        changes: each `key=value`, with a dotted key and a value in YAML.
+
+    Raises:
+        SettingsError: where the preset, a key or a value is wrong.
+    """
     if preset not in preset_names():
-        raise SettingsError(f"preset {preset!r} is none of {preset_names()} (files in {FOLDER}/)")
+        raise SettingsError(f"preset {preset!r} is not one of {preset_names()} (files in {FOLDER}/)")
     yaml = _round_trip()
     settings = yaml.load(BASE.read_text())
     _merge(settings, yaml.load((FOLDER / f"{preset}.yaml").read_text()))
@@ -40,7 +49,7 @@ def render(preset: str, changes: Iterable[str]) -> str:
 
 
 def edit(text: str, change: str) -> str:
-    """Another params.yaml's text with one `key=value` changed; a place in a list is its number from 0."""
+    """The text of a params.yaml with one `key=value` changed; in a key, the index into a list counts from 0."""
     yaml = _round_trip()
     settings = yaml.load(text)
     _set(settings, change)
@@ -53,9 +62,7 @@ def use(preset: str, changes: Iterable[str]) -> str:
     """Write params.yaml and return what changed in it as a unified diff, empty when nothing did."""
     text = render(preset, changes)
     before = PARAMS.read_text() if PARAMS.exists() else ""
-    temporary = PARAMS.with_suffix(".yaml.part")
-    temporary.write_text(text)
-    temporary.replace(PARAMS)
+    write_text(PARAMS, text)
     lines = difflib.unified_diff(
         before.splitlines(), text.splitlines(), "params.yaml before", "params.yaml", n=0, lineterm=""
     )
@@ -74,7 +81,7 @@ def _round_trip() -> YAML:
 
 
 def _merge(settings: Any, changes: Mapping[str, Any]) -> None:
-    """Deep; a section of another kind replaces the former whole, as its other keys mean nothing there."""
+    """Merge nested sections in place; a section of another `kind` replaces the old one, whose keys do not fit it."""
     for key, value in changes.items():
         old = settings.get(key)
         replaced = (
@@ -96,10 +103,10 @@ def _drop_other_arms(settings: Any) -> None:
 
 
 def _set(settings: Any, change: str) -> None:
-    """`finetune.full.epochs=3`: the value is YAML, the key must stand in params.yaml already."""
+    """Apply a change such as `finetune.full.epochs=3`: the value is YAML, the key must exist in params.yaml."""
     key, mark, text = change.partition("=")
     if not mark:
-        raise SettingsError(f"use: {change!r} is no key=value, such as finetune.full.epochs=3")
+        raise SettingsError(f"use: {change!r} is not key=value, such as finetune.full.epochs=3")
     *parents, last = key.split(".")
     place = settings
     for part in parents:
@@ -109,7 +116,7 @@ def _set(settings: Any, change: str) -> None:
             place = place.get(part) if isinstance(place, Mapping) else None
     if not isinstance(place, Mapping) or (last not in place and "kind" not in place):
         known = ", ".join(place) if isinstance(place, Mapping) else "nothing"
-        raise SettingsError(f"use: {key} is no setting; under {'.'.join(parents) or 'params.yaml'} stand: {known}")
+        raise SettingsError(f"use: {key} is no setting; the settings under {'.'.join(parents) or 'params.yaml'} are: {known}")
     try:
         place[last] = YAML(typ="safe").load(text)  # type: ignore[index]  # a mapping of ruamel's is mutable
     except YAMLError as error:

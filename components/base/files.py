@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all, and a disk that refuses them is named."""
+"""Atomic writes: a file or folder appears complete or not at all, and a write that fails names its path."""
 
 from __future__ import annotations
 
@@ -13,9 +13,18 @@ from components.base.errors import DataError
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path to write a file or a folder to; it becomes `path`, replacing what stood there, if nothing raised.
+    """A temporary path to write a file or a folder to; it replaces `path` when the block ends without an exception.
 
-    A full disk or missing permission raises DataError, whose cause is the OSError.
+    Example: `with whole(path) as part: table.to_csv(part)`.
+
+    Args:
+        path: of the file or folder; folders above it are created.
+
+    Yields:
+        A path with the same name in a temporary folder next to `path`, so that the final rename stays on one disk.
+
+    Raises:
+        DataError: where the disk is full or a permission is missing; its cause is the OSError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,6 +38,12 @@ def whole(path: Path) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be written ({error.strerror or error}); free space there, mend the permissions, "
+            f"{path}: cannot be written ({error.strerror or error}); free space there, fix the permissions, "
             "or set another path under paths (params.yaml)"
         ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with `whole`."""
+    with whole(path) as part:
+        part.write_text(text, "utf-8")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.base.files import whole
+from components.base.files import write_text
 from components.report import page
 from components.report.figures import PALETTE
 from components.report.formatting import MINUS
@@ -55,8 +55,7 @@ def write_page(
 ) -> None:
     """The page at `path`; `names` are those of the two versions, `notes` what the reader must know."""
     text = render(changes, cards, names, notes)
-    with whole(path) as part:
-        part.write_text(text, "utf-8")
+    write_text(path, text)
 
 
 def render(changes: Changes, cards: Sequence[Card], names: tuple[str, str], notes: Sequence[str]) -> str:

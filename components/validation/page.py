@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.base.files import whole
+from components.base.files import write_text
 from components.report import page
 from components.report.figures import PALETTE
 from components.validation import quality_figure
@@ -173,8 +173,7 @@ class Pictures:
 def write_page(gate: Gate, root: Path, path: Path) -> None:
     """The page at `path`; `root` is the data set's folder, where pictures come from."""
     text = render(gate, Pictures(gate.seen, root))
-    with whole(path) as part:
-        part.write_text(text, "utf-8")
+    write_text(path, text)
 
 
 def render(gate: Gate, pictures: Pictures) -> str:

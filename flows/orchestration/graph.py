@@ -15,6 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from components.base.errors import RunError
+from components.base.files import whole
 from flows.tracking.lineage import LOCK
 
 _ONE_AT_A_TIME = threading.Lock()  # DVC's state and locks are not made for threads
@@ -108,9 +109,8 @@ def locked_stages() -> list[str]:
 
 
 def _dump(lock: Any) -> None:
-    """Write dvc.lock as DVC writes it, whole and moved into place."""
+    """Write dvc.lock as DVC formats it."""
     from dvc.utils.serialize import dump_yaml
 
-    temporary = Path(f"{LOCK}.part")
-    dump_yaml(str(temporary), lock)
-    temporary.replace(LOCK)
+    with whole(LOCK) as part:
+        dump_yaml(str(part), lock)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import DataError
-from components.base.files import whole
 
 
 def existing(path: Path, expected: str) -> Path:
@@ -26,9 +25,3 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read ({error}), expected JSON of a finished stage; dvc repro makes it"
         ) from error
     return content
-
-
-def write_text(path: Path, text: str) -> None:
-    """In UTF-8, whole or not at all; folders on the way are made."""
-    with whole(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.base.files import write_text
 from components.base.log import Log
-from flows.stage_io.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
