@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from components.label_efficiency.analysis import METRICS, Answer, EfficiencyPlan, Outcome, Place, answer, draw_luck
-from components.statistics import weighted_metrics
+from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.resampled import resample
 
 Array = npt.NDArray[Any]
@@ -71,7 +71,7 @@ def study(world: World, resamples: int, rng: np.random.Generator) -> Answer:
         own = np.sqrt(0.5) * (common + rng.normal(size=(len(truth), world.lesions)))
         right = norm.cdf(own) < (truth + world.training * rng.normal(size=len(truth)))[:, None]  # (P, N)
         said = np.eye(2)[np.where(right, labels, 1 - labels)]  # (P, N, 2)
-        return np.stack([weighted_metrics.balanced_accuracy(labels, p, test.weights) for p in said])
+        return np.stack([balanced_accuracy(labels, p, test.weights) for p in said])
 
     arm, reference = (np.stack([measure(truth) for _ in range(world.seeds)]) for truth in world.truth.values())
     plan = EfficiencyPlan(

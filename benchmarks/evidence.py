@@ -21,9 +21,10 @@ from scipy.stats import norm
 from benchmarks.measure import Result, cpu_seconds, summarise
 from components.comparison.comparison import RESAMPLED
 from components.comparison.verdict import Finding, Outcome, judge
-from components.statistics import intervals, weighted_metrics
+from components.statistics import intervals
 from components.statistics.bootstrap import Design, Sample, lay_out
 from components.statistics.intervals import estimate
+from components.statistics.metrics.sensitivity import sensitivity
 from components.statistics.rule import Rule
 from components.statistics.significance import holm
 
@@ -93,7 +94,7 @@ def truth(world: World, models: int = 400, images: int = 2000) -> dict[str, floa
     for skill in skills:
         (p,) = answer(world, labels, np.arange(len(labels)), np.array([skill]), rng)
         for name, values in found.items():
-            values.append(float(getattr(weighted_metrics, name)(labels, p, weighted_metrics.once(len(p)))[0]))
+            values.append(RESAMPLED[name](labels, p))
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
@@ -105,7 +106,7 @@ def study(
     design = lay_out(lesions, labels, resamples, rng)
     skills = world.skill + world.training * rng.standard_normal(arms * world.seeds)
     samples = [
-        {name: design.apply(getattr(weighted_metrics, name), labels, p) for name in RESAMPLED}
+        {name: design.apply(metric, labels, p) for name, metric in RESAMPLED.items()}
         for p in answer(world, labels, lesions, skills, rng)
     ]
     return design, [samples[arm * world.seeds : (arm + 1) * world.seeds] for arm in range(arms)]
@@ -168,8 +169,8 @@ def bootstrap(labels: Array, lesions: Array, probabilities: Array) -> None:
     design = lay_out(lesions, labels, 2000, np.random.default_rng(0))
     samples: list[dict[str, Sample]] = []
     for p in probabilities:
-        found = {name: design.apply(getattr(weighted_metrics, name), labels, p) for name in RESAMPLED}
-        by_class = weighted_metrics.sensitivities(labels, p, design.columns)
+        found = {name: design.apply(metric, labels, p) for name, metric in RESAMPLED.items()}
+        by_class = sensitivity(labels, p, design.columns)
         samples.append(found | {f"{k}": design.split(row) for k, row in enumerate(by_class)})
     for name in samples[0]:
         for arm in (samples[:5], samples[5:]):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,12 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from benchmarks.evidence import World, answer, draw_images
-from components.external_validation.analysis import apart, calibration_errors, strata_apart
-from components.statistics import intervals, weighted_metrics
+from components.external_validation.analysis import COMPARED, apart, calibration_errors, strata_apart
+from components.statistics import intervals
 from components.statistics.bootstrap import Sample, lay_out
 from components.statistics.intervals import estimate
 from components.statistics.significance import holm
-from components.statistics.weighted_metrics import once
+from components.statistics.weighting import unit_weights
 
 Array = npt.NDArray[Any]
 
@@ -47,7 +46,7 @@ def metric_of(name: str, lesions: Array) -> Callable[[Array, Array, Array], Arra
     """The metric as a function of labels, probabilities and weights."""
     if name == "ece_debiased":
         return lambda labels, p, weights: calibration_errors(labels, lesions, p, weights, BINS)
-    return partial(getattr(weighted_metrics, name))
+    return COMPARED[name]
 
 
 def truth(world: World, models: int = 200, images: int = 2000) -> dict[str, float]:
@@ -59,7 +58,7 @@ def truth(world: World, models: int = 200, images: int = 2000) -> dict[str, floa
     for skill in world.skill + world.training * norm.ppf((np.arange(models) + 0.5) / models):
         (p,) = answer(world, labels, lesions, np.array([skill]), rng)
         for name, values in found.items():
-            values.append(float(metric_of(name, lesions)(labels, p, once(len(p)))[0]))
+            values.append(float(metric_of(name, lesions)(labels, p, unit_weights(len(p)))[0]))
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 
 from components.statistics.intervals import Interval, student_interval
-from components.statistics.resampled import SHARE, ratio, resample
+from components.statistics.metrics.balanced_accuracy import balanced_accuracy
+from components.statistics.resampled import SHARE, resample
 from components.statistics.runs import Images, Run, probabilities, same_images
-from components.statistics.weighted_metrics import balanced_accuracy, once
+from components.statistics.weighting import ratio
 
 Array = npt.NDArray[Any]
 
@@ -160,7 +161,7 @@ def choose_run(runs: Sequence[Run], classes: Sequence[str]) -> Run:
     def on_val(run: Run) -> float:
         val = same_images([run], "val", classes)
         p = probabilities(run, "val", classes)
-        return float(balanced_accuracy(val.labels, p, once(len(p)))[0])
+        return balanced_accuracy(val.labels, p)
 
     return max(runs, key=on_val)
 

@@ -30,13 +30,27 @@ from components.external_validation.results import (
     Transfer,
     TransferPlan,
 )
-from components.statistics import weighted_metrics
 from components.statistics.bootstrap import Design, Sample
 from components.statistics.intervals import Estimate, estimate
-from components.statistics.resampled import SHARE, Resampled, Said, ratio, resample
+from components.statistics.metrics.accuracy import accuracy
+from components.statistics.metrics.balanced_accuracy import balanced_accuracy
+from components.statistics.metrics.log_loss import log_loss
+from components.statistics.metrics.macro_auroc import macro_auroc
+from components.statistics.metrics.sensitivity import sensitivity
+from components.statistics.resampled import SHARE, Resampled, Said, resample
 from components.statistics.runs import Run, by_protocol, probabilities, same_images
 from components.statistics.significance import Tested, holm_of
-from components.statistics.weighted_metrics import BLOCK
+from components.statistics.weighting import ratio
+
+BLOCK = 1024
+"""Resamples worked on at once; bounds the memory."""
+
+COMPARED = {
+    "balanced_accuracy": balanced_accuracy,
+    "macro_auroc": macro_auroc,
+    "accuracy": accuracy,
+    "log_loss": log_loss,
+}
 
 # --- two sets of lesions, the same models
 
@@ -209,15 +223,12 @@ def _values(
     sample, truth, weights = side.sample, side.sample.labels, side.sample.weights
     p = [probabilities(run, side.split, plan.classes)[side.kept] for run in case.runs]
     scaled = [calibration.scale(each, t) for each, t in zip(p, case.temperatures, strict=True)]
-    by_class = np.stack([weighted_metrics.sensitivities(truth, each, weights) for each in p])  # (S, K, C)
+    by_class = np.stack([sensitivity(truth, each, weights) for each in p])  # (S, K, C)
     places = [plan.classes.index(name) for name in labels.compared]
     mix = np.array([each.internal_images for each in labels.classes if each.compared]) / labels.images("internal")
-    found = {
-        name: np.stack([getattr(weighted_metrics, name)(truth, each, weights) for each in p])
-        for name in ("balanced_accuracy", "macro_auroc", "accuracy", "log_loss")
-    }
+    found = {name: np.stack([metric(truth, each, weights) for each in p]) for name, metric in COMPARED.items()}
     found["accuracy_reweighted"] = np.einsum("k,skc->sc", mix, by_class[:, places])
-    found["log_loss_scaled"] = np.stack([weighted_metrics.log_loss(truth, each, weights) for each in scaled])
+    found["log_loss_scaled"] = np.stack([log_loss(truth, each, weights) for each in scaled])
     for name, answers in (("ece_debiased", p), ("ece_debiased_scaled", scaled)):
         errors = [calibration_errors(truth, sample.groups, each, weights, plan.bins) for each in answers]
         found[name] = np.stack(errors)

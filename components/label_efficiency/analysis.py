@@ -17,14 +17,19 @@ import numpy.typing as npt
 
 from components.base.errors import DataError
 from components.base.json_data import plain
-from components.statistics import intervals, weighted_metrics
+from components.statistics import intervals
 from components.statistics.intervals import Interval
+from components.statistics.metrics.balanced_accuracy import balanced_accuracy
+from components.statistics.metrics.macro_auroc import macro_auroc
 from components.statistics.resampled import DIFFERENCE, SHARE, Resampled, resample
 from components.statistics.runs import Run, check_conditions, probabilities, same_images
 
 Array = npt.NDArray[Any]
 
-METRICS = ("balanced_accuracy", "macro_auroc")
+METRICS = {"balanced_accuracy": balanced_accuracy, "macro_auroc": macro_auroc}
+
+LEADING = "balanced_accuracy"
+"""The metric that verdicts rest on."""
 """Functions of components.statistics.intervals; the first is what answers speak of."""
 
 
@@ -168,7 +173,7 @@ def _lesions(runs: Sequence[Run]) -> dict[float, int]:
 def _measure(runs: Sequence[Run], plan: EfficiencyPlan, test: Resampled, metric: str) -> dict[str, Array]:
     """Each arm's metric in every column, (S, P, C)."""
     by_key = {(run.arm, run.seed, run.share): run for run in runs}
-    measure = getattr(weighted_metrics, metric)
+    measure = METRICS[metric]
 
     def column(arm: str, seed: int, share: float) -> Array:
         if (arm, seed, share) not in by_key:
@@ -346,7 +351,7 @@ def as_metrics(found: Efficiency) -> dict[str, float]:
     for point in found.points:
         values |= {f"{point.arm}/{point.share:g}/{name}": each.mean for name, each in point.scores.items()}
     for each in found.answers:
-        if each.metric == METRICS[0]:
+        if each.metric == LEADING:
             values |= {
                 f"{each.arm}/crossing": each.crossing.share,
                 f"{each.arm}/crossing_outside": each.crossing.outside,

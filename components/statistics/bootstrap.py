@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.statistics.weighted_metrics import Array, Metric, once
+from components.statistics.weighting import Array, ScalarMetric, unit_weights
 
 SMALLEST_STRATUM = 5
 """Groups. A class with fewer is drawn together with the next rarest: one lesion drawn again is always itself."""
@@ -80,7 +80,7 @@ class Design:
     resamples: int
     strata: Array  # (G,) of each group
 
-    def apply(self, metric: Metric, labels: Array, probabilities: Array) -> Sample:
+    def apply(self, metric: ScalarMetric, labels: Array, probabilities: Array) -> Sample:
         """One run's metric in every column."""
         return self.split(metric(labels, probabilities, self.columns))
 
@@ -93,5 +93,5 @@ def lay_out(groups: Array, labels: Array, resamples: int, rng: np.random.Generat
     """The columns in which every metric is measured, stratified by class."""
     strata = strata_of(groups, labels)
     drawn = resample_groups(groups, resamples, rng, strata)
-    columns = np.hstack([once(len(groups)), drawn, omit_each_group(groups)])
+    columns = np.hstack([unit_weights(len(groups)), drawn, omit_each_group(groups)])
     return Design(columns, resamples, strata[np.unique(groups, return_index=True)[1]])

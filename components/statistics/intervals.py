@@ -18,9 +18,11 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from components.statistics.bootstrap import Sample
-from components.statistics.weighted_metrics import TINY, Array
+from components.statistics.weighting import Array
 
 UNBOUNDED = (-np.inf, np.inf)
+
+EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def _between(values: Array, interplay: float) -> float:
     """Variance of the seeds (S,). Those that agree to the last digit differ at least by what lesions make of each."""
     if len(values) < 2:
         return 0.0
-    rounding = (8 * TINY * max(1.0, float(np.abs(values).max()))) ** 2
+    rounding = (8 * EPSILON * max(1.0, float(np.abs(values).max()))) ** 2
     found = float(values.var(ddof=1))
     return interplay if found <= rounding else found
 

@@ -77,15 +77,3 @@ class Said:
 def resample(labels: Array, groups: Array, resamples: int, confidence: float, rng: np.random.Generator) -> Resampled:
     """Lay out the images of one split; `rng` draws the groups again."""
     return Resampled(labels, groups, lay_out(groups, labels, resamples, rng), confidence)
-
-
-def mean(values: Array, weights: Array) -> Array:
-    """Weighted means: values (N,) or (M, N) against weights (N, C) to (C,) or (M, C)."""
-    exact = values.astype(np.float32 if values.dtype == bool else np.float64)  # counts are exact in float32
-    return np.asarray((exact @ weights).astype(np.float64) / weights.sum(0, dtype=np.float64))
-
-
-def ratio(part: Array, whole: Array) -> Array:
-    """`part / whole`, NaN where there is no whole."""
-    top, bottom = np.broadcast_arrays(np.asarray(part, np.float64), np.asarray(whole, np.float64))
-    return np.asarray(np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0))

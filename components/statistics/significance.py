@@ -123,14 +123,15 @@ def delong(labels: Array, ours: Sequence[Array], theirs: Sequence[Array], groups
     """DeLong's test of two arms' macro AUROC, the mean over the classes that can be ranked and over the seeds.
 
     `ours` and `theirs` are probabilities (N, K), one a seed. Terms of means are means of terms, so pairing and seeds
-    need nothing more. With one seed and two classes it is DeLong's own test.
+    need nothing more. With one seed and two classes it is DeLong's own test. Where no class can be ranked, the
+    difference is NaN and p is 1.
     """
     pairs = [[_macro(labels, p, groups) for p in side] for side in (ours, theirs)]  # an area and (G,) terms a seed
     areas = [np.mean([area for area, _ in side]) for side in pairs]
     terms = [np.mean([terms for _, terms in side], axis=0) for side in pairs]
     difference, error = float(areas[0] - areas[1]), float(np.sqrt(((terms[0] - terms[1]) ** 2).sum()))
     if not error > 0:
-        return Delong(difference, error, 1.0 if difference == 0 else 0.0)
+        return Delong(difference, error, 0.0 if abs(difference) > 0 else 1.0)  # NaN: nothing shows a difference
     return Delong(difference, error, float(2 * norm.sf(abs(difference) / error)))
 
 
@@ -138,7 +139,7 @@ def _macro(labels: Array, probabilities: Array, groups: Array) -> tuple[float, A
     areas, terms = auroc_terms(labels, probabilities, groups)
     known = np.isfinite(areas)
     if not known.any():
-        return 0.5, np.zeros(terms.shape[1])  # nothing is ranked: chance, as components.statistics.metrics has it
+        return float("nan"), np.zeros(terms.shape[1])
     return float(areas[known].mean()), np.asarray(terms[known].mean(0))
 
 

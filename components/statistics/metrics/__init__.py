@@ -1,34 +1,47 @@
-"""One metric a file, each a pure function of labels and class probabilities, named as its file.
+"""Metrics of labels and class probabilities: a file each, with a function of the file's name.
 
-Signature: `name(labels: (N,) int, probabilities: (N, K) float) -> float` (or an array or mapping where the
-docstring says so). `components.statistics.metrics.all_scalars` is for callers that want every scalar metric.
+`name(labels, probabilities, weights=None)`, shapes in `components.statistics.weighting`. Without weights a metric is a
+float, or an array (K,); with weights (N, R) it has the resamples as its last axis, (R,) or (K, R). A value is NaN where
+it is undefined: a class without images, a ranking without two kinds of images. A resample needs that, because a
+number in its place would enter the interval. A study's splits hold every class (components.data.splits), so that its
+single values are defined; `measure_scalars` leaves out what is not, because JSON has no NaN.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable
-from functools import cache
-from typing import Any, get_type_hints
+import math
+from collections.abc import Iterable
+from typing import Any
 
-import numpy as np
+from components.base.errors import SettingsError
+from components.base.families import load_member
+from components.statistics.weighting import Labels, Probabilities
 
-Labels = np.ndarray[Any, np.dtype[np.int64]]
-"""(N,) index of each image's class."""
-
-Probabilities = np.ndarray[Any, np.dtype[np.float64]]
-"""(N, K) rows that sum to 1; the highest is the prediction, of equal ones the first."""
+FAMILY = "statistics.metrics"
 
 
-@cache
-def metrics() -> dict[str, Callable[..., Any]]:
-    """Every metric by name: the modules of this package and the function named as each."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return {name: getattr(importlib.import_module(f"{__name__}.{name}"), name) for name in names}
+def load_metric(name: str) -> Any:
+    """The function of a metric, a ScalarMetric or a ClassMetric.
+
+    Raises:
+        SettingsError: where no file has this name.
+    """
+    return getattr(load_member(FAMILY, name), name)
 
 
-def all_scalars(labels: Labels, probabilities: Probabilities) -> dict[str, float]:
-    """Every metric that is one number, by name, at its defaults."""
-    scalars = {name: f for name, f in metrics().items() if get_type_hints(f)["return"] is float}
-    return {name: function(labels, probabilities) for name, function in scalars.items()}
+def measure_scalars(names: Iterable[str], labels: Labels, probabilities: Probabilities) -> dict[str, float]:
+    """The named metrics of the images as they are, each with its default options; undefined ones are left out.
+
+    Args:
+        names: of files in this folder whose metric is one number.
+        labels: (N,) int, index of each image's class.
+        probabilities: (N, K) float, rows that sum to 1.
+
+    Raises:
+        SettingsError: where no file has such a name, or its metric is not one number.
+    """
+    values = {name: load_metric(name)(labels, probabilities) for name in names}
+    for name, value in values.items():
+        if not isinstance(value, float):
+            raise SettingsError(f"metric {name!r} gives an array {value.shape}, expected a metric that is one number")
+    return {name: value for name, value in values.items() if not math.isnan(value)}

@@ -1,10 +1,9 @@
 """The share of images whose most probable class is the right one."""
 
-import numpy as np
-
-from components.statistics.metrics import Labels, Probabilities
+from components.statistics.weighting import Array, Labels, Probabilities, scalar_metric, weighted_mean
 
 
-def accuracy(labels: Labels, probabilities: Probabilities) -> float:
+@scalar_metric
+def accuracy(labels: Labels, probabilities: Probabilities, weights: Array) -> Array:
     """In [0, 1]; at equal probabilities the first class is the prediction."""
-    return float(np.mean(probabilities.argmax(axis=1) == labels))
+    return weighted_mean(probabilities.argmax(axis=1) == labels, weights)

@@ -1,14 +1,14 @@
-"""How often each class was taken for which."""
-
-from typing import Any
+"""How often images of each class were predicted as each class."""
 
 import numpy as np
 
-from components.statistics.metrics import Labels, Probabilities
+from components.statistics.weighting import Array, Labels, Probabilities, class_metric, weighted_count
 
 
-def confusion_matrix(labels: Labels, probabilities: Probabilities) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """(K, K) counts: row the true class, column the predicted one."""
+@class_metric
+def confusion_matrix(labels: Labels, probabilities: Probabilities, weights: Array) -> Array:
+    """(K, K) int64 counts: row the true class, column the predicted one."""
     classes = probabilities.shape[1]
-    pairs = labels * classes + probabilities.argmax(axis=1)  # (N,) each names one cell
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    cells = labels * classes + probabilities.argmax(axis=1)  # (N,) index of a cell, row by row
+    counts = weighted_count(cells[:, None] == np.arange(classes**2), weights)  # (K * K, R)
+    return counts.astype(np.int64).reshape(classes, classes, -1)

@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from components.statistics.metrics import Labels, Probabilities
+from components.statistics.weighting import Array, Labels, Probabilities, scalar_metric, weighted_mean
+
+TINY = float(np.finfo(np.float64).eps)
 
 
-def log_loss(labels: Labels, probabilities: Probabilities) -> float:
-    """At least 0; a probability below 2.2e-16 counts as that, so that a sure mistake costs 36, not infinity."""
+@scalar_metric
+def log_loss(labels: Labels, probabilities: Probabilities, weights: Array) -> Array:
+    """At least 0; probabilities are clipped at 2.2e-16 and 1 - 2.2e-16: a certain error costs 36, not infinity."""
     chosen = probabilities[np.arange(len(labels)), labels]  # (N,)
-    tiny = np.finfo(np.float64).eps
-    return float(-np.mean(np.log(np.clip(chosen, tiny, 1 - tiny))))
+    return weighted_mean(-np.log(np.clip(chosen, TINY, 1 - TINY)), weights)

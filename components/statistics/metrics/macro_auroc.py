@@ -1,30 +1,52 @@
 """How well each class's probability ranks its own images above the others', averaged over classes."""
 
-from typing import Any
-
 import numpy as np
 
-from components.statistics.metrics import Labels, Probabilities
+from components.statistics.weighting import Array, Labels, Probabilities, mean_over_classes, ratio, scalar_metric
+
+BLOCK = 1024
+"""Columns of weights in one matrix product; bounds the memory."""
+
+FEW = 16
+"""Columns up to which sorting is faster than comparing all pairs of images."""
 
 
-def macro_auroc(labels: Labels, probabilities: Probabilities) -> float:
-    """In [0, 1], chance is 0.5; one class against the rest, all classes alike in the mean.
+@scalar_metric
+def macro_auroc(labels: Labels, probabilities: Probabilities, weights: Array) -> Array:
+    """In [0, 1], chance is 0.5: the mean over classes of the area under the ROC curve, one class against the rest.
 
-    A class that no image or every image belongs to has no ranking and is left out; where that leaves no class,
-    nothing was ranked and the value is chance.
+    A class that no image or every image is of has no ranking and is left out; NaN where that leaves no class.
     """
-    areas = []
-    for k in range(probabilities.shape[1]):
-        own = labels == k  # (N,)
-        if own.any() and not own.all():
-            areas.append(_area(own, probabilities[:, k]))
-    return float(np.mean(areas)) if areas else 0.5
+    classes = range(probabilities.shape[1])
+    return mean_over_classes(np.stack([auroc(labels == k, probabilities[:, k], weights) for k in classes]))
 
 
-def _area(own: np.ndarray[Any, np.dtype[np.bool_]], scores: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    """Share of (own, other) pairs that are ranked rightly, ties counting half: Mann & Whitney's U."""
-    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]  # (N,) from 1, the mean rank among equals
-    positives = int(own.sum())
-    u = ranks[own].sum() - positives * (positives + 1) / 2
-    return float(u / (positives * (len(own) - positives)))
+def auroc(positive: Array, scores: Array, weights: Array) -> Array:
+    """Probability that a positive is ranked above a negative, ties half (Mann & Whitney's U), (R,).
+
+    `positive` (N,) bool, `scores` (N,); NaN where a resample lacks one kind. Counts of pairs are half integers and
+    exact in either way of counting.
+    """
+    own, others = weights[positive], weights[~positive]  # (P, R), (N - P, R)
+    count = _won_by_rank if weights.shape[1] <= FEW else _won_by_pair
+    won = count(scores[positive], scores[~positive], own, others)
+    return ratio(won, own.sum(0, dtype=np.float64) * others.sum(0, dtype=np.float64))
+
+
+def _won_by_rank(positives: Array, negatives: Array, own: Array, others: Array) -> Array:
+    """Pairs that positives win, (R,), from the order of all scores: N log N steps a column."""
+    levels, places = np.unique(np.concatenate([positives, negatives]), return_inverse=True)
+    won = np.empty(own.shape[1])
+    for r in range(own.shape[1]):
+        mine = np.bincount(places[: len(positives)], weights=own[:, r], minlength=len(levels))  # (levels,)
+        theirs = np.bincount(places[len(positives) :], weights=others[:, r], minlength=len(levels))
+        won[r] = mine @ (np.cumsum(theirs) - theirs / 2)
+    return won
+
+
+def _won_by_pair(positives: Array, negatives: Array, own: Array, others: Array) -> Array:
+    """The same from all pairs at once, one matrix product for all columns: memory grows with N²."""
+    outranks = (np.sign(negatives[:, None] - positives) * -0.5 + 0.5).astype(np.float32)  # (N - P, P)
+    blocks = [slice(start, start + BLOCK) for start in range(0, own.shape[1], BLOCK)]
+    won = [np.einsum("nr,nr->r", outranks @ own[:, b], others[:, b], dtype=np.float64) for b in blocks]
+    return np.concatenate(won)

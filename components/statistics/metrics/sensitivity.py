@@ -1,16 +1,13 @@
 """Of the images of a class, the share that is recognised: its true positive rate, also called recall."""
 
-from typing import Any
-
 import numpy as np
 
-from components.statistics.metrics import Labels, Probabilities
+from components.statistics.weighting import Array, Labels, Probabilities, class_metric, ratio, weighted_count
 
 
-def sensitivity(labels: Labels, probabilities: Probabilities) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(K,) in [0, 1]; NaN for a class without an image, of which nothing can be said."""
-    classes = probabilities.shape[1]
+@class_metric
+def sensitivity(labels: Labels, probabilities: Probabilities, weights: Array) -> Array:
+    """(K,) in [0, 1]; NaN for a class without an image."""
+    is_class = labels[:, None] == np.arange(probabilities.shape[1])  # (N, K)
     right = probabilities.argmax(axis=1) == labels  # (N,)
-    counts = np.bincount(labels, minlength=classes)  # (K,)
-    hits = np.bincount(labels, weights=right, minlength=classes)
-    return np.divide(hits, counts, out=np.full(classes, np.nan), where=counts > 0)
+    return ratio(weighted_count(is_class & right[:, None], weights), weighted_count(is_class, weights))

@@ -1,18 +1,14 @@
-"""Of the images of all other classes, the share that is not taken for this one: its true negative rate."""
-
-from typing import Any
+"""Of the images of all other classes, the share that is not predicted as this one: its true negative rate."""
 
 import numpy as np
 
-from components.statistics.metrics import Labels, Probabilities
+from components.statistics.weighting import Array, Labels, Probabilities, class_metric, ratio, weighted_count
 
 
-def specificity(labels: Labels, probabilities: Probabilities) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(K,) in [0, 1]; NaN for a class that all images belong to, of which nothing can be said."""
-    classes = probabilities.shape[1]
-    predicted = probabilities.argmax(axis=1)  # (N,)
-    others = len(labels) - np.bincount(labels, minlength=classes)  # (K,) images of other classes
-    alarms = np.bincount(predicted[predicted != labels], minlength=classes)  # (K,) false ones
-    shares: np.ndarray[Any, np.dtype[np.float64]] = np.full(classes, np.nan)
-    np.divide(others - alarms, others, out=shares, where=others > 0)
-    return shares
+@class_metric
+def specificity(labels: Labels, probabilities: Probabilities, weights: Array) -> Array:
+    """(K,) in [0, 1]; NaN for a class that all images are of."""
+    classes = np.arange(probabilities.shape[1])
+    is_other = labels[:, None] != classes  # (N, K)
+    not_predicted = probabilities.argmax(axis=1)[:, None] != classes  # (N, K)
+    return ratio(weighted_count(is_other & not_predicted, weights), weighted_count(is_other, weights))

@@ -10,15 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
-from sklearn.metrics import log_loss as sklearn_log_loss
-from sklearn.metrics import roc_auc_score
 
 from benchmarks import evidence
-from components.statistics import bootstrap, intervals, metrics, weighted_metrics
+from components.statistics import bootstrap, intervals
 from components.statistics.bootstrap import Sample
 from components.statistics.intervals import Interval
-
-METRICS = ["balanced_accuracy", "accuracy", "log_loss", "macro_auroc"]
+from components.statistics.metrics.accuracy import accuracy
+from components.statistics.metrics.balanced_accuracy import balanced_accuracy
+from components.statistics.metrics.macro_auroc import macro_auroc
 
 
 def _draw(seed: int, images: int = 60, classes: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,49 +64,11 @@ def test_a_resample_takes_or_leaves_whole_lesions() -> None:
     assert (weights[[0, 1, 3]].sum(0) == 3).all()  # one image of each lesion: as many lesions as there are
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_metrics_with_weights_of_one_are_those_of_components_metrics(name: str) -> None:
-    labels, p, _ = _draw(1)
-    found = getattr(weighted_metrics, name)(labels, p, weighted_metrics.once(len(p)))
-    assert found[0] == pytest.approx(metrics.metrics()[name](labels, p), abs=1e-6)
-
-
-@pytest.mark.parametrize("name", METRICS)
-@pytest.mark.parametrize("seed", range(4))
-def test_weighted_metrics_are_those_of_repeated_images(name: str, seed: int) -> None:
-    labels, p, groups = _draw(seed)
-    weights = bootstrap.resample_groups(groups, 20, np.random.default_rng(seed))
-    found = getattr(weighted_metrics, name)(labels, p, weights)
-    for r in range(20):
-        drawn = np.repeat(np.arange(len(labels)), weights[:, r].astype(int))  # naive: the resample as a list
-        assert found[r] == pytest.approx(metrics.metrics()[name](labels[drawn], p[drawn]), abs=1e-6)
-
-
-def test_weighted_auroc_and_log_loss_are_scikit_learns() -> None:
-    labels, p, groups = _draw(3)
-    weights = bootstrap.resample_groups(groups, 5, np.random.default_rng(0))
-    for r in range(5):
-        weight = weights[:, r].astype(float)
-        one_class = roc_auc_score(labels == 1, p[:, 1], sample_weight=weight)
-        assert weighted_metrics._auroc(labels == 1, p[:, 1], weights)[r] == pytest.approx(one_class)
-        loss = sklearn_log_loss(labels, p, sample_weight=weight, labels=[0, 1, 2])
-        assert weighted_metrics.log_loss(labels, p, weights)[r] == pytest.approx(loss, rel=1e-5)
-
-
-def test_a_class_that_a_resample_lacks_is_left_out_of_its_means() -> None:
-    labels, p = np.array([0, 0, 1]), np.eye(3)[[0, 1, 1]] * 0.8 + 0.2 / 3
-    weights = np.array([[1, 1], [1, 1], [1, 0]], np.float32)  # the second lacks class 1, both lack class 2
-    assert weighted_metrics.balanced_accuracy(labels, p, weights) == pytest.approx([0.75, 0.5])
-    sensitivities = weighted_metrics.sensitivities(labels, p, weights)
-    assert np.isnan(sensitivities).tolist() == [[False, False], [False, True], [True, True]]
-    assert np.isnan(weighted_metrics.macro_auroc(labels, p, weights)).tolist() == [False, True]
-
-
 def test_bootstrap_of_single_images_is_scipys() -> None:
     rng = np.random.default_rng(5)
     labels, p = rng.integers(0, 2, 150), rng.dirichlet([1, 1], 150)
     weights = bootstrap.resample_groups(np.arange(150), 4000, np.random.default_rng(0))
-    draws = weighted_metrics.accuracy(labels, p, weights)
+    draws = accuracy(labels, p, weights)
     found = np.quantile(draws, [0.05, 0.95])
     right = (p.argmax(1) == labels).astype(float)
     scipys = stats.bootstrap((right,), np.mean, n_resamples=4000, confidence_level=0.9, method="percentile", rng=1)
@@ -122,7 +83,7 @@ def test_copies_of_an_image_make_nothing_surer() -> None:
     for copies in (1, 4):
         groups = np.repeat(np.arange(80), copies)
         weights = bootstrap.resample_groups(groups, 300, np.random.default_rng(0))
-        draws.append(weighted_metrics.balanced_accuracy(labels.repeat(copies), p.repeat(copies, axis=0), weights))
+        draws.append(balanced_accuracy(labels.repeat(copies), p.repeat(copies, axis=0), weights))
     np.testing.assert_allclose(draws[0], draws[1], rtol=1e-6)
 
 
@@ -192,10 +153,10 @@ def test_one_seed_of_many_single_images_is_scipys_bca_interval() -> None:
 def test_influences_are_those_of_leaving_out_in_a_loop() -> None:
     labels, p, groups = _draw(4)
     design = bootstrap.lay_out(groups, labels, 5, np.random.default_rng(0))
-    sample = design.apply(weighted_metrics.balanced_accuracy, labels, p)
+    sample = design.apply(balanced_accuracy, labels, p)
     for g, name in enumerate(np.unique(groups)):
         kept = groups != name
-        expected = metrics.metrics()["balanced_accuracy"](labels[kept], p[kept])
+        expected = balanced_accuracy(labels[kept], p[kept])
         assert sample.omitted[g] == pytest.approx(expected, abs=1e-6)
 
 
@@ -295,7 +256,7 @@ def test_nothing_known_is_no_interval_and_no_difference() -> None:
 def test_arms_that_agree_everywhere_do_not_differ() -> None:
     labels, p, groups = _draw(6)
     design = bootstrap.lay_out(groups, labels, 100, np.random.default_rng(0))
-    sample = design.apply(weighted_metrics.macro_auroc, labels, p)
+    sample = design.apply(macro_auroc, labels, p)
     found = intervals.estimate([sample - sample] * 3, design.strata)
     assert found.interval(0.95) == Interval(0.0, 0.0, 0.0)
     assert found.p_value() == 1
