@@ -1,8 +1,8 @@
-"""Settings that cannot be wrong in silence: immutable, strict, and a folder is the registry of its kinds.
+"""Strict settings: immutable, unknown keys are errors, and a folder is the registry of its kinds.
 
-A family is a package under components/ (backbones, pretraining, datasets ...). Each of its modules
-defines one `Config(Frozen)` whose `kind` is the module's name. `OneOf("models.backbones")` accepts any of them,
-so a new kind is a new file and nothing else.
+A family is a package under components/ (models.backbones, pretraining, data.adapters ...). Each of its modules defines
+one `Config(Frozen)` whose `kind` is the name of the module. `OneOf("models.backbones")` accepts any of them, so a new
+kind is a new file and nothing else.
 """
 
 from __future__ import annotations
@@ -45,7 +45,13 @@ class OneOf:
 
 
 def explain(error: ValidationError, data: object, origin: str) -> SettingsError:
-    """One line a wrong value of `data`: its full key, the value, what is allowed and the file to mend."""
+    """The error for the user: one line for each wrong value, with its full key, the value and what is allowed.
+
+    Args:
+        error: as pydantic raised it.
+        data: the settings that were validated.
+        origin: the file they came from, which is where to fix them.
+    """
     lines = [
         f"{origin}: {_place(problem, data)}{problem['msg'].removeprefix('Value error, ')}"
         for problem in error.errors(include_url=False)
@@ -54,26 +60,26 @@ def explain(error: ValidationError, data: object, origin: str) -> SettingsError:
 
 
 def _place(problem: ErrorDetails, data: object) -> str:
-    """`compute.device = 'tpu': `; nothing for what several sections say together, whose message names them."""
+    """`compute.device = 'tpu': `; empty for a check across sections, whose message names its settings."""
     key = _key(problem["loc"], data)
     return f"{key}{_given(problem)}: " if key else ""
 
 
 def _key(location: tuple[int | str, ...], data: object) -> str:
-    """The dotted key as it stands in the file: pydantic inserts the chosen kind into it, the file does not."""
+    """The dotted key as the file has it: pydantic inserts the chosen kind into the location, the file does not."""
     kept: list[str] = []
     for part in location:
         if isinstance(data, dict) and part not in data and data.get("kind") == part:
             continue
         kept.append(str(part))
         try:
-            data = data[part]  # type: ignore[index]  # a missing key, or a scalar: the walk ends here
+            data = data[part]  # type: ignore[index]  # a missing key, or a scalar: nothing lies below it
         except (KeyError, IndexError, TypeError):
             data = None
     return ".".join(kept)
 
 
 def _given(problem: ErrorDetails) -> str:
-    """` = 'value'` where a value stands there at all."""
+    """` = 'value'`; empty where the value is missing or a whole section."""
     value = problem["input"]
     return "" if problem["type"] == "missing" or isinstance(value, dict) else f" = {value!r}"

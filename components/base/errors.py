@@ -1,4 +1,4 @@
-"""The errors that a person can mend: each names the thing, its value, what was expected and where to mend it."""
+"""Errors that a user can fix: each message names the thing, its value, what was expected and where to fix it."""
 
 from typing import Generic, TypeVar
 
@@ -6,7 +6,7 @@ P = TypeVar("P", bound=str)
 
 
 class DermflowError(Exception):
-    """Base of every error whose message is written for the person who runs the pipeline."""
+    """Base of every error whose message is written for the user who runs the pipeline."""
 
 
 class SettingsError(DermflowError):
@@ -18,30 +18,35 @@ class DataError(DermflowError):
 
 
 class LeakError(DermflowError):
-    """A patient, lesion or duplicate would stand in two splits."""
+    """A patient, a lesion or a duplicate image would be in two splits."""
 
 
 class WeightsError(DermflowError):
-    """Pretrained weights are missing, or are not the ones that they claim to be."""
+    """Pretrained weights are missing, or their content is not what their name or header states."""
 
 
 class CheckpointError(DermflowError):
-    """A checkpoint or encoder was made under other settings than the present ones."""
+    """A checkpoint or encoder was made with settings other than the present ones."""
 
 
 class TrainingError(DermflowError):
-    """Training cannot go on: a loss is not finite, or there is nothing to learn from."""
+    """Training cannot continue: a loss is not finite, or there are no images to learn from."""
 
 
 class RunError(DermflowError):
-    """The pipeline cannot start or go on: another run is here, a stage failed, a deadline passed."""
+    """The pipeline cannot start or continue: another run is active, a stage failed, a deadline passed."""
 
 
 class UnusableError(ValueError, Generic[P]):
-    """A file cannot be used: `problem` in one word, the message what is wrong with it."""
+    """A file cannot be used.
+
+    Attributes:
+        problem: the kind of problem, one of a few words.
+        detail: what is wrong, as a message.
+    """
 
     def __init__(self, problem: P, detail: str) -> None:
-        super().__init__(problem, detail)  # both, since a process pool rebuilds an exception from its arguments
+        super().__init__(problem, detail)  # both arguments, since a process pool rebuilds an exception from them
         self.problem = problem
         self.detail = detail
 

@@ -2,7 +2,7 @@
 
 A folder is the registry of its family. A new backbone, adapter, pretraining method, metric, corruption or figure is a
 new file; a setting names it, and nothing else changes. Names are read from the folder without importing anything, so
-that a setting can be checked at once.
+that checking a setting is fast and needs no torch.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def load_member(family: str, name: str) -> ModuleType:
     """The module of one member.
 
     Raises:
-        SettingsError: where the family has no such file; it names those that there are.
+        SettingsError: where the family has no such file; the message lists the existing ones.
     """
     if name not in members(family):
         raise SettingsError(missing(family, name))
@@ -45,7 +45,7 @@ def load_member(family: str, name: str) -> ModuleType:
 
 
 def missing(family: str, name: str) -> str:
-    """What to say of a name that is no file of the family."""
+    """The message about a name that is no file of the family."""
     return f"{name!r} is no file in components/{family.replace('.', '/')}, expected one of {', '.join(members(family))}"
 
 

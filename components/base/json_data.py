@@ -1,4 +1,4 @@
-"""Results as plain data: what JSON can hold, the same text for the same numbers."""
+"""Results as data that JSON can hold: equal numbers give equal text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Mappings, lists and tuples of numbers and words: six decimals, null for what is not known, no minus zero."""
+    """Mappings, lists and tuples of numbers and texts, ready for `json.dumps`.
+
+    Floats are rounded to six decimals, NaN and infinity become None, -0.0 becomes 0.0, keys become text.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):

@@ -1,4 +1,4 @@
-"""What a component may tell while it works; flows/ answers with MLflow and the terminal, tests with a list."""
+"""What a component reports while it works; flows/ sends it to MLflow and the terminal, tests keep it in lists."""
 
 from __future__ import annotations
 
@@ -13,29 +13,40 @@ T = TypeVar("T")
 
 
 class Log(Protocol):
-    """A run's memory and voice."""
+    """Where a component sends metrics, figures, files, tags and lines of text."""
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Remember numbers, one point a name and step (an epoch, where there are epochs)."""
+        """Log numbers by name.
+
+        Args:
+            values: metric -> value.
+            step: position on the curve, an epoch where there are epochs; None: the metric has no curve.
+        """
 
     def figure(self, name: str, figure: Figure) -> None:
-        """Keep a picture under `name`, with its extension, such as `reconstructions.png`."""
+        """Log a figure under `name` with its extension, such as `reconstructions.png`."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Keep a file or a folder as it stands now."""
+        """Log a file or a folder with its present content, into `folder` of the run's artifacts."""
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Remember words about the run, such as the sha256 of its weights."""
+        """Tag the run with texts, such as the sha256 of its weights."""
 
     def line(self, text: str) -> None:
-        """Tell the person one line."""
+        """Show the user one line."""
 
     def track(self, items: Iterable[T], total: int, what: str) -> Iterable[T]:
-        """Hand the items on, showing progress with rate and time left; plain lines when not a terminal."""
+        """The same items, with progress shown: rate and time left, as plain lines where there is no terminal.
+
+        Args:
+            items: iterated once.
+            total: their number.
+            what: the unit, such as "images packed".
+        """
 
 
 class SilentLog:
-    """Keeps numbers and lines in memory and shows nothing: for tests, notebooks and benchmarks."""
+    """A Log that keeps everything in memory and shows nothing: for tests, notebooks and benchmarks."""
 
     def __init__(self) -> None:
         self.points: list[tuple[int | None, dict[str, float]]] = []
@@ -65,5 +76,5 @@ class SilentLog:
         self.lines.append(text)
 
     def track(self, items: Iterable[T], total: int, what: str) -> Iterable[T]:  # noqa: ARG002  # nothing is shown
-        """The items alone."""
+        """The items, without progress."""
         return items
