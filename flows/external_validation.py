@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
-from components.base.files import whole
+from components.base.files import whole, write_text
 from components.base.log import Log
+from components.clinical.settings import Clinical
+from components.comparison.settings import Compare, Evaluate
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.data.pixels import write_pixels
@@ -24,12 +27,12 @@ from components.external_validation.results import EXTERNAL, Transfer, TransferP
 from components.models.backbone import Backbone
 from components.statistics.rule import Rule
 from components.statistics.runs import Run, same_images
+from components.training.settings import Compute
 from components.validation.quarantine import OUTSIDE_MAP
-from flows.settings.analysis import Clinical, Compare, Evaluate
 from flows.settings.data import Cohort, Pack, Privacy, Split, choose
-from flows.settings.study import Compute, Paths, Study
+from flows.settings.study import Paths, Study
 from flows.stage import stage
-from flows.stage_io.files import existing, write_text
+from flows.stage_io.files import existing
 from flows.stage_io.images import load_images
 from flows.stage_io.predictions import predict_runs, read_examples
 from flows.stage_io.runs import read_runs
@@ -82,7 +85,7 @@ def external_validation(
 
 def _joined(run: Run, external: pd.DataFrame) -> Run:
     predictions = pd.concat([run.predictions, external], ignore_index=True)
-    return Run(run.arm, run.protocol, run.seed, run.curve, run.summary, predictions, run.measured)
+    return replace(run, predictions=predictions)
 
 
 def _read_cohort(cohort: str, split: Split, paths: Paths) -> pd.DataFrame:

@@ -6,21 +6,21 @@ import json
 from dataclasses import replace
 from itertools import product
 
-import pandas as pd
-
+from components.base.files import write_text
 from components.base.log import Log
-from components.base.run_id import FinetuneProtocol
+from components.base.run_id import FinetuneProtocol, RunId
+from components.comparison.settings import Compare as CompareSettings
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.label_efficiency.analysis import EfficiencyPlan, as_metrics, as_record, assess
 from components.label_efficiency.page import draw_figures, render, summary
 from components.models.backbone import Backbone
 from components.statistics.runs import Run
-from flows.settings.analysis import Compare as CompareSettings
+from components.training.settings import Compute
 from flows.settings.analysis import LabelEfficiency as LabelEfficiencySettings
-from flows.settings.study import Compute, Paths, Study
+from flows.settings.study import Paths, Study
 from flows.stage import stage
-from flows.stage_io.files import read_json, write_text
+from flows.stage_io.files import read_json
 from flows.stage_io.predictions import open_reader, predict_file, read_examples
 from flows.stage_io.runs import read_run
 
@@ -40,7 +40,9 @@ def label_efficiency(
 ) -> dict[str, float]:
     """Predict test images by what learned from parts, and write PROTOCOL.json and .html; `evaluate` did the rest."""
     partial = _predict_partial(protocol, study, labels, backbone, label_efficiency, paths, compute, log)
-    complete = [_read_run(arm, protocol, seed, paths) for arm, seed in product(study.arms, label_efficiency.seeds)]
+    complete = [
+        _read_run(RunId(arm, protocol, seed), paths) for arm, seed in product(study.arms, label_efficiency.seeds)
+    ]
     found = assess([*partial, *complete], _plan(protocol, study, dataset, labels, compare, label_efficiency))
     figures, folder = draw_figures(found), paths.reports / "label_efficiency"
     write_text(folder / f"{protocol}.json", json.dumps(as_record(found), indent=2, allow_nan=False) + "\n")
@@ -55,7 +57,7 @@ def label_efficiency(
 
 
 def _predict_partial(
-    protocol: str,
+    protocol: FinetuneProtocol,
     study: Study,
     labels: Labels,
     backbone: Backbone,
@@ -69,21 +71,20 @@ def _predict_partial(
     examples, runs = {"test": read_examples(paths.pixels / "test", labels.classes)}, []
     points = list(product(study.arms, label_efficiency.seeds, label_efficiency.shares))
     for arm, seed, share in log.track(points, len(points), "predictions"):
-        name = f"{arm}-{protocol}-{seed}-{share}"
-        path, metrics = paths.partial / f"{name}.safetensors", paths.metrics / "finetune_subset" / f"{name}.json"
+        run = RunId(arm, protocol, seed, share)
+        path, metrics = paths.partial / f"{run}.safetensors", paths.metrics / "finetune_subset" / f"{run}.json"
         table = predict_file(path, examples, backbone, labels.classes, session)
-        runs.append(Run(arm, protocol, seed, pd.DataFrame(), read_json(metrics), table, {}, share))
+        runs.append(Run(run, table, summary=read_json(metrics)))
     return runs
 
 
-def _read_run(arm: str, protocol: str, seed: int, paths: Paths) -> Run:
+def _read_run(run: RunId, paths: Paths) -> Run:
     """A run of the study itself, which learned from all."""
-    run = read_run(arm, protocol, seed, paths)
-    return replace(run, summary=read_json(paths.metrics / "finetune" / f"{run.name}.json"))
+    return replace(read_run(run, paths), summary=read_json(paths.metrics / "finetune" / f"{run}.json"))
 
 
 def _plan(
-    protocol: str,
+    protocol: FinetuneProtocol,
     study: Study,
     dataset: Adapter,
     labels: Labels,

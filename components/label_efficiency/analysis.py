@@ -160,8 +160,8 @@ def assess(runs: Sequence[Run], plan: EfficiencyPlan) -> Efficiency:
 
 def _lesions(runs: Sequence[Run]) -> dict[float, int]:
     """Share to the number of train lesions, from what the runs wrote down."""
-    found = {run.share: int(run.summary["lesions"]) for run in runs if run.share < 1}
-    totals = {int(run.summary["all_lesions"]) for run in runs if run.share < 1}
+    found = {run.id.share: int(run.summary["lesions"]) for run in runs if run.id.share < 1}
+    totals = {int(run.summary["all_lesions"]) for run in runs if run.id.share < 1}
     if len(totals) != 1:
         raise DataError(
             f"metrics of learn runs tell of {sorted(totals)} train lesions in all, expected one number; "
@@ -172,7 +172,7 @@ def _lesions(runs: Sequence[Run]) -> dict[float, int]:
 
 def _measure(runs: Sequence[Run], plan: EfficiencyPlan, test: Resampled, metric: str) -> dict[str, Array]:
     """Each arm's metric in every column, (S, P, C)."""
-    by_key = {(run.arm, run.seed, run.share): run for run in runs}
+    by_key = {(run.arm, run.seed, run.id.share): run for run in runs}
     measure = METRICS[metric]
 
     def column(arm: str, seed: int, share: float) -> Array:

@@ -1,9 +1,9 @@
-"""What one fine-tuning run left behind, and the proof that all arms ran under identical conditions."""
+"""What one fine-tuning run left behind, and the checks that all arms ran under identical conditions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from components.base.errors import DataError
+from components.base.run_id import FinetuneProtocol, RunId
 
 FINGERPRINTS = {
     "train_index_sha256": "which train images, in which order",
@@ -18,33 +19,44 @@ FINGERPRINTS = {
     "batches_sha256": "the order of batches",
     "augmentation_sha256": "the draws of the augmentation",
 }
-"""What must be equal for all arms of one protocol and seed, and what each fingerprint is of."""
+"""What must be equal for all arms of one protocol and seed, and what each fingerprint stands for."""
 
-REPEAT = "repeat both: dvc repro -f finetune (or learn)"
+REPEAT = "repeat both: dvc repro -f finetune (or finetune_subset)"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One fine-tuning: an arm under a protocol with a seed."""
+    """One fine-tuning run and what it left behind; a stage that reads less leaves the rest empty."""
 
-    arm: str
-    protocol: str
-    seed: int
-    curve: pd.DataFrame  # a row an epoch, columns of curves/finetune
-    summary: Mapping[str, Any]  # metrics/finetune: first, last, best, fingerprints
-    predictions: pd.DataFrame  # val and test images
-    measured: Mapping[str, Any]  # metrics/evaluate: on test images
-    share: float = 1.0  # of the train lesions
+    id: RunId
+    predictions: pd.DataFrame
+    """Images of val and test: image_id, group, split, label and a column p_CLASS each."""
+    curve: pd.DataFrame = field(default_factory=pd.DataFrame, kw_only=True)
+    """A row an epoch, columns of curves/finetune."""
+    summary: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    """Of metrics/finetune: first, last and best epoch, fingerprints."""
+    measured: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    """Of metrics/evaluate: metrics on test images."""
 
     @property
     def name(self) -> str:
-        """`<arm>-<protocol>-<seed>`, as its files are named; `-<share>` after it where it learned from a part."""
-        return f"{self.arm}-{self.what_is_equal}"
+        """As files and MLflow name the run."""
+        return str(self.id)
 
     @property
-    def what_is_equal(self) -> str:
-        """The name without the arm: runs that share it differ in the encoder alone."""
-        return f"{self.protocol}-{self.seed}" + (f"-{self.share}" if self.share < 1 else "")
+    def arm(self) -> str:
+        """The pretraining whose encoder the run starts from."""
+        return self.id.arm
+
+    @property
+    def protocol(self) -> FinetuneProtocol:
+        """Which part of the network learns."""
+        return self.id.protocol
+
+    @property
+    def seed(self) -> int:
+        """Of head, batches and augmentation."""
+        return self.id.seed
 
 
 @dataclass(frozen=True)
@@ -57,11 +69,15 @@ class Images:
 
 
 def check_conditions(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
-    """`Run.what_is_equal` to fingerprints, proven equal for all arms; DataError names the two runs that differ."""
+    """Fingerprints by `RunId.conditions`, proven equal for all arms.
+
+    Raises:
+        DataError: names two runs that differ, or a run without a fingerprint.
+    """
     found: dict[str, dict[str, str]] = {}
     for run in runs:
         mine = {key: _fingerprint(run, key) for key in FINGERPRINTS}
-        first = found.setdefault(run.what_is_equal, {"run": run.name, **mine})
+        first = found.setdefault(run.id.conditions, {"run": run.name, **mine})
         for key, value in mine.items():
             if value != first[key]:
                 raise DataError(
@@ -78,8 +94,12 @@ def _fingerprint(run: Run, key: str) -> str:
 
 
 def same_images(runs: Sequence[Run], split: str, classes: Sequence[str]) -> Images:
-    """The split's images, proven to be the same in all runs; DataError names a run with others."""
-    tables = [select(run, split, classes) for run in runs]
+    """The split's images, checked to be the same in all runs.
+
+    Raises:
+        DataError: names a run that predicted other images.
+    """
+    tables = [split_rows(run, split, classes) for run in runs]
     first = tables[0]
     for run, table in zip(runs, tables, strict=True):
         if not table[["image_id", "label", "group"]].equals(first[["image_id", "label", "group"]]):
@@ -91,8 +111,12 @@ def same_images(runs: Sequence[Run], split: str, classes: Sequence[str]) -> Imag
     return Images(first["image_id"].to_numpy(), labels, first["group"].to_numpy(str))
 
 
-def select(run: Run, split: str, classes: Sequence[str]) -> pd.DataFrame:
-    """The rows of one split sorted by image; DataError where there are none or a class has no column."""
+def split_rows(run: Run, split: str, classes: Sequence[str]) -> pd.DataFrame:
+    """The rows of one split sorted by image.
+
+    Raises:
+        DataError: where there are no rows, a class has no column or a label is no class.
+    """
     table = run.predictions[run.predictions["split"] == split].sort_values("image_id", ignore_index=True)
     missing = [f"p_{name}" for name in classes if f"p_{name}" not in table]
     unknown = sorted(set(table["label"]) - set(classes))
@@ -106,12 +130,12 @@ def select(run: Run, split: str, classes: Sequence[str]) -> pd.DataFrame:
 
 def probabilities(run: Run, split: str, classes: Sequence[str]) -> npt.NDArray[Any]:
     """(N, K) class probabilities of one split's images, in the order of `Images`."""
-    return select(run, split, classes)[[f"p_{name}" for name in classes]].to_numpy(float)
+    return split_rows(run, split, classes)[[f"p_{name}" for name in classes]].to_numpy(float)
 
 
-def by_protocol(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
-    """Runs by protocol and arm, in the order given."""
-    sheets: dict[str, dict[str, list[Run]]] = {}
+def by_protocol(runs: Iterable[Run]) -> dict[FinetuneProtocol, dict[str, list[Run]]]:
+    """Runs by protocol and arm: {protocol: {arm: runs}}, in the order given."""
+    groups: dict[FinetuneProtocol, dict[str, list[Run]]] = {}
     for run in runs:
-        sheets.setdefault(run.protocol, {}).setdefault(run.arm, []).append(run)
-    return sheets
+        groups.setdefault(run.protocol, {}).setdefault(run.arm, []).append(run)
+    return groups

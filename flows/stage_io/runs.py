@@ -6,6 +6,7 @@ from itertools import product
 
 import pandas as pd
 
+from components.base.run_id import RunId
 from components.statistics.runs import Run
 from flows.settings.study import Paths, Study
 from flows.stage_io.files import existing
@@ -16,11 +17,15 @@ EVERY_RUN = "for every run of study (params.yaml)"
 def read_runs(study: Study, paths: Paths) -> list[Run]:
     """Every run with its predictions on val and test alone, by protocol, arm and seed."""
     order = product(study.protocols, study.arms, study.seeds)
-    return [read_run(arm, protocol, seed, paths) for protocol, arm, seed in order]
+    return [read_run(RunId(arm, protocol, seed), paths) for protocol, arm, seed in order]
 
 
-def read_run(arm: str, protocol: str, seed: int, paths: Paths) -> Run:
-    """One run with its predictions, without curve, summary or metrics; DataError where `evaluate` left none."""
-    path = paths.predictions / f"{arm}-{protocol}-{seed}.parquet"
+def read_run(run: RunId, paths: Paths) -> Run:
+    """One run with its predictions, without curve, summary or metrics.
+
+    Raises:
+        DataError: where `evaluate` left no predictions.
+    """
+    path = paths.predictions / f"{run}.parquet"
     table = pd.read_parquet(existing(path, f"{EVERY_RUN}; dvc repro evaluate makes it"))
-    return Run(arm, protocol, seed, pd.DataFrame(), {}, table, {})
+    return Run(run, table)

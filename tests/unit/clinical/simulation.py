@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
+from components.base.run_id import FinetuneProtocol, RunId
 from components.statistics.resampled import Resampled, resample
 from components.statistics.runs import Run
 
@@ -87,5 +88,5 @@ def simulate(
                 p = say(images, skill + 0.05 * rng.normal(), 1.6, common, rng)
                 columns = images[["image_id", "lesion_id", "group", "split", "label"]]
                 table = columns.assign(**{f"p_{name}": p[:, k] for k, name in enumerate(CLASSES)})
-                runs.append(Run(arm, protocol, seed, pd.DataFrame(), {}, table, {}))
+                runs.append(Run(RunId(arm, FinetuneProtocol(protocol), seed), table))
     return runs, images, describe_files(images, rng)

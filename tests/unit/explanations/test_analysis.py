@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
+from components.base.run_id import FinetuneProtocol, RunId
 from components.explanations import page
 from components.explanations.analysis import (
     Case,
@@ -57,7 +58,7 @@ def run_of(p: np.ndarray, arm: str = "vae", seed: int = 0, labels: str = "nv nv 
     table = pd.DataFrame({"image_id": list("abcde"), "lesion_id": list("ABCCE"), "label": labels.split()})
     table = table.assign(group=table["lesion_id"], **{f"p_{name}": p[:, k] for k, name in enumerate(CLASSES)})
     both = pd.concat([table.assign(split=split) for split in ("val", "test")], ignore_index=True)
-    return Run(arm, "frozen", seed, pd.DataFrame(), {}, both, {})
+    return Run(RunId(arm, FinetuneProtocol.FROZEN, seed), both)
 
 
 IMAGES = Images(np.array(list("abcde")), np.array([0, 0, 1, 1, 2]), np.array(list("ABCCE")))

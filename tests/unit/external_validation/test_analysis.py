@@ -17,6 +17,7 @@ from benchmarks import external_validation as simulation
 from benchmarks.evidence import World
 from components.base.errors import DataError, SettingsError
 from components.base.log import SilentLog
+from components.base.run_id import FinetuneProtocol, RunId
 from components.clinical import calibration, operating_points
 from components.data.labels import Labels
 from components.data.records import write_records
@@ -194,7 +195,7 @@ def _study(
             p = np.where(there[:, None], own[1], own[0])
             table = images[["image_id", "lesion_id", "group", "split", "label"]]
             table = table.assign(**{f"p_{name}": p[:, k] for k, name in enumerate(CLASSES)})
-            runs.append(Run(arm, "frozen", seed, pd.DataFrame(), {}, table, {}))
+            runs.append(Run(RunId(arm, FinetuneProtocol.FROZEN, seed), table))
     return runs
 
 
@@ -282,7 +283,7 @@ def test_thresholds_and_temperatures_are_vals(worse: Transfer) -> None:
 def test_a_copy_of_the_internal_test_has_no_drop_and_an_interval_of_two_sets() -> None:
     own = _study({"imagenet": (2.2, 2.2)}, lesions=(200, 10))[0].predictions.query("split != @EXTERNAL")
     table = pd.concat([own, _renamed(own)])
-    runs = [Run("imagenet", "frozen", seed, pd.DataFrame(), {}, table, {}) for seed in range(3)]  # all luck is lesions'
+    runs = [Run(RunId("imagenet", FinetuneProtocol.FROZEN, seed), table) for seed in range(3)]  # all luck is lesions'
     changes = _assess(runs, arms=("imagenet",), resamples=1000).sheets[0].changes
     for name, change in changes.items():
         assert change.drop.mean == pytest.approx(0, abs=1e-12), name

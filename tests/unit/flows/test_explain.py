@@ -14,6 +14,7 @@ import torch
 
 from components.base.errors import DataError
 from components.base.log import SilentLog
+from components.base.run_id import FinetuneProtocol, RunId
 from components.data.adapters.synthetic import Config as Synthetic
 from components.data.labels import Labels
 from components.data.pixels import read_pixels, write_pixels
@@ -22,9 +23,10 @@ from components.models.classifier import Classifier, build_head, predict
 from components.models.weights_file import save_classifier
 from components.statistics.runs import Run
 from components.training.examples import Examples
+from components.training.settings import Compute
 from flows.explain import explain
 from flows.settings.analysis import Explain
-from flows.settings.study import Compute, Study
+from flows.settings.study import Study
 from tests.unit.comparison.simulated_study import FOLDERS, Truth, settings
 from tests.unit.training.small_trainings import BACKBONE, CLASSES, SIDE
 
@@ -104,7 +106,7 @@ def test_every_arm_is_shown_by_its_best_run_on_val_with_the_same_images(told: tu
         tables = {
             seed: pd.read_parquet(root / FOLDERS["predictions"] / f"{arm}-frozen-{seed}.parquet") for seed in SEEDS
         }
-        runs = [Run(arm, "frozen", seed, pd.DataFrame(), {}, table, {}) for seed, table in tables.items()]
+        runs = [Run(RunId(arm, FinetuneProtocol.FROZEN, seed), table) for seed, table in tables.items()]
         assert record["models"][f"{arm}-frozen"]["run"] == choose_run(runs, CLASSES).name
     names = [case["image_id"] for case in record["cases"]]
     for model in record["models"].values():

@@ -15,6 +15,7 @@ from scipy.stats import t as student
 
 from benchmarks import crossing as crossing_study
 from components.base.errors import DataError
+from components.base.run_id import FinetuneProtocol, RunId
 from components.label_efficiency import figure
 from components.label_efficiency.analysis import (
     Efficiency,
@@ -75,7 +76,7 @@ def _study(
                 own = table.assign(p_benign=0.8 - 0.6 * said, p_malignant=0.2 + 0.6 * said)
                 size = {"lesions": round(800 * share), "all_lesions": 800} if share < 1 else {}
                 prints = {name: f"{name} {seed} {share}" for name in FINGERPRINTS}
-                runs.append(Run(arm, plan.protocol, seed, pd.DataFrame(), {**size, **prints}, own, {}, share))
+                runs.append(Run(RunId(arm, FinetuneProtocol.FROZEN, seed, share), own, summary={**size, **prints}))
     return runs
 
 
@@ -154,7 +155,7 @@ def test_planted_crossing_and_saving_are_found(found: Efficiency) -> None:
 
 
 def test_scores_and_differences_are_means_over_seeds(found: Efficiency) -> None:
-    runs = [run for run in _study(lesions=800) if run.share == 0.25]
+    runs = [run for run in _study(lesions=800) if run.id.share == 0.25]
     right = {arm: [] for arm in PLAN.arms}
     for run in runs:
         table = run.predictions
@@ -218,7 +219,7 @@ def test_places_lie_on_the_shares_that_were_reached() -> None:
     """Classes keep two lesions, so little parts hold more than was asked: the crossing moves with them."""
     runs, more = _study(), []
     for run in runs:
-        size = {"lesions": 150} if run.share == 0.125 else {"lesions": 300} if run.share == 0.25 else {}
+        size = {"lesions": 150} if run.id.share == 0.125 else {"lesions": 300} if run.id.share == 0.25 else {}
         more.append(replace(run, summary={**run.summary, **size}))
     asked, reached = (assess(each, PLAN) for each in (runs, more))
     assert reached.lesions == (150, 300, 400, 800)
