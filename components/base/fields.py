@@ -1,9 +1,9 @@
-"""Types of single settings that several rooms use: a share, a seed, a name, a path inside the repository."""
+"""Types of settings that several rooms use: a share, a seed, a name, a path inside the repository, distinct values."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -25,3 +25,23 @@ def _check_relative(path: Path) -> Path:
 
 RelativePath = Annotated[Path, AfterValidator(_check_relative)]
 """Below the repository's root."""
+
+
+def _check_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = [value for value in dict.fromkeys(values) if values.count(value) > 1]
+    if twice:
+        raise ValueError(f"expected each value once, {', '.join(map(str, twice))} is there twice")
+    return values
+
+
+def _check_rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if list(values) != sorted(set(values)):
+        raise ValueError("expected rising values, each once")
+    return values
+
+
+Distinct = AfterValidator(_check_distinct)
+"""Of a tuple, in which no value may be repeated: `Annotated[tuple[Seed, ...], Distinct]`."""
+
+Rising = AfterValidator(_check_rising)
+"""Of a tuple, in which each value must be above the one before: `Annotated[tuple[Share, ...], Rising]`."""

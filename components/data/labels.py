@@ -1,4 +1,4 @@
-"""From the diagnoses of a data set to the classes that a classifier learns."""
+"""The target classes of a classifier and the diagnoses that each of them contains."""
 
 from __future__ import annotations
 
@@ -11,47 +11,59 @@ from components.base.config import Frozen
 
 
 class Labels(Frozen):
-    """From the data set's diagnoses to the classes that are learned."""
+    """Which scheme of classes is used, and the diagnoses of each class; section `labels` of params.yaml."""
 
     scheme: str = Field(description="one of schemes")
     schemes: dict[str, dict[str, tuple[str, ...]]] = Field(
-        description="scheme -> class -> diagnoses; order is class order"
+        description="scheme -> class -> diagnoses; the order of the classes is their index"
     )
 
     @model_validator(mode="after")
-    def _is_a_map(self) -> Self:
+    def _every_diagnosis_has_one_class(self) -> Self:
         if self.scheme not in self.schemes:
-            raise ValueError(f"labels.scheme {self.scheme!r} is none of {sorted(self.schemes)}")
+            raise ValueError(f"labels.scheme is {self.scheme!r}, expected one of {sorted(self.schemes)}")
         for name, classes in self.schemes.items():
-            words = [word for diagnoses in classes.values() for word in diagnoses]
-            twice = sorted({word for word in words if words.count(word) > 1})
+            diagnoses = [diagnosis for members in classes.values() for diagnosis in members]
+            twice = sorted({diagnosis for diagnosis in diagnoses if diagnoses.count(diagnosis) > 1})
             if twice:
-                raise ValueError(f"labels.schemes.{name} maps {twice[0]!r} to two classes")
+                raise ValueError(f"labels.schemes.{name} maps {twice[0]!r} to two classes, expected one")
             if len(classes) < 2:
                 raise ValueError(f"labels.schemes.{name} has {len(classes)} classes, expected at least 2")
         return self
 
-    def gather(self, levels: Mapping[str, Sequence[str]], setting: str) -> dict[str, tuple[str, ...]]:
-        """Levels of diagnoses as levels of classes; raises ValueError for a class that stands in two of them."""
-        found: dict[str, list[str]] = {level: [] for level in levels}
-        for name, words in self.schemes[self.scheme].items():
-            shares = {level: len(set(words) & set(diagnoses)) for level, diagnoses in levels.items()}
-            meets = [level for level, share in shares.items() if share]
-            if len(meets) > 1 or (meets and shares[meets[0]] < len(words)):
+    def group_classes(self, levels: Mapping[str, Sequence[str]], setting: str) -> dict[str, tuple[str, ...]]:
+        """The target classes of each level, from the diagnoses of each level.
+
+        Args:
+            levels: level -> diagnoses, such as {"malignant": ("mel", "bcc")}.
+            setting: key of params.yaml that holds the levels, for the message.
+
+        Returns:
+            Level -> classes in class order; a class none of whose diagnoses has a level is left out.
+
+        Raises:
+            ValueError: where only a part of a class's diagnoses lies in a level.
+        """
+        grouped: dict[str, list[str]] = {level: [] for level in levels}
+        for name, diagnoses in self.schemes[self.scheme].items():
+            counts = {level: len(set(diagnoses) & set(members)) for level, members in levels.items()}
+            found = [level for level, count in counts.items() if count]
+            if len(found) > 1 or (found and counts[found[0]] < len(diagnoses)):
                 raise ValueError(
                     f"{setting} divides class {name!r} of labels.schemes.{self.scheme}, whose diagnoses are "
-                    f"{list(words)}: a class lies on one side as a whole"
+                    f"{list(diagnoses)}: expected all of them in one level, or none"
                 )
-            if meets:
-                found[meets[0]].append(name)
-        return {level: tuple(names) for level, names in found.items()}
+            if found:
+                grouped[found[0]].append(name)
+        return {level: tuple(names) for level, names in grouped.items()}
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The target classes in order; a class's index is its place here."""
+        """The target classes; the position of a class is its index."""
         return tuple(self.schemes[self.scheme])
 
     @property
     def mapping(self) -> dict[str, str]:
-        """Diagnosis -> target class."""
-        return {word: name for name, words in self.schemes[self.scheme].items() for word in words}
+        """Diagnosis -> target class, of the scheme in use."""
+        classes = self.schemes[self.scheme]
+        return {diagnosis: name for name, diagnoses in classes.items() for diagnosis in diagnoses}

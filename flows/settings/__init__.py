@@ -1,7 +1,8 @@
-"""Every setting there is, with its meaning and unit: one class a section of params.yaml.
+"""All settings: the sections of params.yaml and the checks across sections.
 
-A stage takes the sections that its arguments name, whole. The sections stand here rather than in the stages'
-files so that checking params.yaml imports no torch.
+Each section is one class, in which each setting has its meaning and unit. Sections that a component needs are defined
+in components/ROOM/settings.py, the others in this folder; none of them imports torch, so that checking params.yaml is
+fast. A stage takes the sections that its arguments name, whole.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from ruamel.yaml import YAML
 
 from components.base.config import Frozen, OneOf, explain
 from components.base.errors import SettingsError
+from components.clinical.settings import Clinical
+from components.comparison.settings import Compare, Evaluate
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.explanations.settings import Explain
@@ -21,7 +24,7 @@ from components.models.backbone import Backbone
 from components.robustness.settings import Robustness
 from components.training.settings import Augment, Compute, Finetune
 from components.validation.settings import Scan, Validate
-from flows.settings.analysis import Cards, Clinical, Compare, Evaluate, LabelEfficiency
+from flows.settings.analysis import Cards, LabelEfficiency
 from flows.settings.data import Cohort, Pack, Privacy, Split, Synthesize
 from flows.settings.study import Paths, Study
 from flows.settings.training import Pretrain
@@ -30,7 +33,7 @@ PARAMS = Path("params.yaml")
 
 
 class Settings(Frozen):
-    """The active experiment: params.yaml as a whole."""
+    """The whole params.yaml."""
 
     study: Study
     paths: Paths
@@ -57,36 +60,37 @@ class Settings(Frozen):
     robustness: Robustness
 
     @model_validator(mode="after")
-    def _learning_curves_end_in_the_study(self) -> Self:
-        asked = self.label_efficiency
+    def _check_learning_curves_end_in_the_study(self) -> Self:
+        chosen = self.label_efficiency
+        if not chosen.protocols:
+            return self
         for name in ("shares", "seeds"):
-            if asked.protocols and not getattr(asked, name):
+            if not getattr(chosen, name):
                 raise ValueError(
-                    f"label_efficiency.protocols asks for {list(asked.protocols)}, but efficiency.{name} is empty"
+                    f"label_efficiency.{name} is empty, expected at least one value, since label_efficiency.protocols "
+                    f"is {list(chosen.protocols)}; an empty list there trains nothing"
                 )
-        for name, wanted, there in (
-            ("protocols", asked.protocols, self.study.protocols),
-            ("seeds", asked.seeds if asked.protocols else (), self.study.seeds),
-        ):
+        for name in ("protocols", "seeds"):
+            wanted, there = list(getattr(chosen, name)), list(getattr(self.study, name))
             if not set(wanted) <= set(there):
                 raise ValueError(
-                    f"efficiency.{name} {list(wanted)} are not all in study.{name} {list(there)}: the study's runs are "
-                    "the end of each curve"
+                    f"label_efficiency.{name} is {wanted}, expected only values of study.{name} {there}: the runs of "
+                    "the study are the last point of each curve"
                 )
         return self
 
     @model_validator(mode="after")
-    def _levels_keep_classes_whole(self) -> Self:
+    def _check_clinical_levels_divide_no_class(self) -> Self:
         self.clinical.malignant_classes(self.labels)
         self.clinical.severity_of_classes(self.labels)
         return self
 
     @model_validator(mode="after")
-    def _arms_are_defined(self) -> Self:
+    def _check_arms_are_defined_and_used(self) -> Self:
         chosen, defined = self.study.arms, tuple(self.pretrain.arms)
         for arm in chosen:
             if arm not in defined:
-                raise ValueError(f"study.arms names {arm!r}, pretrain.arms has {sorted(defined)}")
+                raise ValueError(f"study.arms names {arm!r}, expected one of pretrain.arms {sorted(defined)}")
         others = [arm for arm in defined if arm not in chosen]
         if others:
             raise ValueError(
@@ -96,31 +100,31 @@ class Settings(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _own_images_have_a_secret_key(self) -> Self:
+    def _check_unpublished_data_have_a_secret_key(self) -> Self:
         for dataset in (self.dataset, *(cohort.dataset for cohort in self.external)):
             if self.privacy.key == "public" and not dataset.published:
                 raise ValueError(
-                    f"privacy.key is 'public', but {dataset.kind} data ({dataset.path}) are no published data set: "
+                    f"privacy.key is 'public', but {dataset.kind} data ({dataset.path}) are not a published data set: "
                     "set privacy.key: secret and make a key with `dermflow key`"
                 )
         return self
 
     @model_validator(mode="after")
-    def _cohorts_have_names_of_their_own(self) -> Self:
+    def _check_cohorts(self) -> Self:
         names = [cohort.name for cohort in self.external]
         if len(set(names)) < len(names):
-            raise ValueError(f"external names a cohort twice: {names}")
-        return self
-
-    @model_validator(mode="after")
-    def _cohorts_mean_what_is_learned(self) -> Self:
+            raise ValueError(f"external has the names {names}, expected each name once")
         for cohort in self.external:
             cohort.mapping(self.labels)
         return self
 
 
 def read_yaml(path: Path) -> object:
-    """A YAML file's content; a broken file is named with line and column."""
+    """The content of a YAML file.
+
+    Raises:
+        SettingsError: where the file cannot be read or is not YAML; the message has line and column.
+    """
     try:
         return YAML(typ="safe").load(path.read_text())
     except OSError as error:
@@ -130,7 +134,15 @@ def read_yaml(path: Path) -> object:
 
 
 def parse_settings(data: object, origin: str) -> Settings:
-    """Settings from parsed YAML; `origin` is the file that errors name."""
+    """Settings from parsed YAML.
+
+    Args:
+        data: what `read_yaml` returns.
+        origin: the file that messages name as the place to fix.
+
+    Raises:
+        SettingsError: with one line for each wrong value.
+    """
     from pydantic import ValidationError
 
     try:
@@ -140,5 +152,9 @@ def parse_settings(data: object, origin: str) -> Settings:
 
 
 def load_settings(path: Path = PARAMS) -> Settings:
-    """The active experiment, checked whole."""
+    """The settings of the active experiment.
+
+    Raises:
+        SettingsError: where the file is missing or broken, or a value is wrong.
+    """
     return parse_settings(read_yaml(path), str(path))
