@@ -1,6 +1,6 @@
-"""Small pictures for pages: decoded to pixels and encoded anew, so nothing but pixels survives.
+"""Thumbnails for pages: decoded to pixels and encoded again, so that only pixels are kept.
 
-No EXIF, place, text, colour profile or file name can come along, because none is ever handed to the encoder.
+EXIF, GPS, text, colour profile and file name are never passed to the encoder.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from components.data.sources import SourceError, read_bytes
+from components.data.source_error import SourceError
+from components.data.sources import read_bytes
 from components.report.pictures import data_uri, fit
-from components.validation.scan import UndecodableError, decode
+from components.validation.image_facts import decode
+from components.validation.image_header import UndecodableError
 
 SIDE = 192  # pixels of the longer side: sharp on a phone at 96
 QUALITY = 72  # of WebP, about 4 kB a picture
 
-# Problem of scan.Facts -> the words on the grey tile.
+# Problem of ImageFacts -> the text on the grey tile.
 WORDS = {
     "missing": "no such file",
     "outside_folder": "not opened",
@@ -33,14 +35,14 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A picture as a data URI, and what it is instead where it could not be decoded."""
+    """An image as a data URI, and the problem where it could not be decoded."""
 
     uri: str
-    problem: str | None = None  # None: it is the image
+    problem: str | None = None  # None: the tile is the image itself
 
 
 def thumbnail(root: Path, path: str, side: int = SIDE) -> Thumbnail:
-    """The image at `path` below `root`, or a grey tile that says why there is none; never raises for a bad file."""
+    """The image at `path` below `root`, or a grey tile with the reason; never raises for a bad file."""
     try:
         return shrink(read_bytes(root, path), side)
     except SourceError as error:
@@ -48,7 +50,7 @@ def thumbnail(root: Path, path: str, side: int = SIDE) -> Thumbnail:
 
 
 def shrink(data: bytes, side: int = SIDE) -> Thumbnail:
-    """An image file's bytes as a picture of at most `side` pixels, upright."""
+    """An image file's bytes as an upright thumbnail whose longer side is at most `side` pixels."""
     try:
         pixels = decode(data)[1]  # (H, W, 3)
     except UndecodableError as error:
@@ -57,7 +59,7 @@ def shrink(data: bytes, side: int = SIDE) -> Thumbnail:
 
 
 def tile(words: str, side: int = SIDE) -> Thumbnail:
-    """A grey tile, 4 to 3, with `words` on it: our own, never a file's."""
+    """A grey tile, 4 to 3, with `words` on it: our own text, never text of a file."""
     height = side * 3 // 4
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {height}" width="{side}" height="{height}">'

@@ -1,4 +1,4 @@
-"""Two versions of the data set side by side: a git revision, as DVC kept it, and the workspace."""
+"""`dermflow data diff`: the data set at a git revision, as DVC stored it, compared with the workspace."""
 
 from __future__ import annotations
 
@@ -17,37 +17,38 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from components.base.errors import DataError, RunError
-from components.data.sources import SourceError, read_bytes
-from components.validation.drift import Changes, assemble, compare, most_changed
-from components.validation.drift_page import Card, points, write_page
+from components.data.source_error import SourceError
+from components.data.sources import read_bytes
+from components.validation.drift import DatasetChanges, assemble, compare, most_changed
+from components.validation.drift_page import ChangedImage, points, write_page
 from components.validation.thumbnails import Thumbnail, shrink
 
 TABLES = ("records", "facts", "accepted")
-HERE = "workspace"
+WORKSPACE = "workspace"
 
 
-class Version:
-    """A data set's tables and files, read through DVC: at a revision, or where `rev` is None as they lie here."""
+class DatasetVersion:
+    """A data set's tables and files, read through DVC: at the revision `rev`, or in the workspace where it is None."""
 
     def __init__(self, files: Any, rev: str | None, scratch: Path) -> None:
         self._files, self._rev, self._scratch = files, rev, scratch
-        self.name = rev or HERE
+        self.name = rev or WORKSPACE
 
     @cached_property
     def params(self) -> Mapping[str, Any]:
-        """params.yaml, unchecked: an older one need not keep today's rules."""
+        """params.yaml without validation: an older one may not meet today's rules."""
         try:
             parsed = YAML(typ="safe").load(self.read("params.yaml"))
         except YAMLError as error:
             raise DataError(f"{self.name}: params.yaml is not YAML: {error}") from error
         return parsed if isinstance(parsed, Mapping) else {}
 
-    def place(self, section: str, key: str) -> str:
+    def path_of(self, section: str, key: str) -> str:
         """A path of params.yaml, such as paths.records."""
         found = (self.params.get(section) or {}).get(key)
         if not isinstance(found, str):
             raise DataError(
-                f"{self.name}: params.yaml has no {section}.{key}, so it is not known where that data lay; "
+                f"{self.name}: params.yaml has no {section}.{key}, so the path of that data is unknown; "
                 "name a revision of this pipeline"
             )
         return found
@@ -58,16 +59,16 @@ class Version:
         return assemble(*(self._table(name) for name in TABLES))
 
     def _table(self, name: str) -> pd.DataFrame:
-        path = self.place("paths", name)
+        path = self.path_of("paths", name)
         try:
             return pd.read_parquet(io.BytesIO(self.read(path)), engine="pyarrow")
         except ValueError as error:  # pyarrow's own errors are ValueErrors
             raise DataError(f"{self.name}: {path} is no parquet table ({error})") from error
 
     def read(self, path: str) -> bytes:
-        """A file's bytes; DataError says whether the version has none or DVC's cache lacks it."""
+        """A file's bytes; the DataError says whether the version has no such file or DVC's cache does not hold it."""
         if not self._files.exists(path):
-            raise DataError(f"{self.name} has no {path}; {self._mend()}")
+            raise DataError(f"{self.name} has no {path}; {self._fix()}")
         try:
             with self._files.open(path, "rb") as file:
                 return bytes(file.read())
@@ -77,14 +78,14 @@ class Version:
                 f"with `dvc fetch --all-commits {path}` where a remote has it, or run the pipeline at that revision"
             ) from error
 
-    def _mend(self) -> str:
+    def _fix(self) -> str:
         if self._rev is None:
-            return "make it with `dermflow run`"
+            return "create it with `dermflow run`"
         return "name a revision at which the pipeline had run and dvc.lock was committed (git log dvc.lock)"
 
     def image(self, path: str, sha256: str | None) -> bytes | None:
-        """An image's bytes, or None where they are not at hand or are not the ones that the tables speak of."""
-        root = self.place("dataset", "path")
+        """An image's bytes; None where they are not available or have another sha256 than in the tables."""
+        root = self.path_of("dataset", "path")
         try:
             data = read_bytes(self._folder(root, path), path)
         except (SourceError, DataError):
@@ -92,14 +93,14 @@ class Version:
         return data if sha256 is None or hashlib.sha256(data).hexdigest() == sha256 else None
 
     def _folder(self, root: str, path: str) -> Path:
-        """A folder that has the file of `path`, which may be a member of an archive: fetched here when asked for."""
+        """A folder with the file of `path`, which may be a member of an archive; it is fetched when needed."""
         if self._rev is None:
             return Path(root)
         parts = PurePosixPath(path).parts
         if PurePosixPath(root).is_absolute() or ".." in PurePosixPath(root).parts or ".." in parts:
-            raise DataError(f"{root}: is not in the repository, so DVC keeps no versions of it")
-        for place in range(1, len(parts) + 1):
-            file = PurePosixPath(*parts[:place])
+            raise DataError(f"{root}: is not in the repository, so DVC has no versions of it")
+        for length in range(1, len(parts) + 1):
+            file = PurePosixPath(*parts[:length])
             if self._files.isfile(f"{root}/{file}"):
                 self._fetch(f"{root}/{file}", self._scratch / file)
                 return self._scratch
@@ -113,29 +114,33 @@ class Version:
 
 
 @contextmanager
-def open_version(rev: str | None) -> Iterator[Version]:
-    """The repository's data at a git revision, or as they lie here; RunError for a revision that nobody knows."""
+def open_version(rev: str | None) -> Iterator[DatasetVersion]:
+    """The repository's data at a git revision, or in the workspace for None.
+
+    Raises:
+        RunError: the revision is unknown, or this is no git and DVC repository.
+    """
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
     from dvc.scm import RevError, SCMError
 
     try:
         with Repo(rev=rev) as repo, TemporaryDirectory(prefix="dermflow-") as scratch:
-            yield Version(repo.dvcfs, rev, Path(scratch))
+            yield DatasetVersion(repo.dvcfs, rev, Path(scratch))
     except RevError as error:
         raise RunError(f"{rev}: git knows no such revision; expected a commit, tag or branch (git log)") from error
     except (NotDvcRepoError, SCMError) as error:
-        raise RunError(f"{rev or HERE}: no git and DVC repository; run from the repository's root") from error
+        raise RunError(f"{rev or WORKSPACE}: no git and DVC repository; run from the repository's root") from error
     except DvcException as error:
         raise RunError(f"dvc: {error}") from error
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What has changed, ready to be printed and drawn."""
+class DatasetDiff:
+    """The differences of two versions, with the texts and images that report them."""
 
-    changes: Changes
-    cards: list[Card]
+    changes: DatasetChanges
+    images: list[ChangedImage]
     names: tuple[str, str]
     notes: list[str]
 
@@ -144,66 +149,75 @@ class Answer:
         return summary(self.changes, self.names, self.notes)
 
     def write(self, page: Path) -> None:
-        """The page with pictures."""
-        write_page(self.changes, self.cards, self.names, self.notes, page)
+        """Write the page with images."""
+        write_page(self.changes, self.images, self.names, self.notes, page)
 
 
-def diff(rev: str) -> Answer:
-    """The revision's data set against the workspace's, as the pipeline last saw each."""
+def diff(rev: str) -> DatasetDiff:
+    """Compare the data set of a revision with that of the workspace, each as the pipeline last processed it."""
     with open_version(rev) as before, open_version(None) as after:
         changes = compare(before.table, after.table)
         rows = [{str(name): value for name, value in row.items()} for row in most_changed(changes).to_dict("records")]
-        cards = [_card(row, before, after) for row in rows]
-        return Answer(changes, cards, (rev, HERE), _notes(changes, before, after, cards))
+        images = [_changed_image(row, before, after) for row in rows]
+        return DatasetDiff(changes, images, (rev, WORKSPACE), _notes(changes, before, after, images))
 
 
-def _card(row: Mapping[str, Any], before: Version, after: Version) -> Card:
-    """One of the most changed, with its picture in each version; a file that is the same is shown once."""
+def _changed_image(row: Mapping[str, Any], before: DatasetVersion, after: DatasetVersion) -> ChangedImage:
+    """One of the most changed images, with its picture in each version; an unchanged file is shown once."""
     old, new = row["image_id_before"], row["image_id_after"]
     same = row["sha256_before"] is not None and row["sha256_before"] == row["sha256_after"]
     first = None if old is None or same else _picture(before, row["path_before"], row["sha256_before"])
     second = None if new is None else _picture(after, row["path_after"], row["sha256_after"])
     if same and second is None:
         second = _picture(before, row["path_before"], row["sha256_before"])
-    return Card(row["kind"], new or old, row["words"], old if new and old != new else None, first, second)
+    return ChangedImage(
+        kind=row["kind"],
+        name=new or old,
+        words=row["words"],
+        former_name=old if new and old != new else None,
+        before=first,
+        after=second,
+    )
 
 
-def _picture(version: Version, path: str, sha256: str | None) -> Thumbnail | None:
+def _picture(version: DatasetVersion, path: str, sha256: str | None) -> Thumbnail | None:
     data = version.image(path, sha256)
     return None if data is None else shrink(data)
 
 
-def _notes(changes: Changes, before: Version, after: Version, cards: list[Card]) -> list[str]:
-    """What a reader must know before believing the numbers."""
+def _notes(
+    changes: DatasetChanges, before: DatasetVersion, after: DatasetVersion, images: list[ChangedImage]
+) -> list[str]:
+    """Limits of the comparison that a reader must know."""
     notes = []
     stale = _stale()
     if stale:
         notes.append(
             f"The workspace's tables are older than its data or settings ({', '.join(stale)} would run): "
-            "`dermflow run` first, then ask again."
+            "`dermflow run` first, then repeat the command."
         )
     if before.params.get("labels") != after.params.get("labels"):
-        notes.append("labels (params.yaml) differ too: class shares changed by mapping as well as by data.")
+        notes.append("labels (params.yaml) differ too: class shares changed by the mapping as well as by the data.")
     if changes.unknown:
         words = ", ".join(changes.unknown)
-        notes.append(f"Not compared, because one version was read by code that did not measure it: {words}.")
-    if any(card.before is None and card.kind in ("replaced", "removed") for card in cards):
+        notes.append(f"Not compared, because one version was made by code that did not measure it: {words}.")
+    if any(image.before is None and image.kind in ("replaced", "removed") for image in images):
         notes.append(
-            f"Former pictures are missing where DVC keeps none of {before.name}: the data set was outside DVC, or "
+            f"Former images are missing where DVC has none of {before.name}: the data set was outside DVC, or "
             "its files are neither in the cache nor in a remote (dvc fetch)."
         )
     return notes
 
 
 def _stale() -> list[str]:
-    """Which of the stages that make the tables would run now."""
+    """The stages that make the tables and would run now."""
     from flows.orchestration.graph import is_changed, read_graph
 
     makers = [node.address for node in read_graph() if node.address in ("ingest", "validate")]
     return [address for address in makers if is_changed(address)]
 
 
-def summary(changes: Changes, names: tuple[str, str], notes: list[str]) -> list[str]:
+def summary(changes: DatasetChanges, names: tuple[str, str], notes: list[str]) -> list[str]:
     """Counts, classes and quality in lines of at most 80 columns."""
     parts = {
         "added": changes.added, "removed": changes.removed, "relabelled": changes.relabelled,
@@ -214,7 +228,7 @@ def summary(changes: Changes, names: tuple[str, str], notes: list[str]) -> list[
         f"images    {len(before):,} -> {len(after):,}: "
         + ", ".join(f"{len(part):,} {name}" for name, part in parts.items()),
         f"accepted  {before['accepted'].sum():,} -> {after['accepted'].sum():,}; of the images of both versions "
-        f"{len(changes.let_in):,} newly, {len(changes.kept_out):,} no more",
+        f"{len(changes.newly_accepted):,} newly, {len(changes.newly_quarantined):,} no longer",
     ]
     return [
         f"{names[0]} -> {names[1]}",
@@ -223,11 +237,11 @@ def summary(changes: Changes, names: tuple[str, str], notes: list[str]) -> list[
         *_class_lines(changes),
         "",
         *_quality_lines(changes),
-        *_told(notes),
+        *(["", *notes] if notes else []),
     ]
 
 
-def _class_lines(changes: Changes) -> list[str]:
+def _class_lines(changes: DatasetChanges) -> list[str]:
     width = max([5, *(len(str(name)) for name in changes.classes.index)])
     lines = [f"{'class':{width}}   before    after    share before   after   points"]
     for name, row in changes.classes.iterrows():
@@ -238,12 +252,8 @@ def _class_lines(changes: Changes) -> list[str]:
     return lines
 
 
-def _quality_lines(changes: Changes) -> list[str]:
+def _quality_lines(changes: DatasetChanges) -> list[str]:
     lines = [f"{'quality':10}  median before    after   distance of distributions (0 to 1)"]
     for name, row in changes.quality.drop(index=list(changes.unknown)).iterrows():
         lines.append(f"{name:10}  {row['middle_before']:13.4g}  {row['middle_after']:7.4g}   {row['distance']:.2f}")
     return lines
-
-
-def _told(notes: list[str]) -> list[str]:
-    return ["", *notes] if notes else []

@@ -12,8 +12,10 @@ import pandas as pd
 
 from components.base.errors import DataError
 from components.data.pixels import Array, square
-from components.data.sources import SourceError, read_bytes
-from components.validation.scan import UndecodableError, decode
+from components.data.source_error import SourceError
+from components.data.sources import read_bytes
+from components.validation.image_facts import decode
+from components.validation.image_header import UndecodableError
 from flows.settings.data import Pack as PackSettings
 
 

@@ -17,8 +17,9 @@ from pydantic import Field
 
 from components.base.config import Frozen
 from components.base.errors import DataError
+from components.data.npz_arrays import read_array
 from components.data.records import conform
-from components.data.sources import SourceError, read_array
+from components.data.source_error import SourceError
 
 PARTS = ("train", "val", "test")
 DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")  # HAM10000's words for labels 0 to 6

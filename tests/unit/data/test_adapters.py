@@ -26,7 +26,8 @@ from components.data.adapters.pad_ufes import Config as PadUfes
 from components.data.adapters.synthetic import Config as Synthetic
 from components.data.adapters.table import Config as Table
 from components.data.records import Raw, failures
-from components.data.sources import SourceError, list_images, read_bytes
+from components.data.source_error import SourceError
+from components.data.sources import list_images, read_bytes
 from components.data.vocabulary import SITES, age, diagnosis, sex, site, skin_type, translate
 from components.synthetic.dataset import draw_dataset
 
@@ -530,7 +531,7 @@ def test_dermamnist_is_read_at_every_size_under_the_same_names(tmp_path: Path, s
             r"train_labels has shape \(1, 1\) and .*\[7\]",
         ),
         ({"train_labels": [1], "val_labels": [[0]], "test_labels": [[0]]}, r"train_labels has shape \(1,\)"),
-        (None, r"dermamnist_64.npz: is no sound npz"),
+        (None, r"dermamnist_64.npz: is not an intact npz"),
     ],
 )
 def test_an_npz_of_another_make_is_named(tmp_path: Path, arrays, message):
