@@ -1,39 +1,43 @@
-"""Measure every classifier of the study on damaged test images, and on test images whose lesion is hidden.
+"""Test every classifier of the study on corrupted test images, and on test images with the lesion masked.
 
-It reads the test images as evaluate does: behind every choice. Nothing that learns or chooses depends on it.
+Like evaluate it reads the test images after every choice was made. No stage that trains or chooses depends on it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from itertools import product
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from components.base.log import Log
+from components.base.run_id import RunId
+from components.comparison.settings import Compare
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.data.pixels import read_pixels
 from components.models.backbone import Backbone
 from components.models.classifier import Classifier
-from components.robustness.analysis import Answers, Measured, RobustnessPlan, as_metrics, as_record, assemble, choose
-from components.robustness.corruptions import Image, corrupt, corruptions
-from components.robustness.occlusion import Hidden, hide
-from components.robustness.page import draw_damage, draw_figures, draw_hidden, render, sentences
-from components.robustness.shared_features import Family, answer, gather
+from components.robustness.analysis import analyse
+from components.robustness.corruptions import Image, corrupt
+from components.robustness.measurements import MeasuredImages, RunPredictions, corruption_levels, sample_images
+from components.robustness.occlusion import MaskedPictures, mask_images
+from components.robustness.page import draw_corruptions, draw_figures, draw_masked, render
+from components.robustness.record import as_metrics, as_record
+from components.robustness.sentences import sentences
+from components.robustness.settings import Robustness as RobustnessSettings
+from components.robustness.shared_features import SharedEncoder, group_by_encoder, predict_all
 from components.training.session import Session
-from flows.settings.analysis import Compare
-from flows.settings.analysis import Robustness as RobustnessSettings
+from components.training.settings import Compute
 from flows.settings.data import Pack
-from flows.settings.study import Compute, Paths, Study
+from flows.settings.study import Paths, Study
 from flows.stage import stage
-from flows.stage_io.files import write_text
-from flows.stage_io.predictions import load_run, open_reader
+from flows.stage_io.predictions import classifier_path, load_run, open_inference_session, study_runs
+from flows.stage_io.publish import publish
+from flows.stage_io.question import build_question
 
-SHOWN = 6
-"""Test images on the page with this or that hidden."""
+EXAMPLE_IMAGES = 6
+"""Test images on the page that are shown masked."""
 
 
 @stage
@@ -49,109 +53,88 @@ def robustness(
     compute: Compute,
     log: Log,
 ) -> dict[str, float]:
-    """Write robustness.json and .html; return what to follow from run to run."""
-    session = open_reader(backbone, compute, log)
-    plan = _plan(study, dataset, labels, pack, compare, robustness)
+    """Write robustness.json and robustness.html; return the metrics that are compared from run to run."""
+    session = open_inference_session(backbone, compute, log)
     pixels = read_pixels(paths.pixels / "test")
     classes, groups = pixels.labels(labels.classes), pixels.index["group"].to_numpy(str)
-    rows = choose(classes, groups, robustness.images, robustness.seed)
+    rows = sample_images(classes, groups, robustness.images, robustness.seed)
     images, ids = pixels.take(rows), list(pixels.index["image_id"].astype(str).iloc[rows])
-    hidden = hide(images, robustness.border)
-    families = gather(_load(plan, study.seeds, backbone, paths, session))
-    answers = _ask(families, images, hidden, plan, study.seeds, ids, robustness.seed, log)
-    measured = Measured(classes[rows], groups[rows], hidden.found, hidden.reaching)
-    found = assemble(measured, answers, plan, len(pixels))
-    figures = draw_figures(found) | _examples(images, hidden, ids, plan, robustness.seed)
-    write_text(paths.reports / "robustness.json", json.dumps(as_record(found), indent=2, allow_nan=False) + "\n")
-    write_text(paths.reports / "robustness.html", render(found, figures))
-    for line in [*sentences(found), f"Look at {paths.reports / 'robustness.html'}"]:
-        log.line(line)
-    for name, figure in figures.items():
-        log.figure(f"{name}.png", figure)
-    for name in ("robustness.html", "robustness.json"):
-        log.artifact(paths.reports / name, "report")
-    return as_metrics(found)
-
-
-def _plan(
-    study: Study, dataset: Adapter, labels: Labels, pack: Pack, compare: Compare, robustness: RobustnessSettings
-) -> RobustnessPlan:
-    return RobustnessPlan(
-        study=study.name,
-        arms=study.arms,
-        protocols=study.protocols,
-        reference=study.reference,
-        classes=labels.classes,
-        kinds=tuple(corruptions()),
-        strengths=robustness.strengths,
-        size=pack.image_size,
-        border=robustness.border,
-        min_seeds=compare.min_seeds,
-        confidence=compare.confidence,
-        resamples=compare.resamples,
-        seed=compare.seed,
-        synthetic=dataset.kind == "synthetic",
+    masked = mask_images(images, robustness.border)
+    runs = study_runs(study)
+    encoders = group_by_encoder(_load_classifiers(runs, labels.classes, backbone, paths, session))
+    predictions = _predict(runs, encoders, images=images, ids=ids, masked=masked, settings=robustness, log=log)
+    result = analyse(
+        MeasuredImages(classes[rows], groups[rows], masked.lesion_found, masked.touches_border),
+        predictions,
+        build_question(study, dataset, labels, compare),
+        robustness,
+        image_size=pack.image_size,
+        test_images=len(pixels),
     )
+    figures = draw_figures(result) | _draw_examples(images, ids, masked, robustness)
+    publish(
+        paths.reports,
+        "robustness",
+        record=as_record(result),
+        page=render(result, figures),
+        figures=figures,
+        lines=sentences(result),
+        log=log,
+    )
+    return as_metrics(result)
 
 
-def _runs(plan: RobustnessPlan, seeds: Sequence[int]) -> Iterator[tuple[str, str, int]]:
-    return product(plan.arms, plan.protocols, seeds)
-
-
-def _load(
-    plan: RobustnessPlan, seeds: Sequence[int], backbone: Backbone, paths: Paths, session: Session
+def _load_classifiers(
+    runs: Sequence[RunId], classes: Sequence[str], backbone: Backbone, paths: Paths, session: Session
 ) -> Iterator[tuple[str, Classifier]]:
-    """Each run's classifier on the device."""
-    for arm, protocol, seed in _runs(plan, seeds):
-        run = f"{arm}-{protocol}-{seed}"
-        yield run, load_run(paths.classifiers / f"{run}.safetensors", backbone, plan.classes, session)
+    for run in runs:
+        yield str(run), load_run(classifier_path(run, paths), backbone, classes, session)
 
 
-def _ask(
-    families: Sequence[Family],
+def _predict(
+    runs: Sequence[RunId],
+    encoders: Sequence[SharedEncoder],
+    *,
     images: Image,
-    hidden: Hidden,
-    plan: RobustnessPlan,
-    seeds: Sequence[int],
     ids: Sequence[str],
-    seed: int,
+    masked: MaskedPictures,
+    settings: RobustnessSettings,
     log: Log,
-) -> list[Answers]:
-    """Every run's answers to every picture; one kind and strength of pictures is in memory at a time."""
-    heads = sum(len(family.heads) for family in families)
-    log.line(f"{len(images)} test images; {heads} runs share {len(families)} encoders, each picture passes each once")
-    clean = answer(families, images)
-    without = {name: answer(families, pictures) for name, pictures in hidden.pictures.items()}
-    damaged = {
-        damage: answer(families, corrupt(damage.kind, images, damage.strength, seed, ids))
-        for damage in log.track(plan.damages, len(plan.damages), "kinds and strengths of damage")
+) -> list[RunPredictions]:
+    """Every run's predictions for every version of the images; one corruption level is in memory at a time."""
+    log.line(f"{len(images)} test images; {len(runs)} runs share {len(encoders)} encoders")
+    clean = predict_all(encoders, images)
+    by_picture = {name: predict_all(encoders, pictures) for name, pictures in masked.pictures.items()}
+    levels = corruption_levels(settings)
+    by_level = {
+        level: predict_all(encoders, corrupt(level.corruption, images, level.strength, seed=settings.seed, ids=ids))
+        for level in log.track(levels, len(levels), "corruptions and strengths")
     }
     return [
-        Answers(
-            arm,
-            protocol,
-            number,
-            clean[run],
-            {damage: said[run] for damage, said in damaged.items()},
-            {name: said[run] for name, said in without.items()},
+        RunPredictions(
+            run,
+            clean=clean[str(run)],
+            corrupted={level: each[str(run)] for level, each in by_level.items()},
+            masked={name: each[str(run)] for name, each in by_picture.items()},
         )
-        for arm, protocol, number in _runs(plan, seeds)
-        for run in [f"{arm}-{protocol}-{number}"]
+        for run in runs
     ]
 
 
-def _examples(images: Image, hidden: Hidden, ids: Sequence[str], plan: RobustnessPlan, seed: int) -> dict[str, Figure]:
-    """What was done to some images, the first of a shuffled order: chosen by nobody."""
-    order = np.random.default_rng([seed, 2]).permutation(len(images))[:SHOWN]
-    one = order[:1]
-    damaged = {
-        kind: [corrupt(kind, images[one], strength, seed, [ids[one[0]]])[0] for strength in plan.strengths]
-        for kind in plan.kinds
+def _draw_examples(
+    images: Image, ids: Sequence[str], masked: MaskedPictures, settings: RobustnessSettings
+) -> dict[str, Figure]:
+    """Some images before and after: the first of a random order, so that no one selects them."""
+    order = np.random.default_rng([settings.seed, 2]).permutation(len(images))[:EXAMPLE_IMAGES]
+    first, own_id = images[order[:1]], [ids[order[0]]]
+    corrupted = {
+        name: [corrupt(name, first, strength, seed=settings.seed, ids=own_id)[0] for strength in settings.strengths]
+        for name in settings.corruptions
     }
-    rows = {name: list(pictures[order]) for name, pictures in hidden.pictures.items()}
+    pictures = {name: list(each[order]) for name, each in masked.pictures.items()}
     return {
-        "damage-examples": draw_damage(images[one[0]], damaged, plan.strengths),
-        "hidden-examples": draw_hidden(list(images[order]), rows),
+        "corruption-examples": draw_corruptions(first[0], corrupted, settings.strengths),
+        "masked-examples": draw_masked(list(images[order]), pictures),
     }
 
 

@@ -1,4 +1,4 @@
-"""Balanced accuracy of each arm as one kind of damage grows: whiskers are intervals, dashed is guessing."""
+"""Balanced accuracy of each arm against the strength of one corruption, with interval whiskers and a line at chance."""
 
 from __future__ import annotations
 
@@ -11,23 +11,31 @@ from matplotlib.ticker import MaxNLocator
 from components.report.figures import INK, PANEL_WIDTH, plain_axes
 from components.statistics.intervals import Interval
 
-APART = 0.09
-"""Of a strength, between arms, so that whiskers do not hide each other."""
+ARM_OFFSET = 0.09
+"""Of a strength, between arms, so that whiskers do not overlap."""
 
 
 def draw(
     curves: Mapping[str, Sequence[tuple[int, Interval]]],
     colours: Mapping[str, str],
-    guessing: float,
+    *,
+    chance: float,
     limits: tuple[float, float],
 ) -> Figure:
-    """`curves` are an arm's strengths, 0 for clean, with balanced accuracy; `limits` of the axis."""
+    """One curve an arm.
+
+    Args:
+        curves: by arm, pairs of strength (0 for the clean images) and balanced accuracy in [0, 1].
+        colours: by arm.
+        chance: balanced accuracy of guessing, drawn as a dashed line.
+        limits: of the vertical axis.
+    """
     figure = Figure(figsize=(PANEL_WIDTH, 2.5), layout="constrained")
     axes = figure.subplots()
-    axes.axhline(guessing, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.axhline(chance, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     middle = (len(curves) - 1) / 2
     for place, (arm, points) in enumerate(curves.items()):
-        at = np.array([strength for strength, _ in points]) + APART * (place - middle)
+        at = np.array([strength for strength, _ in points]) + ARM_OFFSET * (place - middle)
         axes.plot(at, [each.mean for _, each in points], "-o", color=colours[arm], linewidth=1.6, markersize=4)
         for x, (_, each) in zip(at, points, strict=True):
             if each.known:

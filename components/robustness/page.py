@@ -1,4 +1,4 @@
-"""The page of damage and shortcuts: what bad pictures cost, and what models know without the lesion."""
+"""The page about robustness: accuracy under image corruptions, and predictions with the lesion masked."""
 
 from __future__ import annotations
 
@@ -8,214 +8,113 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.base.run_id import DESCRIPTIONS, FinetuneProtocol
+from components.base.run_id import DESCRIPTIONS
 from components.report import page
 from components.report.figures import arm_colours, arms, examples
-from components.report.formatting import interval_range, number, p_value, percent, points
-from components.robustness import figure as damage_figure
-from components.robustness.analysis import TESTED, Robustness, Sheet, Shortcut, Versus, of_protocol
-from components.robustness.corruptions import STRENGTHS, corruptions
+from components.robustness import figure as strength_figure
+from components.robustness.analysis import ModelRobustness, RobustnessResult
+from components.robustness.corruption_drop import DropDifference
+from components.robustness.corruptions import STRENGTHS, load_corruption
 from components.robustness.occlusion import PICTURES
+from components.robustness.sentences import claims, title
+from components.robustness.shortcut_test import MIN_LESIONS, TESTED
 from components.statistics.intervals import Interval
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
 
-
-TITLES = {"colour_cast": "colour cast", "jpeg": "JPEG"}
-"""What a kind is called where its file's name would not say it."""
+UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
 
-def title(kind: str) -> str:
-    """A kind of damage in words."""
-    return TITLES.get(kind, kind.replace("_", " "))
-
-
-# --- in words: what claims, claims only where the interval does
-
-
-def sentences(robustness: Robustness) -> list[str]:
-    """The answer, three sentences an arm and protocol: what damage costs, against the reference, and shortcuts."""
-    return [
-        line
-        for sheet in robustness.sheets
-        for line in (_cost(sheet, robustness), *_difference(sheet, robustness), _knows(sheet, robustness))
-    ]
-
-
-def named(sheet: Sheet) -> str:
-    """`vae, encoder frozen`."""
-    return f"{sheet.arm}, {FinetuneProtocol(sheet.protocol).description}"
-
-
-def _cost(sheet: Sheet, robustness: Robustness) -> str:
-    found = f"{percent(sheet.drop.mean)} points of balanced accuracy ({interval_range(sheet.drop, points)})"
-    if not sheet.drop.known or sheet.drop.low <= 0:
-        return f"{named(sheet)}: no loss under damage is sure; on average {found}."
-    worst = sheet.worst
-    most = f"largest under {title(worst.name)}: {percent(worst.drop.mean)} ({interval_range(worst.drop, points)})"
-    if robustness.seeds < robustness.plan.min_seeds:
-        return f"{named(sheet)}: what damage costs is not decided: too few seeds; on average {found}."
-    return f"{named(sheet)}: damage costs {found} on average; {most}, the worst of {len(sheet.kinds)} kinds."
-
-
-def _difference(sheet: Sheet, robustness: Robustness) -> list[str]:
-    if sheet.versus is None:
-        return []
-    reference, seeds, least = robustness.plan.reference, robustness.seeds, robustness.plan.min_seeds
-    interval = sheet.versus.interval
-    ends, p = interval_range(interval, points), p_value(sheet.versus.holm)
-    found = f"{points(interval.mean)} points ({ends}; p {p} after Holm)"
-    if seeds < least:
-        return [f"Whether {named(sheet)} loses more than {reference} is not decided: {seeds} of {least} seeds."]
-    first = f"Whether {named(sheet)} loses more or less than {reference} is not decided: {found}."
-    if sheet.versus.sure:
-        first = f"{named(sheet)} loses surely {_more(interval)} than {reference}: {found}."
-    kinds = [
-        f"{_more(kind.versus.interval)} under {title(kind.name)}"
-        for kind in sheet.kinds
-        if kind.versus is not None and kind.versus.sure
-    ]
-    return [f"{first} By kind surely {', '.join(kinds)}." if kinds else first]
-
-
-def _more(interval: Interval) -> str:
-    return "more" if interval.mean > 0 else "less"
-
-
-def _knows(sheet: Sheet, robustness: Robustness) -> str:
-    """A shortcut is said only where a test says it; that there is none is never said."""
-    tested = [each for each in sheet.shortcuts if each.picture in TESTED and each.accuracy is not None]
-    sure = [each for each in tested if each.sure]
-    if not tested:
-        return f"{named(sheet)}: too few lesions to say what it knows with the lesion hidden."
-    if robustness.seeds < robustness.plan.min_seeds:
-        return f"{named(sheet)}: what it knows with the lesion hidden is not decided: too few seeds."
-    if not sure:
-        found = "; ".join(_level(each) for each in tested)
-        return f"{named(sheet)}: with the lesion hidden nothing is surely above guessing ({found})."
-    found = "; ".join(_level(each) for each in sure)
-    box = " or by the size of the box" if any(each.picture == "without_lesion" for each in sure) else ""
-    return f"{named(sheet)} is surely above guessing with the lesion hidden, by a shortcut, by context{box}: {found}."
-
-
-def _level(shortcut: Shortcut) -> str:
-    """Both numbers of one picture against guessing."""
-    parts = []
-    if shortcut.accuracy is not None:
-        each = shortcut.accuracy
-        parts.append(
-            f"{percent(each.interval.mean)} % ({interval_range(each.interval, percent)}), "
-            f"guessing {percent(each.guessing)} %"
-        )
-    if shortcut.auroc is not None:
-        parts.append(
-            f"AUROC {number(shortcut.auroc.interval.mean)} ({interval_range(shortcut.auroc.interval, number)})"
-        )
-    return f"{PICTURES[shortcut.picture]} {', '.join(parts)}"
-
-
-# --- in pictures
-
-
-def draw_figures(robustness: Robustness) -> dict[str, Figure]:
-    """Every measured figure by name; the names are also the files' names in MLflow."""
-    plan = robustness.plan
-    colours = arm_colours(plan.arms)
+def draw_figures(result: RobustnessResult) -> dict[str, Figure]:
+    """Every figure of measured values, by the name that its file has in MLflow."""
+    question = result.question
+    colours = arm_colours(question.arms)
     found: dict[str, Figure] = {}
-    limits = _limits(robustness)
-    for protocol in plan.protocols:
-        sheets = list(of_protocol(robustness, protocol))
-        for place, kind in enumerate(plan.kinds):
+    limits, chance = _axis_limits(result), 1 / len(question.classes)
+    for protocol in question.protocols:
+        models = [model for model in result.models if model.protocol == protocol]
+        for place, corruption in enumerate(result.settings.corruptions):
             curves = {
-                sheet.arm: [(0, sheet.clean), *((p.strength, p.accuracy) for p in sheet.kinds[place].points)]
-                for sheet in sheets
+                model.arm: [
+                    (0, model.drops.clean),
+                    *((each.strength, each.accuracy) for each in model.drops.corruptions[place].strengths),
+                ]
+                for model in models
             }
-            found[f"damage-{kind}-{protocol}"] = damage_figure.draw(curves, colours, 1 / len(plan.classes), limits)
-    drops = [arms.Dot(_short(sheet), colours[sheet.arm], *_ends(sheet.drop, 100)) for sheet in robustness.sheets]
-    found["mean-drop"] = arms.draw(drops, "drop of balanced accuracy, points", 0.0)
-    for place, shortcut in enumerate(robustness.sheets[0].shortcuts):
+            figure = strength_figure.draw(curves, colours, chance=chance, limits=limits)
+            found[f"corruption-{corruption}-{protocol}"] = figure
+    dots = [_dot(model, model.drops.overall, colours, unit=100) for model in result.models]
+    found["mean-drop"] = arms.draw(dots, "drop of balanced accuracy, points", 0.0)
+    for place, shortcut in enumerate(result.models[0].shortcuts):
         if shortcut.accuracy is not None:
-            dots = [_shortcut_dot(sheet, place, colours[sheet.arm]) for sheet in robustness.sheets]
-            words = f"balanced accuracy, {PICTURES[shortcut.picture]}"
-            found[f"shortcut-{shortcut.picture}"] = arms.draw(dots, words, shortcut.accuracy.guessing)
+            tests = [model.shortcuts[place].accuracy for model in result.models]
+            intervals = [UNKNOWN if test is None else test.interval for test in tests]
+            dots = [_dot(model, each, colours) for model, each in zip(result.models, intervals, strict=True)]
+            label = f"balanced accuracy, {PICTURES[shortcut.picture]}"
+            found[f"shortcut-{shortcut.picture}"] = arms.draw(dots, label, shortcut.accuracy.chance)
     return found
 
 
-def _limits(robustness: Robustness) -> tuple[float, float]:
-    """One axis for all kinds."""
+def _axis_limits(result: RobustnessResult) -> tuple[float, float]:
+    """One vertical axis for all corruptions."""
     intervals = [
-        each for sheet in robustness.sheets for kind in sheet.kinds for each in (p.accuracy for p in kind.points)
+        each.accuracy
+        for model in result.models
+        for corruption in model.drops.corruptions
+        for each in corruption.strengths
     ]
-    values = [value for each in (*intervals, *(sheet.clean for sheet in robustness.sheets)) for value in _ends(each, 1)]
-    known = [value for value in values if np.isfinite(value)] + [1 / len(robustness.plan.classes)]
+    intervals += [model.drops.clean for model in result.models]
+    values = [value for each in intervals for value in (each.mean, each.low, each.high)]
+    known = [value for value in values if np.isfinite(value)] + [1 / len(result.question.classes)]
     return max(0.0, min(known) - 0.03), min(1.0, max(known) + 0.03)
 
 
-def _short(sheet: Sheet) -> str:
-    return f"{sheet.arm}, {sheet.protocol}"
+def _dot(model: ModelRobustness, interval: Interval, colours: Mapping[str, str], unit: float = 1) -> arms.Dot:
+    ends = unit * interval.mean, unit * interval.low, unit * interval.high
+    return arms.Dot(f"{model.arm}, {model.protocol}", colours[model.arm], *ends)
 
 
-def _ends(interval: Interval, unit: float) -> tuple[float, float, float]:
-    return unit * interval.mean, unit * interval.low, unit * interval.high
+def draw_corruptions(clean: Image, corrupted: Mapping[str, Sequence[Image]], strengths: Sequence[int]) -> Figure:
+    """One test image (S, S, 3) under each corruption, a row a corruption and a column a strength."""
+    rows = [[clean, *images] for images in corrupted.values()]
+    return examples.draw(rows, [title(name) for name in corrupted], ["clean", *(str(each) for each in strengths)])
 
 
-def _shortcut_dot(sheet: Sheet, place: int, colour: str) -> arms.Dot:
-    number_of = sheet.shortcuts[place].accuracy
-    interval = Interval(float("nan"), float("nan"), float("nan")) if number_of is None else number_of.interval
-    return arms.Dot(_short(sheet), colour, *_ends(interval, 1))
-
-
-def draw_damage(clean: Image, damaged: Mapping[str, Sequence[Image]], strengths: Sequence[int]) -> Figure:
-    """One test image (S, S, 3) under each kind, a column a strength."""
-    rows = [[clean, *damaged[kind]] for kind in damaged]
-    return examples.draw(rows, [title(kind) for kind in damaged], ["clean", *(str(each) for each in strengths)])
-
-
-def draw_hidden(images: Sequence[Image], hidden: Mapping[str, Sequence[Image]]) -> Figure:
-    """Some test images as packed, and with this or that hidden: a column an image."""
-    rows = {"as packed": images, **{PICTURES[name].replace("the ", ""): each for name, each in hidden.items()}}
+def draw_masked(images: Sequence[Image], masked: Mapping[str, Sequence[Image]]) -> Figure:
+    """Test images as packed and in each masked version, a column an image; `masked` by the keys of PICTURES."""
+    rows = {"as packed": images, **{PICTURES[name]: each for name, each in masked.items()}}
     return examples.draw(list(rows.values()), list(rows), [""] * len(images))
 
 
-# --- as a page
+def render(result: RobustnessResult, figures: Mapping[str, Figure]) -> str:
+    """The page as HTML.
 
-
-def render(robustness: Robustness, figures: Mapping[str, Figure]) -> str:
-    """The whole page; `figures` hold those of `draw_figures`, and `damage-examples` and `hidden-examples`."""
-    plan = robustness.plan
+    Args:
+        result: of the analysis.
+        figures: those of `draw_figures`, and `corruption-examples` and `masked-examples`.
+    """
     return page.render(
         "robustness/page.html.j2",
-        {
-            "percent": percent,
-            "points": points,
-            "number": number,
-            "interval_range": interval_range,
-            "p": p_value,
-            "title": title,
-        },
-        robustness=robustness,
-        plan=plan,
-        colours=arm_colours(plan.arms),
+        {"title": title, "heading": lambda name: title(name)[0].upper() + title(name)[1:]},
+        result=result,
+        question=result.question,
+        settings=result.settings,
+        colours=arm_colours(result.question.arms),
         figures={name: page.inline_svg(figure, name, name.replace("-", " ")) for name, figure in figures.items()},
-        claims=[_claims(sheet, robustness) for sheet in robustness.sheets],
-        kinds={name: kind for name, kind in corruptions().items() if name in plan.kinds},
-        strengths=STRENGTHS,
+        claims=[claims(model, result) for model in result.models],
+        corruptions={name: load_corruption(name) for name in result.settings.corruptions},
+        levels=len(STRENGTHS),
         pictures=PICTURES,
         tested=TESTED,
+        min_lesions=MIN_LESIONS,
         protocols=DESCRIPTIONS,
         chip=_chip,
-        percent_form=percent,
-        points_form=points,
-        number_form=number,
     )
 
 
-def _claims(sheet: Sheet, robustness: Robustness) -> tuple[Sheet, list[str]]:
-    return sheet, [_cost(sheet, robustness), *_difference(sheet, robustness), _knows(sheet, robustness)]
-
-
-def _chip(versus: Versus) -> tuple[str, str]:
-    """Colour and word of a difference."""
-    if not versus.sure:
+def _chip(difference: DropDifference) -> tuple[str, str]:
+    """Colour class and text of a difference."""
+    if not difference.significant:
         return "none", "not decided"
-    return ("bad", "surely more") if versus.interval.mean > 0 else ("good", "surely less")
+    more = difference.interval.mean > 0
+    return ("bad", "significantly more") if more else ("good", "significantly less")

@@ -1,4 +1,4 @@
-"""Out of focus: the lens is not pressed flat, or the hand moves."""
+"""Defocus: the lens is not pressed flat on the skin, or the hand moves."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ MEANING = (
 
 
 def blur(image: Image, strength: int, random: np.random.Generator) -> Image:
-    """The image convolved with a Gaussian, which stands for the disc of a lens out of focus."""
+    """The image convolved with a Gaussian, which approximates the disc of a lens out of focus."""
     sigma = LEVELS[strength - 1] * image.shape[0]  # pixels
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101), np.uint8)

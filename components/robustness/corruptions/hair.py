@@ -1,11 +1,12 @@
-"""Hairs over the lesion that nobody shaved: drawn as the phantom's are."""
+"""Terminal hairs over the lesion, drawn as in the synthetic data."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from components.robustness.corruptions import Image, finer, lay_on
-from components.synthetic.confounders import HAIRS, lay_hairs
+from components.robustness.corruptions import Image
+from components.robustness.overlay import fine_side, overlay
+from components.synthetic.confounders import HAIR_COLOURS, hair_cover
 
 LEVELS = (4.0, 8.0, 15.0, 26.0, 40.0)
 MEANING = (
@@ -15,8 +16,8 @@ MEANING = (
 
 
 def hair(image: Image, strength: int, random: np.random.Generator) -> Image:
-    """The image under hairs; a lower strength has the first of a higher one's."""
-    main, colour = random.uniform(0, np.pi), HAIRS[random.integers(len(HAIRS))]
-    fine = finer(image.shape[0])
-    cover = lay_hairs(fine, fine, main, int(LEVELS[strength - 1]), random)
-    return lay_on(image, cover, colour)
+    """The image under hairs; the hairs of a lower strength are the first of those of a higher one."""
+    main, colour = random.uniform(0, np.pi), HAIR_COLOURS[random.integers(len(HAIR_COLOURS))]
+    fine = fine_side(image.shape[0])
+    cover = hair_cover(fine, fine, main, int(LEVELS[strength - 1]), random)
+    return overlay(image, cover, colour)

@@ -1,11 +1,12 @@
-"""The scale of a contact plate or a ruler beside the lesion: drawn as the phantom's is."""
+"""The scale of a contact plate or a ruler next to the lesion, drawn as in the synthetic data."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from components.robustness.corruptions import Image, finer, lay_on
-from components.synthetic.confounders import RULER, lay_ruler
+from components.robustness.corruptions import Image
+from components.robustness.overlay import fine_side, overlay
+from components.synthetic.confounders import RULER_COLOUR, ruler_cover
 
 LEVELS = (0.08, 0.13, 0.2, 0.3, 0.45)
 MEANING = (
@@ -16,7 +17,7 @@ MEANING = (
 
 def ruler(image: Image, strength: int, random: np.random.Generator) -> Image:
     """The image under a scale along one edge."""
-    fine = finer(image.shape[0])
+    fine = fine_side(image.shape[0])
     top, pitch, phase = random.random() < 0.5, random.uniform(0.05, 0.075), random.random()
-    cover = lay_ruler(fine, fine, bool(top), pitch, phase, LEVELS[strength - 1])
-    return lay_on(image, cover, RULER)
+    cover = ruler_cover(fine, fine, bool(top), pitch, phase, LEVELS[strength - 1])
+    return overlay(image, cover, RULER_COLOUR)

@@ -19,13 +19,13 @@ from components.data.adapters.synthetic import Config as Synthetic
 from components.data.labels import Labels
 from components.data.pixels import read_pixels, write_pixels
 from components.explanations.analysis import choose_run
+from components.explanations.settings import Explain
 from components.models.classifier import Classifier, build_head, predict
 from components.models.weights_file import save_classifier
 from components.statistics.runs import Run
 from components.training.examples import Examples
 from components.training.settings import Compute
 from flows.explain import explain
-from flows.settings.analysis import Explain
 from flows.settings.study import Study
 from tests.unit.comparison.simulated_study import FOLDERS, Truth, settings
 from tests.unit.training.small_trainings import BACKBONE, CLASSES, SIDE

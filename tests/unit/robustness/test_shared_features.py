@@ -1,4 +1,4 @@
-"""Sharing an encoder changes no answer."""
+"""Sharing an encoder changes no prediction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from components.models.classifier import Classifier, build_head, predict
 from components.models.encoder import Encoder, to_tensor
-from components.robustness.shared_features import answer, gather
+from components.robustness.shared_features import group_by_encoder, predict_all
 
 
 def build(encoder_seed: int, head_seed: int) -> Classifier:
@@ -17,15 +17,15 @@ def build(encoder_seed: int, head_seed: int) -> Classifier:
     return Classifier(Encoder(trunk, feature_dim=8), build_head(8, 4, 0.2, 3, head_seed)).eval()
 
 
-def test_each_encoder_is_asked_once_and_each_run_answers_as_alone() -> None:
+def test_each_encoder_runs_once_and_each_run_predicts_as_it_does_alone() -> None:
     runs = {"a-0": build(0, 0), "a-1": build(0, 1), "b-0": build(1, 0)}
-    families = gather(runs.items())
-    assert [sorted(family.heads) for family in families] == [["a-0", "a-1"], ["b-0"]]
+    encoders = group_by_encoder(runs.items())
+    assert [sorted(shared.heads) for shared in encoders] == [["a-0", "a-1"], ["b-0"]]
     passes = []
-    for family in families:
-        family.encoder.register_forward_hook(lambda *_: passes.append(1))
+    for shared in encoders:
+        shared.encoder.register_forward_hook(lambda *_: passes.append(1))
     images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3)).astype(np.uint8)
-    found = answer(families, images)
+    found = predict_all(encoders, images)
     assert len(passes) == 2
     for name, classifier in runs.items():
         np.testing.assert_allclose(found[name], predict(classifier, [to_tensor(images)]), atol=1e-6)

@@ -1,0 +1,128 @@
+"""What is measured: the test images, the corruptions and masked pictures shown to each run, and the predictions.
+
+Letters: N images, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from components.base.errors import DataError, SettingsError
+from components.base.run_id import FinetuneProtocol, RunId
+from components.robustness.settings import Robustness
+from components.statistics.question import StudyQuestion
+
+Array = npt.NDArray[Any]
+
+ModelKey = tuple[str, FinetuneProtocol]
+"""Arm and protocol: one model with several seeds."""
+
+
+class CorruptionLevel(NamedTuple):
+    """A corruption at one strength."""
+
+    corruption: str
+    strength: int
+
+
+@dataclass(frozen=True)
+class MeasuredImages:
+    """The test images that were corrupted and masked: all of the split or a sample of it."""
+
+    labels: Array  # (N,) index of the class
+    groups: Array  # (N,) lesion or patient
+    lesion_found: Array  # (N,) bool, True where a lesion outline was found
+    touches_border: Array  # (N,) bool, True where the lesion reaches into the border
+
+
+@dataclass(frozen=True)
+class RunPredictions:
+    """One run's class probabilities (N, K) for each version of the images."""
+
+    run: RunId
+    clean: Array
+    corrupted: Mapping[CorruptionLevel, Array]
+    masked: Mapping[str, Array]  # by occlusion.PICTURES
+
+
+def corruption_levels(settings: Robustness) -> tuple[CorruptionLevel, ...]:
+    """Every corruption at every strength, in the settings' order."""
+    return tuple(
+        CorruptionLevel(corruption, strength) for corruption in settings.corruptions for strength in settings.strengths
+    )
+
+
+def sample_images(labels: Array, groups: Array, limit: int | None, seed: int) -> Array:
+    """Draw whole lesions of at most `limit` images in total.
+
+    Lesions are drawn from the classes in turn, so that rare classes are kept whole: the error of balanced accuracy is
+    dominated by the rarest class. A lesion that no longer fits is skipped.
+
+    Args:
+        labels: (N,) class index of each test image.
+        groups: (N,) lesion or patient of each image.
+        limit: images; None takes all.
+        seed: of the draw.
+
+    Returns:
+        Row numbers in increasing order.
+
+    Raises:
+        SettingsError: where `limit` is below the size of the smallest lesion.
+    """
+    if limit is None or len(labels) <= limit:
+        return np.arange(len(labels))
+    rng = np.random.default_rng([seed, 0x0B])
+    names, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    sizes, group_labels = np.bincount(member), labels[first]
+    if limit < sizes.min():
+        raise SettingsError(
+            f"robustness.images (params.yaml) is {limit}, but every lesion of the {len(labels)} test images has "
+            f"{sizes.min()} images or more, and lesions stay whole: expected at least {sizes.min()}, or null for all"
+        )
+    turns = np.empty(len(names))
+    for k in np.unique(group_labels):
+        rows = np.flatnonzero(group_labels == k)
+        turns[rows] = rng.permutation(len(rows)) + rng.random()  # a class's place in each turn
+    kept, left = np.zeros(len(names), bool), limit
+    for group in np.argsort(turns, kind="stable"):
+        if sizes[group] <= left:
+            kept[group], left = True, left - sizes[group]
+    return np.flatnonzero(kept[member])
+
+
+def group_by_model(
+    runs: Sequence[RunPredictions], question: StudyQuestion, settings: Robustness
+) -> dict[ModelKey, list[RunPredictions]]:
+    """Runs by protocol and arm, each in the order of its seeds.
+
+    Raises:
+        DataError: where a model has not every seed of the study, or a run lacks predictions for a corruption:
+            differences are paired by seed and image.
+    """
+    models: dict[ModelKey, list[RunPredictions]] = {}
+    for protocol in question.protocols:
+        for arm in question.arms:
+            own = [each for each in runs if (each.run.arm, each.run.protocol) == (arm, protocol)]
+            models[arm, protocol] = sorted(own, key=lambda each: each.run.seed)
+    expected = sorted(question.seeds)
+    for own, (arm, protocol) in zip(models.values(), models, strict=True):
+        seeds = [each.run.seed for each in own]
+        if seeds != expected:
+            raise DataError(
+                f"robustness: {arm}-{protocol} has seeds {seeds}, expected {expected}, since differences are paired by "
+                "seed; repeat: dvc repro -f robustness"
+            )
+    for each in runs:
+        missing = [level for level in corruption_levels(settings) if level not in each.corrupted]
+        if missing:
+            raise DataError(
+                f"robustness: {each.run} has no predictions for {missing[0].corruption} at strength "
+                f"{missing[0].strength}; repeat: dvc repro -f robustness"
+            )
+    return models
