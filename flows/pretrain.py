@@ -1,82 +1,74 @@
-"""Fit one arm's encoder: every arm starts from the same drawn weights and ends in the same artifact."""
+"""Pretrain the encoder of one arm: all arms start from the same random weights and give a file of the same form."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from torch import Tensor
 
 from components.base.errors import SettingsError
-from components.base.files import whole
 from components.base.log import Log
 from components.data.pixels import Pixels, read_pixels
 from components.models.backbone import Backbone
-from components.models.encoder import Encoder, effective_rank, embed, to_tensor, weights_sha256
+from components.models.encoder import Encoder, effective_rank, embed, read_batches, weights_sha256
 from components.models.weights_file import save_encoder
 from components.pretraining import Method
 from components.training.session import Session, open_session
-from flows.settings.study import Compute, Paths
+from components.training.settings import Compute
+from flows.settings.study import Paths
 from flows.settings.training import Pretrain as PretrainSettings
 from flows.stage import stage
-
-Curve = Sequence[Mapping[str, float]]
-LOOK = 256  # images a batch where nothing is learned
+from flows.stage_io.files import write_curve
 
 
 @stage(resumes=True)
 def pretrain(
     arm: str, backbone: Backbone, pretrain: PretrainSettings, paths: Paths, compute: Compute, log: Log
-) -> Mapping[str, float]:
-    """Learn from train and unlabelled images, look at val; test images stay closed."""
+) -> Mapping[str, Any]:
+    """Train on train and unlabelled images, measure on val; test images are not read."""
     method = _method(pretrain, arm)
     train = read_pixels(paths.pixels / "train", paths.pixels / "unlabelled")
     val = read_pixels(paths.pixels / "val")
     folder = paths.checkpoints / "pretrain" / arm
-    session = open_session(**compute.model_dump(), cpu=backbone.cpu, seed=pretrain.seed, checkpoint=folder, log=log)
-    encoder = _draw(backbone, pretrain.seed)
-    curve = method.fit(encoder, backbone, train, val, session, log) or [_look(encoder, val, session)]
+    session = open_session(compute, cpu=backbone.cpu, seed=pretrain.seed, checkpoint=folder, log=log)
+    encoder = _draw_encoder(backbone, pretrain.seed)
+    history = method.fit(encoder, backbone=backbone, train=train, val=val, session=session, log=log)
+    curve = history or [_measure(encoder, val, session)]
     settings = {**method.model_dump(mode="json"), "seed": pretrain.seed}
     if session.leads:
         save_encoder(paths.encoders / f"{arm}.safetensors", encoder, backbone, {"arm": arm, "settings": settings})
-        _write(paths.curves / "pretrain" / f"{arm}.csv", curve)
+        write_curve(paths.curves / "pretrain" / f"{arm}.csv", curve)
     log.tags({"weights/sha256": weights_sha256(encoder)})
     session.forget()
-    return {"images": len(train), "epochs": len(curve), **curve[-1]}
+    origin = {"trained": bool(history), "licence": _licence(method)}
+    return {"images": len(train), "epochs": len(curve), **curve[-1], **origin}
 
 
 def _method(pretrain: PretrainSettings, arm: str) -> Method:
-    """The arm's way to get weights."""
     if arm not in pretrain.arms:
         raise SettingsError(f"arm {arm!r} is none of pretrain.arms {sorted(pretrain.arms)} (params.yaml)")
     return pretrain.arms[arm]
 
 
-def _draw(backbone: Backbone, seed: int) -> Encoder:
-    """The encoder with random weights that the seed alone decides."""
+def _draw_encoder(backbone: Backbone, seed: int) -> Encoder:
+    """The encoder with random weights that depend on the seed only."""
     torch.manual_seed(seed)
     return backbone.build()
 
 
-def _look(encoder: Encoder, val: Pixels, session: Session) -> dict[str, float]:
-    """The one row of an arm that learns nothing: how many directions its features of val images fill."""
+def _measure(encoder: Encoder, val: Pixels, session: Session) -> dict[str, float]:
+    """The one row of an arm that trains nothing: the effective rank of its features of val images."""
     session.place(encoder)
     with session.autocast():
-        return {"val/effective_rank": effective_rank(embed(encoder, _in_order(val)))}
+        return {"val/effective_rank": effective_rank(embed(encoder, read_batches(val.take, np.arange(len(val)))))}
 
 
-def _in_order(pixels: Pixels) -> Iterator[Tensor]:
-    rows = np.arange(len(pixels))
-    return (to_tensor(pixels.take(rows[start : start + LOOK])) for start in range(0, len(rows), LOOK))
-
-
-def _write(path: Path, curve: Curve) -> None:
-    """One row an epoch, the epoch first; an arm that learns nothing has one row."""
-    with whole(path) as unfinished:
-        pd.DataFrame(list(curve)).to_csv(unfinished, index_label="epoch", lineterminator="\n")
+def _licence(method: Method) -> dict[str, Any] | None:
+    """Terms of the published weights that the encoder started from, for the cards; None where there are none."""
+    return None if method.licence is None else asdict(method.licence)
 
 
 if __name__ == "__main__":

@@ -1,39 +1,70 @@
-"""How an encoder gets its weights: one way a file; all end in the same artifact.
+"""Pretraining methods: how an encoder gets its weights, one method a folder.
 
-A method's `Config` has `kind` and `fit`; torch is imported inside `fit` only, so that settings can be read
-without it.
+A method's `__init__.py` defines `Config(Frozen)`, which follows `Method`; torch is imported inside its methods only, so
+that settings can be read without it. The contract tests cover a new folder as it is. Where its default settings train
+for more than seconds, or are not complete, it states `EXAMPLE`, settings by name with which the tests make a `Config`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from components.base.licence import Licence
     from components.base.log import Log
     from components.data.pixels import Pixels
     from components.models.backbone import Backbone
     from components.models.encoder import Encoder
-    from components.training.loop import Session
+    from components.training.batches import EpochBatches
+    from components.training.session import Session
+
+M = TypeVar("M", bound="pl.LightningModule", covariant=True)
+
+
+@dataclass(frozen=True)
+class TrainingTask(Generic[M]):
+    """A module with its batches: what the training loop, the profiler and the range test need of a method."""
+
+    module: M
+    batches: Callable[[int], EpochBatches]
+    """Epoch number, from 0, to its batches: a pure function."""
+    steps_per_epoch: int
 
 
 class Method(Protocol):
-    """What the stage pretrain needs of a way to get weights."""
+    """What the stage pretrain needs of a method."""
 
     kind: str
 
-    def fit(
-        self,
-        encoder: Encoder,
-        backbone: Backbone,
-        train: Pixels,
-        val: Pixels,
-        session: Session,
-        log: Log,
-    ) -> Sequence[Mapping[str, float]]:
-        """Change the encoder's weights in place; return the numbers of each epoch, none where nothing learns.
+    @property
+    def licence(self) -> Licence | None:
+        """Terms of the published weights that the encoder starts from; None where it starts from random weights."""
 
-        `train` holds train and unlabelled images, `val` validation images; test images never come here.
+    def learner(self, encoder: Encoder, train: Pixels, session: Session) -> TrainingTask[Any] | None:
+        """The module that trains `encoder` in place, with its batches of `train`; None where nothing is trained.
+
+        It sets torch's seed to the session's before it draws weights. `fit` makes its module here, too.
+        """
+
+    def fit(
+        self, encoder: Encoder, *, backbone: Backbone, train: Pixels, val: Pixels, session: Session, log: Log
+    ) -> Sequence[Mapping[str, float]]:
+        """Change the encoder's weights in place, and log the tag `weights/source`.
+
+        Args:
+            encoder: drawn at random from the stage's seed.
+            backbone: the settings that built it.
+            train: images to learn from, with and without labels; never test images.
+            val: images on which each epoch is measured.
+            session: device, number format, seed, folder of the resume state.
+            log: the run.
+
+        Returns:
+            One row of numbers an epoch; none where nothing is trained.
         """
 
     def model_dump(self, *, mode: Literal["json"]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The learning-rate range test (Smith 2017): raise the rate from step to step and watch where the loss falls.
+"""The learning-rate range test (Smith 2017): raise the rate with each step and record the loss.
 
-Below some rate nothing is learned, above another the loss climbs. The one to suggest as a peak is a tenth of the rate
-at which the smoothed loss is lowest: there it still falls, and a whole schedule has room above.
+At low rates the loss stays, at high rates it diverges. The suggested peak is a tenth of the rate at which the smoothed
+loss is lowest: the loss still falls there, and the rate is far from the one at which training diverges.
 """
 
 from __future__ import annotations
@@ -19,19 +19,28 @@ from components.base.errors import TrainingError
 from components.training.prefetch import change_tensors, endless
 from components.training.session import Session
 
-SMOOTHING = 0.9  # weight of the past in the moving average of the loss
-DIVERGED = 3.0  # times the lowest smoothed loss, above which the test ends
-MARGIN = 10.0  # the suggestion stands so far below the rate of the lowest loss
-FEWEST = 10  # steps; of fewer no curve can be read
+SMOOTHING = 0.9
+"""Weight of earlier losses in the moving average."""
+
+DIVERGED = 3.0
+"""The test ends where the smoothed loss exceeds its lowest value by this factor."""
+
+MARGIN = 10.0
+"""The rate of the lowest loss divided by the suggested rate."""
+
+MIN_STEPS = 10
+"""With fewer steps the curve is too coarse."""
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """The curve, one point a step, and what it suggests."""
+    """The curve, with one value a step."""
 
     rates: tuple[float, ...]
     losses: tuple[float, ...]
+    """Before each step."""
     smoothed: tuple[float, ...]
+    """Moving average of the losses."""
 
     @property
     def lowest(self) -> float:
@@ -40,16 +49,16 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float:
-        """A peak learning rate."""
+        """The suggested peak learning rate."""
         return self.lowest / MARGIN
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss climbed in the end; if not, the test did not go high enough."""
+        """True where the loss diverged in the end; if not, the highest rate was too low to see it."""
         return not math.isfinite(self.losses[-1]) or self.smoothed[-1] > DIVERGED * min(self.smoothed)
 
 
-def run(
+def run_range_test(
     module: pl.LightningModule,
     batches: Callable[[int], Iterable[Any]],
     session: Session,
@@ -58,16 +67,27 @@ def run(
     lowest: float = 1e-6,
     highest: float = 1.0,
 ) -> RangeTest:
-    """Train `module`, which is spent afterwards, at rates from `lowest` to `highest`, equal factors apart.
+    """Train `module` at learning rates that rise from `lowest` to `highest` by an equal factor each step.
 
-    Rates of parameter groups keep their ratios; the rate that is told is the first group's.
+    The rates of parameter groups keep their ratios; the curve has the first group's.
+
+    Args:
+        module: is changed by the training; not to be used afterwards.
+        batches: epoch number, from 0, to its batches.
+        session: device, number format, seed.
+        steps: at most; the test ends earlier where the loss diverges.
+        lowest: rate of the first step.
+        highest: rate of the last step.
+
+    Raises:
+        TrainingError: for too few steps, rates that do not rise, or a loss that is not finite at the first step.
     """
-    if steps < FEWEST or not 0 < lowest < highest:
+    if steps < MIN_STEPS or not 0 < lowest < highest:
         raise TrainingError(
-            f"range test: {steps} steps from {lowest:g} to {highest:g}, expected {FEWEST} at least, "
-            "and rates above 0 that rise"
+            f"range test: {steps} steps from {lowest:g} to {highest:g}, expected {MIN_STEPS} at least, "
+            "and rising rates above 0"
         )
-    torch.manual_seed(session.seed)  # dropout: the same test gives the same curve
+    torch.manual_seed(session.seed)  # for dropout: the same test gives the same curve
     session.place(module)
     module.train()
     made: Any = module.configure_optimizers()
@@ -84,7 +104,7 @@ def run(
         if not math.isfinite(losses[-1]) or smoothed[-1] > DIVERGED * min(smoothed):
             break
     if not math.isfinite(losses[0]):
-        raise TrainingError(f"range test: the loss is {losses[0]} before anything is learned, expected a number")
+        raise TrainingError(f"range test: the loss is {losses[0]} before the first step, expected a finite number")
     return RangeTest(tuple(rates[: len(losses)]), tuple(losses), tuple(smoothed))
 
 
@@ -97,11 +117,11 @@ def _shares(optimizer: torch.optim.Optimizer) -> list[float]:
 def _step(
     module: pl.LightningModule, batch: Any, number: int, optimizer: torch.optim.Optimizer, session: Session
 ) -> float:
-    """The loss before the step."""
+    """Take one step; returns the loss before it."""
     batch = change_tensors(batch, lambda tensor: tensor.to(session.device))
     with session.autocast():
-        told: Any = module.training_step(batch, number)
-    loss = told["loss"]
+        terms: Any = module.training_step(batch, number)
+    loss = terms["loss"]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
@@ -109,7 +129,7 @@ def _step(
 
 
 def _average(loss: float, smoothed: list[float], losses: list[float]) -> float:
-    """Exponential moving average without the bias towards its start (Kingma & Ba 2015, section 3)."""
+    """Exponential moving average with bias correction (Kingma & Ba 2015, section 3)."""
     count = len(losses)
     past = smoothed[-1] * (1 - SMOOTHING ** (count - 1)) if smoothed else 0.0
     return (SMOOTHING * past + (1 - SMOOTHING) * loss) / (1 - SMOOTHING**count)

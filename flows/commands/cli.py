@@ -1,4 +1,4 @@
-"""`dermflow`: the console command. Everything it does can be had with plain dvc, prefect and mlflow commands."""
+"""Dermflow: compare pretraining methods on dermatology images. Most commands wrap dvc, prefect and mlflow."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import typer
 from components.base.errors import DermflowError, RunError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__)
-data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Versions of the data set.")
+data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compare versions of the data set.")
 app.add_typer(data, name="data")
 
 
-def _told(command: Callable[..., Any]) -> Callable[..., Any]:
-    """An error made for the person is told in its own words, without a traceback."""
+def _print_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Print a DermflowError as one message without a traceback, and exit with status 1."""
 
     @wraps(command)
     def wrapped(*arguments: Any, **named: Any) -> Any:
@@ -35,9 +35,9 @@ def _told(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @app.command()
-@_told
+@_print_errors
 def demo() -> None:
-    """Run the whole study on embedded synthetic images; minutes, no server, no download."""
+    """Run the demo study on synthetic images: some minutes, without a server or a download."""
     from flows.settings import load_settings
 
     settings = load_settings()
@@ -50,9 +50,9 @@ def demo() -> None:
 
 
 @app.command()
-@_told
+@_print_errors
 def run() -> None:
-    """Bring every stage up to date: what is unchanged is skipped (plain: `dvc repro`, `python -m flows.pipeline`)."""
+    """Run all stages that are not up to date (the same as `python -m flows.pipeline`, or `dvc repro`)."""
     _run()
 
 
@@ -66,68 +66,65 @@ def _run() -> None:
 
 
 @app.command()
-@_told
+@_print_errors
 def schedule(
-    cron: Annotated[str, typer.Option(help="when, such as '0 3 * * *': every night at three")],
-    port: Annotated[int, typer.Option(help="of the Prefect server on 127.0.0.1; one that answers is used")] = 4200,
+    cron: Annotated[str, typer.Option(help="times of the runs, as in crontab; '0 3 * * *' is every night at 03:00")],
+    port: Annotated[
+        int, typer.Option(help="port of Prefect's server on 127.0.0.1, which is started unless it runs")
+    ] = 4200,
 ) -> None:
-    """Serve the pipeline on a schedule: Prefect's server and runner on this host, until Ctrl-C."""
+    """Run the pipeline on a schedule, with Prefect's server and runner on this host, until Ctrl-C."""
     from flows.commands.schedule import serve
 
     serve(cron, port)
 
 
 @app.command()
-@_told
+@_print_errors
 def use(
-    preset: Annotated[str, typer.Argument(help="a file in presets/")],
-    changes: Annotated[list[str] | None, typer.Argument(help="key=value, such as dataset.path=data/raw/mine")] = None,
+    preset: Annotated[str, typer.Argument(help="name of a file in presets/, without .yaml")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(help="settings to change, each key=value, such as dataset.path=data/raw/mine; none by default"),
+    ] = None,
 ) -> None:
-    """Make a preset, with changes, the active experiment in params.yaml; shows the difference."""
+    """Write params.yaml from a preset with changes, and print the difference to the former params.yaml."""
     from flows import presets
 
-    typer.echo(presets.use(preset, changes or []) or "params.yaml says that already")
+    typer.echo(presets.use(preset, changes or []) or "params.yaml has these settings already")
 
 
 @app.command()
-@_told
+@_print_errors
 def status() -> None:
-    """What is fresh and what a run would do (plain: `dvc status`)."""
+    """List every stage as fresh or stale; `dermflow run` runs the stale ones (compare `dvc status`)."""
     from flows.orchestration.graph import is_changed, read_graph
 
     stale: set[str] = set()
     for node in read_graph():
-        waits = stale.intersection(node.upstream)
-        changed = bool(waits) or is_changed(node.address)
+        stale_upstream = sorted(stale.intersection(node.upstream))
+        changed = bool(stale_upstream) or is_changed(node.address)
         if changed:
             stale.add(node.address)
-        typer.echo(
-            f"{'stale' if changed else 'fresh'}  {node.address}{f'  (after {sorted(waits)[0]})' if waits else ''}"
-        )
-    typer.echo("nothing to do" if not stale else f"`dermflow run` would bring {len(stale)} stages up to date")
+        reason = f"  (after {stale_upstream[0]})" if stale_upstream else ""
+        typer.echo(f"{'stale' if changed else 'fresh'}  {node.address}{reason}")
+    typer.echo(f"`dermflow run` would bring {len(stale)} stages up to date" if stale else "nothing to do")
 
 
 @app.command()
-@_told
-def ui(port: Annotated[int, typer.Option(help="on 127.0.0.1")] = 5000) -> None:
-    """Compare runs in MLflow at 127.0.0.1 (plain: `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db`)."""
+@_print_errors
+def ui(port: Annotated[int, typer.Option(help="port of MLflow's server on 127.0.0.1")] = 5000) -> None:
+    """Serve MLflow's web pages to compare runs (as `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db`)."""
     from flows.settings import load_settings
     from flows.tracking.mlflow_log import open_client, open_experiment, tracking_uri
 
     study = open_experiment(open_client(), load_settings().study.name)
     runs = f"http://127.0.0.1:{port}/#/experiments/{study}/runs"
-    typer.echo(f"MLflow, this study's runs: {runs} (charts side by side: {runs}?compareRunsMode=CHART); Ctrl-C ends it")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
-    command += [
-        "--default-artifact-root",
-        "mlruns/artifacts",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
+    typer.echo(f"MLflow, runs of this study: {runs} (as charts: {runs}?compareRunsMode=CHART); Ctrl-C stops the server")
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(), "--host", "127.0.0.1",
+        "--port", str(port), "--workers", "1", "--default-artifact-root", "mlruns/artifacts",
+    ]  # fmt: skip
     try:
         raise typer.Exit(subprocess.run(command, check=False).returncode)
     except KeyboardInterrupt:
@@ -135,122 +132,132 @@ def ui(port: Annotated[int, typer.Option(help="on 127.0.0.1")] = 5000) -> None:
 
 
 @app.command()
-@_told
+@_print_errors
 def report() -> None:
-    """The answer of the last run: verdict, table, and where to read on (plain: reports/index.html)."""
+    """Print the result of the last run: verdict and table (from reports/answer.txt)."""
     from flows.settings import load_settings
 
     folder = load_settings().paths.reports
     answer = folder / "answer.txt"
     if not answer.exists():
-        raise RunError(f"{answer} is not there: no comparison has been made yet; `dermflow run` makes it")
+        raise RunError(f"{answer} does not exist, since no comparison has been made yet; `dermflow run` makes it")
     typer.echo(answer.read_text().rstrip())
-    typer.echo(f"The page: {folder / 'index.html'}; the runs: make ui")
+    typer.echo(f"Report page: {folder / 'index.html'}; runs in MLflow: `dermflow ui`")
 
 
 @app.command()
 def reproduce(
-    run: Annotated[str, typer.Argument(help="an MLflow run: its id or name, or how that begins (dermflow ui)")],
-    into: Annotated[Path | None, typer.Option(help="a new folder; otherwise one under data/reproduced")] = None,
+    run: Annotated[
+        str, typer.Argument(help="id or name of an MLflow run, or its first characters (see `dermflow ui`)")
+    ],
+    into: Annotated[
+        Path | None, typer.Option(help="a new or empty folder for the clone; by default one in data/reproduced")
+    ] = None,
     without_changes: Annotated[
-        bool, typer.Option("--without-changes", help="leave out what the code had beyond its commit")
+        bool, typer.Option("--without-changes", help="leave out the code changes that the run had beyond its commit")
     ] = False,
 ) -> None:
-    """Make a run again in a fresh clone, and say equal (status 0) or what differs (1); 2 where that cannot be done."""
+    """Repeat a run in a fresh clone and compare all outputs; exit status 0 equal, 1 different, 2 not possible."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from flows.reproduction.reproduce import describe, is_same
-    from flows.reproduction.reproduce import reproduce as make_again
+    from flows.reproduction import reproduce as reproduction
+    from flows.reproduction.report import describe, is_reproduced
 
     try:
-        outcome = make_again(run, into, without_changes, typer.echo)
+        found = reproduction.reproduce(run, into=into, without_changes=without_changes, echo=typer.echo)
     except DermflowError as error:
         typer.echo(f"dermflow: {error}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("dermflow: stopped", err=True)
         raise typer.Exit(130) from None
-    except Exception:  # 1 would say that it differs
+    except Exception:  # Python's own exit status 1 would mean that the results differ
         traceback.print_exc()
         raise typer.Exit(2) from None
-    typer.echo("\n".join(describe(outcome)))
-    raise typer.Exit(0 if is_same(outcome) else 1)
+    typer.echo("\n".join(describe(found)))
+    raise typer.Exit(0 if is_reproduced(found) else 1)
 
 
 @data.command("diff")
-@_told
+@_print_errors
 def data_diff(
     rev: Annotated[str, typer.Argument(help="git revision to compare with: a commit, tag or branch")],
-    page: Annotated[Path, typer.Option(help="where the page with pictures goes")] = Path("reports/data-diff.html"),
+    page: Annotated[Path, typer.Option(help="path of the HTML page with the changed images")] = Path(
+        "reports/data-diff.html"
+    ),
 ) -> None:
-    """What has changed in the data set since REV: images, labels, class shares, quality."""
+    """List changes of the data set since a git revision: images, labels, class shares, quality."""
     from flows.commands.data_diff import diff
 
     answer = diff(rev)
     answer.write(page)
-    typer.echo("\n".join([*answer.lines(), "", f"The page, with pictures: {page}"]))
+    typer.echo("\n".join([*answer.lines(), "", f"Page with images: {page}"]))
 
 
 @app.command()
-@_told
+@_print_errors
 def key() -> None:
-    """Make the secret key that hides the ids of patients and lesions (privacy.key: secret)."""
+    """Create the secret key by which ids of patients and lesions are hashed (privacy.key: secret)."""
     from flows.stage_io.pseudonym_key import make_key
 
-    typer.echo(f"{make_key()}: keep it safe and outside the repository; without it no later data get the same ids")
+    typer.echo(f"{make_key()}: keep it safe and outside the repository; later data get the same ids only with this key")
 
 
 @app.command()
-@_told
+@_print_errors
 def doctor() -> None:
-    """Check this machine: what works, what is missing, what to do about it."""
+    """Check whether this machine can run the pipeline, and print how to fix what is missing."""
     from flows.commands.doctor import examine
 
-    findings = examine(Path.cwd())
-    for finding in findings:
-        typer.echo(f"{'ok  ' if finding.good else 'MEND'}  {finding.what}: {finding.seen}")
-        if not finding.good:
-            typer.echo(f"      {finding.mend}")
-    raise typer.Exit(0 if all(finding.good for finding in findings) else 1)
+    checks = examine(Path.cwd())
+    for check in checks:
+        typer.echo(f"{'ok  ' if check.passed else 'FAIL'}  {check.what}: {check.found}")
+        if not check.passed:
+            typer.echo(f"      to fix: {check.fix}")
+    raise typer.Exit(0 if all(check.passed for check in checks) else 1)
 
 
 @app.command()
-@_told
+@_print_errors
 def profile(
-    steps: Annotated[int, typer.Option(min=1, help="of each of the two epochs, one timed and one traced")] = 10,
+    steps: Annotated[
+        int, typer.Option(min=1, help="training steps in each of two epochs: one is timed, one is traced")
+    ] = 10,
 ) -> None:
-    """Where training time goes: data, forward, backward, optimiser, each layer; writes traces to open."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would talk between the lines
-    from flows.commands.profile import profile as watch
+    """Measure training time by part (data, forward, backward, optimizer, each layer) and write trace files."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no messages of torch's profiler between ours
+    from flows.commands import profile as training_profile
 
-    watch(steps, typer.echo)
+    training_profile.profile(steps, typer.echo)
 
 
 @app.command()
-@_told
+@_print_errors
 def augment(
-    images: Annotated[int, typer.Option(min=1, max=64, help="rows of the picture, of all classes")] = 8,
-    epochs: Annotated[int, typer.Option(min=1, max=20, help="columns of the picture")] = 6,
+    images: Annotated[
+        int, typer.Option(min=1, max=64, help="number of train images, of all classes; one row of the picture each")
+    ] = 8,
+    epochs: Annotated[int, typer.Option(min=1, max=20, help="number of epochs; one column of the picture each")] = 6,
 ) -> None:
-    """The augmentation as training draws it: a picture of train images over some epochs, and the policy as a file."""
-    from flows.commands.profile import augment as show
+    """Show the augmentation of training: a picture of augmented train images, and the policy as a YAML file."""
+    from flows.commands.augment import augment as write_augmentation
 
-    policy, picture = show(images, epochs, typer.echo)
+    policy, picture = write_augmentation(images, epochs, typer.echo)
     typer.echo(
-        f"policy: {policy} (albumentations reads it)\npicture: {picture} (it shows train images: keep it inside)"
+        f"policy: {policy} (a file for albumentations)\npicture: {picture} (it shows train images: do not publish it)"
     )
 
 
 @app.command("find-rate")
-@_told
+@_print_errors
 def find_rate(
-    arm: Annotated[str, typer.Option(help="whose encoder; the study's first if none is named")] = "",
-    protocol: Annotated[str, typer.Option(help="frozen or full; the study's first if none is named")] = "",
-    steps: Annotated[int, typer.Option(min=10, help="batches, each at a higher rate")] = 100,
+    arm: Annotated[str, typer.Option(help="arm whose encoder is used; by default the first of study.arms")] = "",
+    protocol: Annotated[str, typer.Option(help="frozen or full; by default the first of study.protocols")] = "",
+    steps: Annotated[int, typer.Option(min=10, help="number of batches; the rate rises with each")] = 100,
 ) -> None:
-    """Learning-rate range test (Smith 2017) on the train images: suggests a peak and draws the curve."""
-    from flows.commands.profile import find_rate as test
+    """Learning-rate range test (Smith 2017) on train images: suggests a peak learning rate and draws the curve."""
+    from flows.commands import profile as training_profile
 
-    typer.echo(f"figure: {test(arm, protocol, steps, typer.echo)}")
+    typer.echo(f"figure: {training_profile.find_rate(arm, protocol, steps, typer.echo)}")
 
 
 if __name__ == "__main__":

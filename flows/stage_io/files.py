@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from components.base.errors import DataError
+from components.base.files import whole
 
 
 def existing(path: Path, expected: str) -> Path:
@@ -25,3 +29,9 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read ({error}), expected JSON of a finished stage; dvc repro makes it"
         ) from error
     return content
+
+
+def write_curve(path: Path, curve: Sequence[Mapping[str, float]]) -> None:
+    """A training curve as CSV: one row an epoch, whose number from 0 comes first."""
+    with whole(path) as unfinished:
+        pd.DataFrame(list(curve)).to_csv(unfinished, index_label="epoch", lineterminator="\n")

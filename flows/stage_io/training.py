@@ -1,39 +1,48 @@
-"""One fine-tuning from its encoder's file to the classifier's and the curve's; several stages train this way."""
+"""One fine-tuning, from the file of its encoder to the files of classifier and curve; two stages train this way."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import pandas as pd
 from pydantic_core import to_jsonable_python
 
-from components.base.files import whole
 from components.base.log import Log
-from components.base.run_id import FinetuneProtocol
+from components.base.run_id import RunId
 from components.data.labels import Labels
 from components.data.pixels import read_pixels
 from components.models.backbone import Backbone
 from components.models.weights_file import load_encoder, save_classifier
-from components.training.augment import Augment
-from components.training.conditions import Conditions, Phase, read_examples
-from components.training.examples import Examples
+from components.training.conditions import build_conditions
+from components.training.examples import Examples, read_examples
 from components.training.finetuning import finetune_encoder
 from components.training.loop import Fit
 from components.training.session import open_session
-from flows.settings.study import Compute, Paths
-from flows.settings.training import Finetune as FinetuneSettings
+from components.training.settings import Augment, Compute, Finetune
+from flows.settings.study import Paths
+from flows.stage_io.files import write_curve
 
 
-@dataclass(frozen=True)
-class Files:
-    """What a training reads, and what it leaves behind."""
+@dataclass(frozen=True, kw_only=True)
+class TrainingFiles:
+    """The files that a fine-tuning reads and writes."""
 
     encoder: Path
     classifier: Path
     curve: Path
-    checkpoint: Path  # the folder of its resume state, gone when it is done
+    checkpoint: Path
+    """Folder of the resume state, deleted at the end."""
+
+    @classmethod
+    def of(cls, run: RunId, *, stage: str, classifiers: Path, paths: Paths) -> Self:
+        """The files of a run of `stage`, whose classifiers are in the folder `classifiers`."""
+        return cls(
+            encoder=paths.encoders / f"{run.arm}.safetensors",
+            classifier=classifiers / f"{run}.safetensors",
+            curve=paths.curves / stage / f"{run}.csv",
+            checkpoint=paths.checkpoints / stage / str(run),
+        )
 
 
 def read_split(paths: Paths, labels: Labels, split: str) -> Examples:
@@ -42,64 +51,43 @@ def read_split(paths: Paths, labels: Labels, split: str) -> Examples:
 
 
 def train_classifier(
-    run: str,
-    files: Files,
+    run: RunId,
+    *,
+    files: TrainingFiles,
     train: Examples,
     val: Examples,
-    protocol: FinetuneProtocol,
-    seed: int,
     labels: Labels,
     backbone: Backbone,
     augment: Augment,
-    finetune: FinetuneSettings,
+    finetune: Finetune,
     compute: Compute,
     log: Log,
 ) -> dict[str, Any]:
-    """One training from its encoder's file to the classifier's and the curve's; `run` names it in them.
+    """Fine-tune the encoder of `files` on `train`, and write classifier and curve.
 
-    Gives the curve's first, last and best row, and the fingerprints of all that must be equal for all arms.
+    Returns:
+        First, last and best row of the curve, and the hashes of everything that must be equal for all arms.
     """
     encoder = load_encoder(files.encoder, backbone)
-    conditions = build_conditions(protocol, labels, augment, finetune)
-    session = open_session(**compute.model_dump(), cpu=backbone.cpu, seed=seed, checkpoint=files.checkpoint, log=log)
-    settings = _settings(labels, backbone, augment, finetune)
-    done = finetune_encoder(encoder, train, val, conditions, session, log, settings, what=run)
-    header = {"run": run, "classes": labels.classes, "head": finetune.head.model_dump()}
-    if session.leads:
-        save_classifier(files.classifier, done.weights, backbone, header)
-        _write_curve(files.curve, done.fit.history)
-    session.forget()
-    return {**_summary(done.fit), **done.fingerprints}
-
-
-def build_conditions(
-    protocol: FinetuneProtocol, labels: Labels, augment: Augment, finetune: FinetuneSettings
-) -> Conditions:
-    """What all arms have in common under a protocol."""
-    plain = finetune.model_dump(exclude={"frozen", "full", "lpft", "head"})
-    phases = _phases(protocol, finetune)
-    return Conditions(labels.classes, phases, augment=augment, **finetune.head.model_dump(), **plain)
-
-
-def _phases(protocol: FinetuneProtocol, finetune: FinetuneSettings) -> list[Phase]:
-    """The schedules of a protocol in order, each with what learns under it."""
-    frozen, full = finetune.frozen, finetune.full
-    if protocol == "lpft":
-        frozen, full = finetune.lpft.head, finetune.lpft.full
-    both = [Phase("frozen", **frozen.model_dump()), Phase("full", **full.model_dump())]
-    return [phase for phase in both if protocol in ("lpft", phase.protocol)]
-
-
-def _settings(labels: Labels, backbone: Backbone, augment: Augment, finetune: FinetuneSettings) -> dict[str, object]:
-    """What a resume state must have been made with, by its keys in params.yaml."""
+    conditions = build_conditions(run.protocol, classes=labels.classes, augment=augment, finetune=finetune)
+    session = open_session(compute, cpu=backbone.cpu, seed=run.seed, checkpoint=files.checkpoint, log=log)
     sections = {"backbone": backbone, "augment": augment, "finetune": finetune}
-    return {"labels.classes": labels.classes, **to_jsonable_python(sections)}
-
-
-def _write_curve(path: Path, curve: list[dict[str, float]]) -> None:
-    """One row an epoch, the epoch first."""
-    with whole(path) as unfinished:
-        pd.DataFrame(curve).to_csv(unfinished, index_label="epoch", lineterminator="\n")
+    result = finetune_encoder(
+        encoder,
+        train=train,
+        val=val,
+        conditions=conditions,
+        session=session,
+        log=log,
+        settings={"labels.classes": labels.classes, **to_jsonable_python(sections)},  # by their keys in params.yaml
+        what=str(run),
+    )
+    header = {"run": str(run), "classes": labels.classes, "head": finetune.head.model_dump()}
+    if session.leads:
+        save_classifier(files.classifier, result.weights, backbone, header)
+        write_curve(files.curve, result.fit.history)
+    session.forget()
+    return {**_summary(result.fit), **result.fingerprints}
 
 
 def _summary(fit: Fit) -> dict[str, Any]:

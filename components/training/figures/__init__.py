@@ -1,1 +1,1 @@
-"""Figures of training: one figure a file, each with a function draw()."""
+"""Figures of training, one a file, each with a function draw()."""

@@ -1,4 +1,4 @@
-"""What training sees: images in rows, each as it is packed and then as the epochs draw it."""
+"""Train images in rows: first as packed, then as each epoch augments them."""
 
 from __future__ import annotations
 
@@ -19,30 +19,38 @@ TILE = 1.15
 GAP = 0.05
 """Of a tile's side, between images."""
 
-APART = 0.18
-"""The first column stands so much further from the others."""
+FIRST_GAP = 0.18
+"""Of a tile's side, the further gap between the first column and the others."""
 
-ABOVE = 0.42
-"""Inches, for the columns' names; each line of the title takes LINE more."""
+HEADER = 0.42
+"""Inches, for the columns' names."""
 
 LINE = 0.2
+"""Inches, a line of the title."""
 
 EDGE = 0.1
+"""Inches, the margin on the right and at the bottom."""
 
-SOFT = "#66737f"
-"""Of what is read second; as on the pages."""
+SECONDARY = "#66737f"
+"""Colour of secondary text, as on the pages."""
 
 
 def draw(
     originals: Sequence[Image],
     drawn: Sequence[Sequence[Image | None]],
+    *,
     rows: Sequence[tuple[str, str]],
     columns: Sequence[str],
     title: str,
 ) -> Figure:
-    """`originals` (S, S, 3) RGB by row, `drawn` the same by column and row: None was not drawn in that epoch.
+    """The figure, a row an image.
 
-    A row has a name and a second line, a column of `drawn` a name.
+    Args:
+        originals: packed images (S, S, 3) RGB uint8 by row.
+        drawn: augmented images by column and row; None where the epoch did not draw the image.
+        rows: two lines of text for each row.
+        columns: a name for each column of `drawn`.
+        title: wrapped to the width.
     """
     words = wrap(title, int(TILE * (_left(len(columns)) + 1) / (0.0075 * (FONT_SIZE + 0.5))))
     figure, axes = _canvas(len(rows), len(columns), max(len(line) for pair in rows for line in pair), len(words))
@@ -59,14 +67,14 @@ def draw(
 
 def _left(column: int) -> float:
     """The left edge, in tiles."""
-    return column * (1 + GAP) + (APART if column else 0)
+    return column * (1 + GAP) + (FIRST_GAP if column else 0)
 
 
 def _canvas(rows: int, columns: int, letters: int, lines: int) -> tuple[Figure, Any]:
-    """Axes that count in tiles, with room for `letters` to their left and `lines` above."""
+    """Axes in units of tiles, with space for `letters` letters on the left and `lines` lines above."""
     across, down = _left(columns) + 1, rows * (1 + GAP) - GAP
     beside = 0.2 + 0.008 * FONT_SIZE * letters
-    width, height = beside + TILE * across + EDGE, ABOVE + LINE * lines + TILE * down + EDGE
+    width, height = beside + TILE * across + EDGE, HEADER + LINE * lines + TILE * down + EDGE
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((beside / width, EDGE / height, TILE * across / width, TILE * down / height))
     axes.set(xlim=(0, across), ylim=(down, 0))
@@ -75,9 +83,9 @@ def _canvas(rows: int, columns: int, letters: int, lines: int) -> tuple[Figure, 
 
 
 def _tile(axes: Any, image: Image | None, left: float, top: float) -> None:
-    """A pixel is drawn as a square: nothing is made smoother than training has it."""
+    """Draw the image without interpolation, so that it shows exactly the pixels of training."""
     if image is None:
-        axes.text(left + 0.5, top + 0.5, "not drawn", ha="center", va="center", color=SOFT, fontsize=FONT_SIZE - 1)
+        axes.text(left + 0.5, top + 0.5, "not drawn", ha="center", va="center", color=SECONDARY, fontsize=FONT_SIZE - 1)
     else:
         where = (left, left + 1, top + 1, top)
         axes.imshow(image, extent=where, interpolation="nearest", aspect="auto", clip_on=False)
@@ -85,4 +93,4 @@ def _tile(axes: Any, image: Image | None, left: float, top: float) -> None:
 
 def _name(axes: Any, name: str, more: str, middle: float) -> None:
     axes.text(-0.1, middle - 0.02, name, ha="right", va="bottom", color=INK, fontsize=FONT_SIZE, fontweight="bold")
-    axes.text(-0.1, middle + 0.02, more, ha="right", va="top", color=SOFT, fontsize=FONT_SIZE - 2)
+    axes.text(-0.1, middle + 0.02, more, ha="right", va="top", color=SECONDARY, fontsize=FONT_SIZE - 2)

@@ -1,8 +1,9 @@
-"""The VAE's terms against torch.distributions, closed forms and quadrature; its learning on one batch."""
+"""The VAE's terms against torch.distributions, closed forms and quadrature; its training on one batch."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,23 +12,21 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 
 from components.base.config import kinds
 from components.models.encoder import Encoder
+from components.pretraining.vae.learner import VaeLearner, VaeObjective, measure, random_symmetry
 from components.pretraining.vae.model import (
     LOG_VAR_BOUND,
     VAE,
     Decoder,
-    Learner,
-    Objective,
     active_units,
     gaussian_kl,
     gaussian_nll,
     kl_weight,
-    measure,
     penalised_kl,
-    random_symmetry,
     sample_posterior,
 )
 
 SIDE, LATENTS = 32, 6
+OBJECTIVE = VaeObjective(noise_variance=0.05, beta=1.0, warmup_steps=0, free_nats=0.0)
 
 
 def draws(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -143,7 +142,7 @@ def test_the_decoder_gives_images_of_any_size(side):
     assert expected.min() >= 0 and expected.max() <= 1
 
 
-def test_looking_at_the_map_changes_no_statistics():
+def test_finding_the_maps_side_changes_no_statistics():
     encoder = kinds("models.backbones")["timm"](name="test_efficientnet").build()
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     VAE(encoder, LATENTS, SIDE, 32)
@@ -152,13 +151,13 @@ def test_looking_at_the_map_changes_no_statistics():
 
 
 def test_every_parameter_gets_a_gradient(vae, batch):
-    learner = Learner(vae, Objective(0.05, 1.0, 0, 0.0), lambda module: None)
+    learner = VaeLearner(vae, OBJECTIVE, lambda module: None)
     learner.training_step(batch, 0)["loss"].backward()
     assert not [name for name, weight in vae.named_parameters() if weight.grad is None]
 
 
-def test_the_loss_is_its_terms_a_number_of_the_image(vae, batch):
-    terms = Learner(vae, Objective(0.05, 0.3, 0, 0.0), lambda module: None).training_step(batch, 0)
+def test_the_loss_is_the_sum_of_its_terms_per_value_of_the_image(vae, batch):
+    terms = VaeLearner(vae, replace(OBJECTIVE, beta=0.3), lambda module: None).training_step(batch, 0)
     expected = (terms["reconstruction"] + 0.3 * terms["kl"]) / (3 * SIDE * SIDE)
     torch.testing.assert_close(terms["loss"], expected)
 
@@ -205,6 +204,6 @@ def test_decoder_channels_halve_while_the_side_doubles():
     assert shapes == [(64, 4, 4), (32, 8, 8), (16, 16, 16), (16, 32, 32), (16, 64, 64)]
 
 
-def test_a_trunk_of_stride_one_needs_no_doubling():
+def test_an_encoder_of_stride_one_needs_no_doubling():
     encoder = Encoder(nn.Conv2d(3, 4, 1), feature_dim=4)
     assert len(VAE(encoder, LATENTS, 16, 16).decoder.stages) == 0

@@ -1,4 +1,4 @@
-"""Where time goes, against layers, loaders and steps whose cost is known because they sleep."""
+"""The profiler against layers, loaders and steps whose time is known, since they sleep."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import torch
 from torch import nn
 
 from components.base.errors import TrainingError
-from components.base.log import SilentLog
 from components.models.backbone import CpuProfile
 from components.training import profiling
 from components.training.profiling import describe, profile_steps
-from components.training.session import open_session
 from tests.unit.flows.small_study import build
+from tests.unit.training.small_settings import cpu_session
 
 STEPS = 6
 FORWARD, BACKWARD, AROUND = 0.020, 0.035, 0.010  # seconds that layers sleep
@@ -81,8 +80,8 @@ def _batches(_epoch: int, pause: float = 0.0):
 
 def _profile(module, folder, batches=_batches, steps=STEPS, **named):
     cpu = CpuProfile(precision="32-true", channels_last=False)
-    session = open_session("cpu", cpu=cpu, seed=0, checkpoint=None, log=SilentLog())
-    return profile_steps(module, batches, session, steps, folder / "trace.json", **named)
+    session = cpu_session(cpu)
+    return profile_steps(module, batches, session, steps=steps, trace=folder / "trace.json", **named)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +139,7 @@ def test_a_layers_cost_is_its_own_without_the_layers_within(found):
 
 def test_layers_of_a_class_are_added_up(found):
     (slow,) = [cost for cost in found.classes if cost.name == "SleepForward"]
-    assert slow.what == "2"
+    assert slow.count == 2
     assert slow.forward == pytest.approx(_layer(found, "rest.0").forward + _layer(found, "rest.2.inner").forward)
 
 
@@ -175,7 +174,7 @@ def test_the_trace_opens_as_json_with_phases_and_named_layers(found, folder):
     assert spans["layer: rest.0"] >= 1e6 * FORWARD
 
 
-def test_what_stands_beside_the_module_is_named_too(tmp_path):
+def test_a_frozen_network_outside_the_module_is_named_too(tmp_path):
     encoder = nn.Sequential(SleepForward())
 
     class Frozen(Net):
@@ -184,12 +183,12 @@ def test_what_stands_beside_the_module_is_named_too(tmp_path):
                 batch = encoder(batch)
             return super().training_step(batch, number)
 
-    found = _profile(Frozen(), tmp_path, beside={"encoder": encoder})
+    found = _profile(Frozen(), tmp_path, frozen={"encoder": encoder})
     assert FORWARD <= _layer(found, "encoder.0").forward < FORWARD + 0.01
     assert _layer(found, "first").seconds > 0
 
 
-def test_hooks_are_taken_off_again(module, found):
+def test_hooks_are_removed(module, found):
     assert found.layers
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in module.modules())
 
@@ -209,7 +208,7 @@ def test_the_lines_hold_phases_classes_layers_and_their_sum(found):
     assert float(together[-2]) == pytest.approx(1000 * sum(cost.seconds for cost in found.layers), abs=0.1)
 
 
-def test_the_command_profiles_every_kind_of_training(tmp_path, monkeypatch):
+def test_the_command_profiles_every_training_of_the_study(tmp_path, monkeypatch):
     from flows.commands.profile import profile
 
     monkeypatch.chdir(build(tmp_path))
@@ -224,7 +223,7 @@ def test_the_command_profiles_every_kind_of_training(tmp_path, monkeypatch):
     assert min(shares) > 20  # a frozen encoder that is left out leaves 2; the rest depends on the machine
 
 
-def test_a_frozen_study_with_kept_views_is_profiled_on_features(tmp_path, monkeypatch):
+def test_a_frozen_study_with_cached_views_is_profiled_on_features(tmp_path, monkeypatch):
     from flows.commands.profile import profile
 
     monkeypatch.chdir(build(tmp_path, views=2))

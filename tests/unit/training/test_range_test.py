@@ -10,13 +10,12 @@ import pytorch_lightning as pl
 import torch
 
 from components.base.errors import TrainingError
-from components.base.log import SilentLog
 from components.models.backbone import CpuProfile
 from components.training import range_test
 from components.training.figures import range_test as figure
 from components.training.optimizers import adamw
-from components.training.session import open_session
 from tests.unit.flows.small_study import build
+from tests.unit.training.small_settings import cpu_session
 
 FLOOR = 1.0  # the loss at the optimum, as real ones have
 
@@ -49,8 +48,10 @@ def _batches(epoch: int):
 
 def _run(module, **changes):
     cpu = CpuProfile(precision="32-true", channels_last=False)
-    session = open_session("cpu", cpu=cpu, seed=0, checkpoint=None, log=SilentLog())
-    return range_test.run(module, _batches, session, **({"steps": 100, "lowest": 1e-4, "highest": 10.0} | changes))
+    session = cpu_session(cpu)
+    return range_test.run_range_test(
+        module, _batches, session, **({"steps": 100, "lowest": 1e-4, "highest": 10.0} | changes)
+    )
 
 
 def _expected(curvatures, ratios, rates):
@@ -128,8 +129,8 @@ def test_it_goes_on_into_further_epochs():
     ("changes", "told"),
     [
         ({"steps": 9}, "9 steps .*expected 10 at least"),
-        ({"lowest": 0.0}, "from 0 to 10, .*rates above 0 that rise"),
-        ({"lowest": 1.0, "highest": 0.1}, "from 1 to 0.1, .*rates above 0 that rise"),
+        ({"lowest": 0.0}, "from 0 to 10, .*rising rates above 0"),
+        ({"lowest": 1.0, "highest": 0.1}, "from 1 to 0.1, .*rising rates above 0"),
     ],
 )
 def test_what_gives_no_curve_is_refused(changes, told):
@@ -149,7 +150,7 @@ def test_a_loss_that_is_no_number_ends_the_test_and_is_not_the_lowest():
 
 
 def test_a_loss_that_is_no_number_from_the_start_is_an_error():
-    with pytest.raises(TrainingError, match="the loss is nan before anything is learned"):
+    with pytest.raises(TrainingError, match="the loss is nan before the first step"):
         _run(Quadratic(start=math.nan))
 
 
@@ -173,7 +174,7 @@ def test_adamw_with_its_schedule_can_be_tested():
 
 def test_the_figure_shows_the_curve_and_the_suggestion():
     found = _run(Quadratic(start=3.0))
-    (axes,) = figure.draw(found.rates, found.losses, found.smoothed, found.suggestion).axes
+    (axes,) = figure.draw(found).axes
     points, line, upright = axes.lines
     assert list(points.get_ydata()) == list(found.losses) and list(line.get_ydata()) == list(found.smoothed)
     assert list(upright.get_xdata()) == [found.suggestion] * 2

@@ -1,0 +1,94 @@
+"""Training of the VAE arm: its curve, figures, exact resume, errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from components.base.errors import CheckpointError, TrainingError
+from components.base.log import SilentLog
+from components.models.encoder import weights_sha256
+from components.pretraining import vae
+from tests.unit.pretraining.small_pretraining import BACKBONE, SESSION, draw_encoder
+
+
+def fit_vae(train, val, session=SESSION, log=None, **changes):
+    encoder = draw_encoder()
+    config = vae.Config(**{**vae.EXAMPLE, **changes})
+    log = log or SilentLog()
+    return encoder, config.fit(encoder, backbone=BACKBONE, train=train, val=val, session=session, log=log)
+
+
+def test_the_loss_falls_and_each_epoch_has_its_terms(train, val):
+    log = SilentLog()
+    encoder, curve = fit_vae(train, val, log=log, epochs=3, learning_rate=0.003)
+    assert weights_sha256(encoder) != weights_sha256(draw_encoder())
+    assert [step for step, _ in log.points] == [0, 1, 2]
+    for split in ("train", "val"):
+        for row in curve:
+            assert row[f"{split}/elbo"] == pytest.approx(-row[f"{split}/reconstruction"] - row[f"{split}/kl"])
+        assert {f"{split}/active_units", f"{split}/elbo_per_dimension"} <= set(curve[0])
+    assert curve[-1]["fit/loss"] < curve[0]["fit/loss"]
+
+
+def test_three_figures_are_logged(train, val):
+    log = SilentLog()
+    fit_vae(train, val, log=log)
+    assert sorted(log.figures) == ["reconstructions.png", "samples.png", "traversals.png"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(train, val):
+    one, again = fit_vae(train, val)[0], fit_vae(train, val)[0]
+    other = fit_vae(train, val, session=replace(SESSION, seed=1))[0]
+    assert weights_sha256(one) == weights_sha256(again) != weights_sha256(other)
+
+
+class PowerCutError(Exception):
+    pass
+
+
+class InterruptedLog(SilentLog):
+    """Stops the run at the beginning of the second epoch."""
+
+    def track(self, items, total, what):
+        if "epoch 2" in what:
+            raise PowerCutError
+        return super().track(items, total, what)
+
+
+def test_killed_and_resumed_equals_straight(train, val, tmp_path):
+    straight, curve = fit_vae(train, val, epochs=3)
+    session = replace(SESSION, checkpoint=tmp_path / "state")
+    with pytest.raises(PowerCutError):
+        fit_vae(train, val, session=session, log=InterruptedLog(), epochs=3)
+    resumed, again = fit_vae(train, val, session=session, epochs=3)
+    assert weights_sha256(resumed) == weights_sha256(straight)
+    assert again == curve
+
+
+def test_a_resume_state_of_other_settings_is_refused(train, val, tmp_path):
+    session = replace(SESSION, checkpoint=tmp_path / "state")
+    with pytest.raises(PowerCutError):
+        fit_vae(train, val, session=session, log=InterruptedLog())
+    with pytest.raises(CheckpointError, match=r"pretrain.beta = 0.3, but now it is 1"):
+        fit_vae(train, val, session=session, beta=1.0)
+    with pytest.raises(CheckpointError, match=r"images = "):
+        fit_vae(train.rows(np.arange(16)), val, session=session)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_terms(train, val):
+    with pytest.raises(TrainingError, match=r"epoch \d+, step \d+: loss = .*reconstruction = .*kl = "):
+        fit_vae(train, val, learning_rate=1e30)
+
+
+def test_missing_validation_images_are_named(train, val):
+    with pytest.raises(TrainingError, match=r"no validation images"):
+        fit_vae(train, val.rows(np.arange(0)))
+
+
+def test_a_warm_up_longer_than_the_training_is_refused():
+    with pytest.raises(ValidationError, match=r"warmup_epochs is 9, more than epochs \(8\)"):
+        vae.Config(warmup_epochs=9)
