@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("results.json")
-ALL = ("scan", "neardup", "gate", "loader", "feeding", "train_step", "step", "frozen", "evidence", "peers", "pipeline")
+ALL = ("scan", "neardup", "validation", "loader", "feeding", "train_step", "step", "frozen", "evidence", "peers", "pipeline")
 
 
 def main(names: list[str]) -> None:

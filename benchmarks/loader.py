@@ -27,9 +27,10 @@ from components.base.log import SilentLog
 from components.data.pixels import Pixels, read_pixels, square, write_pixels
 from components.models.backbones.efficientnet_lite0 import Config as EfficientNetLite0
 from components.synthetic.dataset import draw_dataset
-from components.training.augment import Augment, build
+from components.training.augment import build
 from components.training.session import open_session
-from components.validation.scan import decode
+from components.training.settings import Augment
+from components.validation.image_facts import decode
 
 COUNT, BATCH = 128, 64
 SMALL, LARGE = 64, 224  # pixels, the sides of our presets

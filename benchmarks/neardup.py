@@ -1,8 +1,8 @@
-"""All pairs within distance 6 among 400,000 hashes of 64 bits: ours against comparing all in numpy, and faiss flat.
+"""All pairs within distance 6 among 400,000 hashes of 64 bits: ours, all comparisons in numpy, and faiss flat.
 
-Ours is timed whole. Comparing every pair once is timed on 1 % of the first hashes' blocks, faiss on 1 % of its queries,
-and both are multiplied by 100: each costs the same for every block and query. Peak memory is that of a process that
-does nothing else, on even hashes and on skewed ones (half of them share 16 bits with one of 200 values, 2,000 are
+Ours is timed completely. Comparing every pair once is timed on 1 % of the first hashes' blocks, faiss on 1 % of its
+queries, and both are multiplied by 100, since every block and query costs the same. Peak memory is that of a process
+that does nothing else, on even hashes and on skewed ones (half of them share 16 bits with one of 200 values, 2,000 are
 equal): `python -m benchmarks.neardup` prints both.
 """
 
@@ -24,7 +24,7 @@ Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 N = 400_000
 DISTANCE = 6
 SHARE = 100  # one in so many is timed
-ROWS = 500  # of a block against WIDE others: its scratch stays in the cache
+ROWS = 500  # of a block compared with WIDE others: its working memory stays in the cache
 WIDE = 8_192
 COMMAND = "python -m benchmarks neardup"
 
@@ -87,10 +87,10 @@ def run() -> list[Result]:
 
 def peak_megabytes(kind: str) -> float:
     """Of a fresh process that makes the hashes and searches them."""
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "benchmarks.neardup", kind], capture_output=True, text=True, check=True
     )
-    return float(told.stdout)
+    return float(done.stdout)
 
 
 def main(kinds: list[str]) -> None:

@@ -170,10 +170,10 @@ def ours(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epochs:
 
     from components.base.log import SilentLog
     from components.models.backbones import convnext_tiny, efficientnet_lite0
-    from components.training.augment import Augment
     from components.training.conditions import Conditions, Phase
     from components.training.finetuning import finetune_encoder
     from components.training.session import open_session
+    from components.training.settings import Augment
 
     ended: Epochs = []
 
@@ -203,7 +203,7 @@ def packed(folder: Path, split: str) -> Any:
     """The split's images as the stage `pack` leaves them, made now."""
     from components.data.pixels import read_pixels, square, write_pixels
     from components.training.examples import Examples
-    from components.validation.scan import decode
+    from components.validation.image_facts import decode
 
     paths = sorted((folder / "images" / split).rglob("*.jpg"))
     names = [path.stem for path in paths]

@@ -1,13 +1,13 @@
-"""scan_vs_plain and scan_vs_decode: all facts about an image, against the plain way and against decoding alone.
+"""scan_vs_plain and scan_vs_decode: all facts about an image, compared with common code and with decoding alone.
 
-Plain is what each library's first page says, one after another: the sha256 of the bytes, a PIL load to see whether
-the file is sound, imagehash.phash of the opened file, and OpenCV's Laplacian in 64 bits of the file read as grey.
-`scan_vs_plain_one_load` is kinder to it: one PIL image for all three. It tells three facts, scan twelve.
+`plain` runs what each library's documentation shows first, one after another: the sha256 of the bytes, a PIL load to
+check the file, imagehash.phash of the opened file, and OpenCV's Laplacian in 64 bits of the file read as grey.
+`scan_vs_plain_one_load` is faster code: one PIL image for all three. Both give three facts, the scan gives twelve.
 
-The images are drawn lesions of 600 x 450 pixels with a sensor's noise, as JPEGs of quality 95 with full colour,
-about 250 kB each: what HAM10000's originals weigh (2.7 GB for 10,015). Lighter files are harder on scan, whose
-work beside decoding depends on pixels: `scan_vs_decode_light` is the same on the drawn pictures' own 77 kB.
-Decoding alone is strict RGB by simplejpeg, what any loader for training must do at least. All start from bytes.
+The images are synthetic lesions of 600 x 450 pixels with sensor noise, as JPEGs of quality 95 without chroma
+subsampling, about 250 kB each, as HAM10000's originals (2.7 GB for 10,015). With smaller files the scan's work besides
+decoding has a larger share, since it depends on pixels: `scan_vs_decode_light` uses the synthetic images' own 77 kB.
+Decoding alone is strict RGB by simplejpeg, the least that a loader for training does. All start from bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks.measure import Result, ratios, summarise
 from components.synthetic.dataset import draw_dataset
-from components.validation.scan import examine
+from components.validation.image_facts import read_facts
 
 COUNT, NOISE, QUALITY = 48, 7.0, 95
 
@@ -47,9 +47,9 @@ def add_noise(data: bytes, seed: int) -> bytes:
 
 def plain(data: bytes) -> tuple[object, ...]:
     Image.open(io.BytesIO(data)).load()
-    looks = imagehash.phash(Image.open(io.BytesIO(data)))
+    phash = imagehash.phash(Image.open(io.BytesIO(data)))
     grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    return hashlib.sha256(data).hexdigest(), looks, cv2.Laplacian(grey, cv2.CV_64F).var()
+    return hashlib.sha256(data).hexdigest(), phash, cv2.Laplacian(grey, cv2.CV_64F).var()
 
 
 def plain_one_load(data: bytes) -> tuple[object, ...]:
@@ -85,5 +85,5 @@ def run() -> list[Result]:
 
 
 def race(theirs: Callable[[bytes], object], files: list[bytes]) -> list[float]:
-    """How often `theirs` fits into our time over the same files, a ratio a round."""
-    return ratios(lambda: [examine(data) for data in files], lambda: [theirs(data) for data in files])
+    """Time of `theirs` divided by ours over the same files, one ratio a round."""
+    return ratios(lambda: [read_facts(data) for data in files], lambda: [theirs(data) for data in files])

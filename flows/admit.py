@@ -11,8 +11,8 @@ from components.base.files import whole
 from components.base.log import Log
 from components.data.adapters import Adapter
 from components.data.labels import Labels
+from components.data.leaks import prove_external
 from components.data.records import apply_labels, read_records, write_records
-from components.data.splits import prove_external
 from components.validation.checks import find_copies_across
 from components.validation.executors import open_executor
 from components.validation.quarantine import OUTSIDE_MAP, check_share, count_rules
@@ -69,7 +69,7 @@ def admit(
 
 
 def _with_fix_of_cohort(reasons: pd.DataFrame) -> pd.DataFrame:
-    """The reasons with another fix for unknown diagnoses: a change of labels.schemes would make every training stale."""
+    """With another fix for unknown diagnoses, since a change of labels.schemes makes every training stale."""
     fix = "say under external.diagnoses (params.yaml) which diagnosis of labels.schemes it is, or null: left out"
     return reasons.assign(fix=reasons["fix"].mask(reasons["rule"] == OUTSIDE_MAP, fix))
 

@@ -1,4 +1,4 @@
-"""Look at every image and every row: quarantine what cannot be used, and stop for a data set that is no good."""
+"""Stage validate: quarantine images and rows that cannot be used, and stop for a data set that is not acceptable."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from components.data.labels import Labels
 from components.data.records import read_records, write_records
 from components.data.sources import list_images
 from components.data.splits import group_rows
-from components.validation.checks import Look
+from components.validation.checks import CheckedImages
 from components.validation.data_profile import profile
-from components.validation.duplicates import exact_groups, identical_pairs, review
-from components.validation.expectations import Finding, accept, describe
-from components.validation.page import Gate, identifying, write_page
+from components.validation.duplicate_groups import exact_groups, identical_pairs, review
+from components.validation.expectations import ExpectationResult, accept, describe
+from components.validation.image_facts import ImageFacts
+from components.validation.page import ValidationReport, identifying, write_page
 from components.validation.quarantine import check_share, count_rules, for_sharing
-from components.validation.scan import Facts
-from flows.settings.data import Scan
+from components.validation.settings import Scan
+from components.validation.settings import Validate as ValidateSettings
 from flows.settings.data import Split as SplitSettings
-from flows.settings.data import Validate as ValidateSettings
 from flows.settings.study import Paths
 from flows.stage import stage
-from flows.stage_io.image_checks import accepted_of, look_at
-from flows.tracking.lineage import read_revision
+from flows.stage_io.image_checks import accepted_of, check_dataset
+from flows.tracking.git import read_revision
 
 PAGE = "data.html"
 
@@ -47,53 +47,56 @@ def validate(
     paths: Paths,
     log: Log,
 ) -> dict[str, Any]:
-    """Records to accepted rows; raises DataError with the reasons when too many rows or the whole are unfit.
+    """Records to accepted rows. Tables and page are written before an error, since a person needs them to fix it.
 
-    Tables and page are written before anything can stop the run: they are what a person then reads.
+    Raises:
+        DataError: too many rows cannot be used, or the data set as a whole is not accepted; names the reasons.
     """
     records = read_records(paths.records)
-    look = look_at(records, dataset, labels, validate, scan, paths, log)
-    accepted = accepted_of(look)
-    _write(look, accepted, paths, log)
-    groups = group_rows(look.good, split.group_by)
-    gate = _gate(look, accepted, labels.classes, dataset, paths)
+    checked = check_dataset(records, dataset=dataset, labels=labels, settings=validate, scan=scan, paths=paths, log=log)
+    accepted = accepted_of(checked)
+    _write_tables(checked, accepted, paths, log)
+    usable = checked.usable.assign(group=group_rows(checked.usable, split.group_by))
+    report = _report(checked, accepted, labels.classes, dataset, paths)
     try:
-        check_share(look.reasons, len(records), validate.max_quarantined_share, str(paths.quarantine))
-        findings = _accept(look.good.assign(group=groups), labels.classes, validate, paths)
-        gate = replace(gate, findings=findings)
+        check_share(checked.reasons, len(records), validate.max_quarantined_share, str(paths.quarantine))
+        outcomes = _accept(usable, labels.classes, validate, paths)
+        report = replace(report, outcomes=outcomes)
     finally:
-        _show(gate, dataset, paths, log)
-    _refuse(findings, paths)
-    _tell(look, gate, log)
+        _publish(report, dataset, paths, log)
+    _raise_if_failed(outcomes, paths)
+    _log_summary(checked, report, log)
     return {
-        **_count(look, gate),
-        "profile": profile(look.good.assign(group=groups), labels.classes),
-        "expectations": {finding["measure"]: _outcome(finding) for finding in findings},
+        **_count(checked, report),
+        "profile": profile(usable, labels.classes),
+        "expectations": {outcome["measure"]: _for_metrics(outcome) for outcome in outcomes},
     }
 
 
-def _write(look: Look, accepted: pd.DataFrame, paths: Paths, log: Log) -> None:
+def _write_tables(checked: CheckedImages, accepted: pd.DataFrame, paths: Paths, log: Log) -> None:
     with whole(paths.quarantine) as part:
-        look.reasons.to_csv(part, index=False, lineterminator="\n")
+        checked.reasons.to_csv(part, index=False, lineterminator="\n")
     with TemporaryDirectory() as folder:
         shared = Path(folder) / paths.quarantine.name
-        for_sharing(look.reasons).to_csv(shared, index=False, lineterminator="\n")
+        for_sharing(checked.reasons).to_csv(shared, index=False, lineterminator="\n")
         log.artifact(shared)
-    write_records(look.seen[["image_id", *(field.name for field in fields(Facts))]], paths.facts)
+    write_records(checked.rows[["image_id", *(field.name for field in fields(ImageFacts))]], paths.facts)
     write_records(accepted, paths.accepted)
 
 
-def _gate(look: Look, accepted: pd.DataFrame, classes: Sequence[str], dataset: Adapter, paths: Paths) -> Gate:
-    """What the page shows, before the acceptance."""
-    orphans = set(list_images(dataset.path)) - set(look.seen["path"])
-    pairs = pd.concat([identical_pairs(look.good), look.pairs], ignore_index=True)
-    return Gate(
-        seen=look.seen,
+def _report(
+    checked: CheckedImages, accepted: pd.DataFrame, classes: Sequence[str], dataset: Adapter, paths: Paths
+) -> ValidationReport:
+    """The page's content before the acceptance."""
+    orphans = set(list_images(dataset.path)) - set(checked.rows["path"])
+    pairs = pd.concat([identical_pairs(checked.usable), checked.pairs], ignore_index=True)
+    return ValidationReport(
+        rows=checked.rows,
         accepted=accepted,
-        quarantine=look.reasons,
-        by_hand=look.by_hand,
-        review=review(look.good, pairs),
-        findings=[],
+        quarantine=checked.reasons,
+        overruled=checked.overruled,
+        review=review(checked.usable, pairs),
+        outcomes=[],
         classes=classes,
         orphans=len(orphans),
         quarantine_file=str(paths.quarantine),
@@ -101,24 +104,31 @@ def _gate(look: Look, accepted: pd.DataFrame, classes: Sequence[str], dataset: A
     )
 
 
-def _show(gate: Gate, dataset: Adapter, paths: Paths, log: Log) -> None:
-    write_page(gate, dataset.path, paths.reports / PAGE)
+def _publish(report: ValidationReport, dataset: Adapter, paths: Paths, log: Log) -> None:
+    write_page(report, dataset.path, paths.reports / PAGE)
     log.artifact(paths.reports / PAGE)
     log.artifact(paths.docs)
 
 
-def _accept(good: pd.DataFrame, classes: Sequence[str], limits: ValidateSettings, paths: Paths) -> list[Finding]:
-    """What Great Expectations found, and its Data Docs."""
-    if good.empty:
-        raise DataError(f"no row is left to learn from; {paths.quarantine} says why")
-    reference = _read_reference(limits.reference, paths)
+def _accept(
+    usable: pd.DataFrame, classes: Sequence[str], settings: ValidateSettings, paths: Paths
+) -> list[ExpectationResult]:
+    """The outcomes of Great Expectations, which also writes its Data Docs."""
+    if usable.empty:
+        raise DataError(f"no row can be used; {paths.quarantine} has the reasons")
     return accept(
-        good, classes, limits.min_groups_per_class, limits.max_missing_share, paths.docs, limits.limits, reference
+        usable,
+        classes,
+        paths.docs,
+        min_groups=settings.min_groups_per_class,
+        max_missing=settings.max_missing_share,
+        limits=settings.limits,
+        reference=_read_reference(settings.reference, paths),
     )
 
 
 def _read_reference(reference: str | None, paths: Paths) -> Mapping[str, Any] | None:
-    """The profile of the accepted version that is named: a file, or this repository's own at a git revision."""
+    """The profile of the accepted version: of a file, or of this repository at a git revision."""
     if reference is None:
         return None
     metrics = f"{paths.metrics}/validation.json"
@@ -133,44 +143,44 @@ def _read_reference(reference: str | None, paths: Paths) -> Mapping[str, Any] | 
         ) from None
 
 
-def _refuse(findings: Sequence[Finding], paths: Paths) -> None:
-    failed = [describe(finding) for finding in findings if not finding["success"]]
+def _raise_if_failed(outcomes: Sequence[ExpectationResult], paths: Paths) -> None:
+    failed = [describe(outcome) for outcome in outcomes if not outcome["success"]]
     if failed:
         raise DataError(f"the data set is not accepted (see {paths.docs / 'index.html'})\n" + "\n".join(failed))
 
 
-def _tell(look: Look, gate: Gate, log: Log) -> None:
-    """One line each for what a person should know of a data set that passed."""
-    log.line(f"{len(look.good)} of {len(look.seen)} images accepted, {look.anew} of them looked at anew")
-    if gate.orphans:
-        log.line(f"{gate.orphans} image files have no row and are left out")
-    if len(look.by_hand):
-        log.line(f"{len(look.by_hand)} reasons were overruled by hand ({count_rules(look.by_hand)})")
-    if len(gate.review):
-        log.line(f"{len(gate.review)} pairs show one picture under two names: look at them in {PAGE}")
+def _log_summary(checked: CheckedImages, report: ValidationReport, log: Log) -> None:
+    """One line for each fact that a person should know about an accepted data set."""
+    log.line(f"{len(checked.usable)} of {len(checked.rows)} images accepted, {checked.decoded} decoded in this run")
+    if report.orphans:
+        log.line(f"{report.orphans} image files have no row and are left out")
+    if len(checked.overruled):
+        log.line(f"{len(checked.overruled)} reasons were overruled by hand ({count_rules(checked.overruled)})")
+    if len(report.review):
+        log.line(f"{len(report.review)} pairs show the same picture but differ in label, patient or lesion: see {PAGE}")
 
 
-def _count(look: Look, gate: Gate) -> dict[str, Any]:
-    good = look.good
+def _count(checked: CheckedImages, report: ValidationReport) -> dict[str, Any]:
+    usable = checked.usable
     return {
-        "rows": len(look.seen),
-        "accepted": len(good),
-        "quarantined": look.reasons.index.nunique(),
-        "quarantined_by_rule": count_rules(look.reasons),
-        "accepted_by_hand": count_rules(look.by_hand),
-        "orphans": gate.orphans,
-        "exact_duplicate_groups": exact_groups(good)["sha256"].nunique(),
-        "near_duplicate_pairs": len(look.pairs),
-        "near_duplicate_groups": int(good["twins"].nunique()),
-        "pairs_to_review": len(gate.review),
-        "files_that_could_identify": identifying(look.seen),
-        "classes": {name: int((good["label"] == name).sum()) for name in gate.classes},
-        "unlabelled": int(good["label"].isna().sum()),
+        "rows": len(checked.rows),
+        "accepted": len(usable),
+        "quarantined": checked.reasons.index.nunique(),
+        "quarantined_by_rule": count_rules(checked.reasons),
+        "accepted_by_hand": count_rules(checked.overruled),
+        "orphans": report.orphans,
+        "exact_duplicate_groups": exact_groups(usable)["sha256"].nunique(),
+        "near_duplicate_pairs": len(checked.pairs),
+        "near_duplicate_groups": int(usable["twins"].nunique()),
+        "pairs_to_review": len(report.review),
+        "files_that_could_identify": identifying(checked.rows),
+        "classes": {name: int((usable["label"] == name).sum()) for name in report.classes},
+        "unlabelled": int(usable["label"].isna().sum()),
     }
 
 
-def _outcome(finding: Finding) -> dict[str, object]:
-    return {name: finding[name] for name in ("expected", "observed", "success")}
+def _for_metrics(outcome: ExpectationResult) -> dict[str, object]:
+    return {name: outcome[name] for name in ("expected", "observed", "success")}
 
 
 if __name__ == "__main__":

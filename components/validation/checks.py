@@ -1,7 +1,7 @@
-"""One look at a data set: every image is scanned, every row judged, every copy of a picture found.
+"""Checks of a data set: every image is scanned, every row checked against the rules, every copy of an image found.
 
-What a later look could not change is remembered in a folder, by the files' content: the facts of each, and which of
-them were compared with each other.
+Results that depend only on the content of files are cached in a folder: the facts of each file, and which files were
+already compared with each other.
 """
 
 from __future__ import annotations
@@ -19,85 +19,111 @@ import pyarrow.parquet as pq
 
 from components.base.files import whole
 from components.base.log import Log
-from components.validation import duplicates, neighbours, perceptual_hash, scan
-from components.validation.quarantine import Admissible, apply, find_unusable, read_accepted
+from components.validation import (
+    duplicate_groups,
+    duplicates,
+    hash_candidates,
+    neighbours,
+    perceptual_hash,
+    pixel_agreement,
+    scan,
+)
+from components.validation.duplicate_groups import name_groups
+from components.validation.duplicates import KnownPairs, find_pairs
+from components.validation.quarantine import apply_accepted, find_unusable, read_accepted
+from components.validation.settings import NearDuplicates, Validate
 
-BY_HAND = "accepted_by_hand.csv"  # in the data set's folder, so that it is versioned with the images
+ACCEPTED_BY_HAND = "accepted_by_hand.csv"  # in the data set's folder, so that it is versioned with the images
 PAIRS = "pairs.parquet"
 OURS, THEIRS = "a/", "b/"  # in this order, so that the larger name of a pair is theirs
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What the images of a data set may be like, and how near a copy must come."""
+class CheckedImages:
+    """Rows of a data set after the checks of single images and of copies."""
 
-    min_side: int  # pixels
-    admit: Sequence[Admissible]  # problems that the whole data set may have
-    distance: int  # bits of the perceptual hash
-    crops: bool  # whether copies of a part are looked for, too
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one look told."""
-
-    seen: pd.DataFrame  # every row: Raw's columns and Facts', the index of the records
-    reasons: pd.DataFrame  # quarantine.COLUMNS, what still holds; the index of the records
-    by_hand: pd.DataFrame  # the same with who and why: what people overruled
-    good: pd.DataFrame  # rows of `seen` without reasons, and `twins`
-    pairs: pd.DataFrame  # duplicates.COLUMNS: copies among the good, identical files left out
-    anew: int  # images that had to be decoded
+    rows: pd.DataFrame  # every row: columns of Raw and ImageFacts, the index of the records
+    reasons: pd.DataFrame  # quarantine.COLUMNS: why rows cannot be used; the index of the records
+    overruled: pd.DataFrame  # the same with who and why: reasons that people overruled
+    usable: pd.DataFrame  # rows without reasons, and `twins`: the group of copies, null without copies
+    pairs: pd.DataFrame  # PAIR_COLUMNS: copies among the usable rows, identical files left out
+    decoded: int  # images that were decoded, since the cache did not have them
 
 
-def examine(
+def check_images(
     records: pd.DataFrame,
     root: Path,
     classes: Sequence[str],
-    rules: Rules,
+    settings: Validate,
+    *,
     executor: Executor | None,
     cache: Path | None,
     log: Log,
-) -> Look:
-    """Look at every row of `records` (Raw, with labels) whose images lie below `root`; nothing raises for a bad row."""
-    scanned = scan.scan(root, records["path"].tolist(), executor, log.track, cache, log.line)
-    reasons = find_unusable(records, scanned.facts, classes, rules.min_side, rules.admit)
-    judged = apply(reasons, read_accepted(root / BY_HAND, records["image_id"].tolist()))
-    for line in judged.idle:
+) -> CheckedImages:
+    """Check every row and its image; a bad row becomes a reason in the result and never an exception.
+
+    Args:
+        records: Raw with `label`.
+        root: the data set's folder; it may hold ACCEPTED_BY_HAND.
+        classes: the labels that a model learns.
+        settings: rules for single images and for copies.
+        executor: where images are decoded and compared; None: this process.
+        cache: folder of the caches; None: no cache.
+        log: progress, and a line for each entry of ACCEPTED_BY_HAND that is not needed.
+
+    Raises:
+        DataError: ACCEPTED_BY_HAND cannot be read, or a worker lacks the data set's folder.
+    """
+    scanned = scan.scan(root, records["path"].tolist(), executor, log.track, cache=cache, warn=log.line)
+    reasons = find_unusable(records, scanned.facts, classes, settings.min_side, settings.admit)
+    decision = apply_accepted(reasons, read_accepted(root / ACCEPTED_BY_HAND, records["image_id"].tolist()))
+    for line in decision.unused:
         log.line(line)
-    seen = records.merge(scanned.facts, on="path", how="left").set_axis(records.index)
-    good = seen.drop(index=judged.holding.index.unique())
-    pairs = find_copies(good, root, rules, executor, cache)
-    good = good.assign(twins=duplicates.name_groups(good, pairs))
-    return Look(seen, judged.holding, judged.by_hand, good, pairs, scanned.anew)
+    rows = records.merge(scanned.facts, on="path", how="left").set_axis(records.index)
+    usable = rows.drop(index=decision.holding.index.unique())
+    pairs = _find_pairs(usable, root, settings.near_duplicates, executor, cache)
+    usable = usable.assign(twins=name_groups(usable, pairs))
+    return CheckedImages(rows, decision.holding, decision.overruled, usable, pairs, scanned.decoded)
 
 
-def find_copies(
-    table: pd.DataFrame, root: Path, rules: Rules, executor: Executor | None, cache: Path | None
+def _find_pairs(
+    table: pd.DataFrame, root: Path, settings: NearDuplicates, executor: Executor | None, cache: Path | None
 ) -> pd.DataFrame:
-    """`duplicates.find` among the rows; files that were compared before are not compared again."""
-    key = _key(rules)
-    settled = None if cache is None else _remembered(cache / PAIRS, key)
-    pairs = duplicates.find(table, root, rules.distance, executor, rules.crops, settled)
+    """`find_pairs` among the rows; files that were compared in an earlier call are not compared again."""
+    key = _key(settings)
+    known = None if cache is None else _read_known(cache / PAIRS, key)
+    pairs = find_pairs(table, root, distance=settings.distance, crops=settings.crops, executor=executor, known=known)
     if cache is not None:
-        _remember(duplicates.Settled.of(table, pairs), cache / PAIRS, key)
+        _write_known(KnownPairs.of(table, pairs), cache / PAIRS, key)
     return pairs
 
 
-def find_across(
+def find_copies_across(
     theirs: pd.DataFrame,
     their_root: Path,
     ours: pd.DataFrame,
     our_root: Path,
-    rules: Rules,
+    *,
+    settings: NearDuplicates,
     executor: Executor | None,
 ) -> pd.DataFrame:
-    """The copies of which one is in each of two data sets: first (theirs), second (ours), image_ids.
+    """Copies between two data sets; an image_id that occurs in both means nothing.
 
-    Both tables have image_id, path, sha256 and phash; the same image_id in both is no sign of anything.
+    Args:
+        theirs: image_id, path, sha256 and phash of one data set.
+        their_root: the folder of its paths.
+        ours: the same of the other data set.
+        our_root: the folder of its paths.
+        settings: which copies are searched for.
+        executor: where images are compared; None: this process.
+
+    Returns:
+        first (theirs) and second (ours), image_ids.
     """
     base = Path(os.path.commonpath([their_root.resolve(), our_root.resolve()]))
-    both = [_moved(theirs, their_root, base, THEIRS), _moved(ours, our_root, base, OURS)]
-    pairs = duplicates.find(pd.concat(both, ignore_index=True), base, rules.distance, executor, rules.crops)
+    both = [_rebased(theirs, their_root, base, THEIRS), _rebased(ours, our_root, base, OURS)]
+    table = pd.concat(both, ignore_index=True)
+    pairs = find_pairs(table, base, distance=settings.distance, crops=settings.crops, executor=executor)
     ends = pd.DataFrame(
         {"first": pairs[["first", "second"]].max(axis=1), "second": pairs[["first", "second"]].min(axis=1)}
     )
@@ -106,31 +132,34 @@ def find_across(
     return pd.DataFrame(ids).reset_index(drop=True)
 
 
-def _moved(table: pd.DataFrame, root: Path, base: Path, side: str) -> pd.DataFrame:
-    """The rows as `base` sees them, their ids marked by their side."""
+def _rebased(table: pd.DataFrame, root: Path, base: Path, side: str) -> pd.DataFrame:
+    """The rows with paths relative to `base`, and ids that start with their side."""
     below = root.resolve().relative_to(base).as_posix()
     columns = [name for name in ("sha256", "phash", "crop_hashes") if name in table]
     return table[columns].assign(image_id=side + table["image_id"], path=f"{below}/" + table["path"])
 
 
-def _key(rules: Rules) -> str:
-    """Hash of all that decides, besides the files, which pairs there are."""
-    code = "".join(Path(str(module.__file__)).read_text() for module in (duplicates, neighbours, perceptual_hash))
-    return hashlib.sha256(f"{scan.version()} {code} {rules.distance} {rules.crops}".encode()).hexdigest()
+_DECIDING = (duplicate_groups, duplicates, hash_candidates, neighbours, perceptual_hash, pixel_agreement)
 
 
-def _remembered(file: Path, key: str) -> duplicates.Settled | None:
+def _key(settings: NearDuplicates) -> str:
+    """Hash of everything besides the files that decides which pairs there are: code, decoders and settings."""
+    code = "".join(Path(str(module.__file__)).read_text() for module in _DECIDING)
+    return hashlib.sha256(f"{scan.version()} {code} {settings.distance} {settings.crops}".encode()).hexdigest()
+
+
+def _read_known(file: Path, key: str) -> KnownPairs | None:
     try:
         stored = pq.read_table(file)
-    except (OSError, pa.ArrowException):  # none, or a damaged one: found again
+    except (OSError, pa.ArrowException):  # missing or damaged: all files are compared again
         return None
     if (stored.schema.metadata or {}).get(b"dermflow.key") != key.encode():
         return None
-    return duplicates.Settled.from_table(stored.to_pandas())
+    return KnownPairs.from_table(stored.to_pandas())
 
 
-def _remember(settled: duplicates.Settled, file: Path, key: str) -> None:
-    table = pa.Table.from_pandas(settled.to_table(), preserve_index=False)
+def _write_known(known: KnownPairs, file: Path, key: str) -> None:
+    table = pa.Table.from_pandas(known.to_table(), preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"dermflow.key": key.encode()})
     with whole(file) as part:
         pq.write_table(table, part)

@@ -1,7 +1,7 @@
-"""Great Expectations' Data Docs as one page for people: offline, without scripts, in plain sentences.
+"""Great Expectations' Data Docs as one offline page without scripts, in plain sentences.
 
-Its own pages fetch styles, scripts and pictures from the network, hide what they say without them, and carry
-times. What its validation page says is read from there and written anew.
+Its own pages load styles, scripts and images from the network, do not show their content without them, and contain
+times. So the results are read from its validation page and rendered with our template.
 """
 
 from __future__ import annotations
@@ -14,50 +14,50 @@ from typing import NamedTuple
 from components.report.page import render
 
 
-class Row(NamedTuple):
-    """One expectation as Great Expectations' page has it."""
+class DocsRow(NamedTuple):
+    """One expectation on Great Expectations' page."""
 
     number: int  # from 1
     success: bool
     sentence: str
 
 
-class Topic(NamedTuple):
-    """What expectations have in common."""
+class ExpectationTopic(NamedTuple):
+    """A heading over several expectations."""
 
     title: str
     about: str  # one sentence
 
 
-class Line(NamedTuple):
-    """One expectation as a person reads it."""
+class ExpectationLine(NamedTuple):
+    """One expectation on our page."""
 
-    topic: Topic
+    topic: ExpectationTopic
     measure: str
     found: str
     expected: str
-    mend: str
+    fix: str
     success: bool
 
 
-def read_rows(html: str) -> list[Row]:
-    """Every expectation of a validation page, by number: its rows of status, `7. sentence` and observed value."""
+def read_rows(html: str) -> list[DocsRow]:
+    """Every expectation of a validation page, by number; its row holds status, `7. sentence` and observed value."""
     page = _Tables()
     page.feed(html)
     page.close()
     texts = [[" ".join("".join(cell).split()) for cell in row] for row in page.rows]
     rows = zip(texts, page.good, strict=True)
     parts = [(cells[1].partition(". "), good) for cells, good in rows if len(cells) == 3]
-    return sorted(Row(int(number), good, sentence) for (number, _, sentence), good in parts)
+    return sorted(DocsRow(int(number), good, sentence) for (number, _, sentence), good in parts)
 
 
 class _Tables(HTMLParser):
-    """Cells of every outer table; a table within a cell lists samples of single values, and is passed over."""
+    """Cells of every outer table; a table inside a cell lists samples of single values and is skipped."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[list[list[str]]] = []
-        self.good: list[bool] = []  # whether the row shows the icon of success
+        self.good: list[bool] = []  # True where the row shows the icon of success
         self.depth = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -78,16 +78,23 @@ class _Tables(HTMLParser):
             self.rows[-1][-1].append(data)
 
 
-def rewrite(html: str, title: str, lines: Sequence[Line], version: str) -> str:
-    """A validation page in our form; `lines` are its expectations in the order of their numbers.
+def rewrite(html: str, title: str, lines: Sequence[ExpectationLine], version: str) -> str:
+    """A validation page rendered with our template.
 
-    Raises RuntimeError where the page does not say of each line what the line says.
+    Args:
+        html: Great Expectations' page.
+        title: of our page.
+        lines: the expectations in the order of their numbers.
+        version: of Great Expectations.
+
+    Raises:
+        RuntimeError: the outcomes on the page differ from those of `lines`.
     """
-    said = [(row.number, row.success) for row in read_rows(html)]
-    if said != [(number, line.success) for number, line in enumerate(lines, start=1)]:
+    on_page = [(row.number, row.success) for row in read_rows(html)]
+    if on_page != [(number, line.success) for number, line in enumerate(lines, start=1)]:
         raise RuntimeError(
-            f"Great Expectations {version} lays its pages out in another way: {len(said)} of {len(lines)} "
-            "expectations were read, or with another result; mend components/validation/data_docs.py"
+            f"Great Expectations {version} has another page layout: {len(on_page)} of {len(lines)} "
+            "expectations were read, or with another outcome; adapt components/validation/data_docs.py"
         )
     failed = [line for line in lines if not line.success]
     topics = [(topic, list(part)) for topic, part in groupby(lines, lambda line: line.topic)]

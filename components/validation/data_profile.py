@@ -1,48 +1,49 @@
-"""A data set in a few numbers: what is kept of an accepted version, and what a later one is compared with."""
+"""The profile of a data set: the numbers that are kept of an accepted version and compared with a later one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
 from pydantic import Field, ValidationError
 
 from components.base.config import Frozen, explain
 from components.base.errors import DataError
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from components.base.fields import Share
 
 QUALITIES = ("luma", "sharpness", "saturation", "vignette", "side")  # side: the shorter one, pixels
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-ABOUT = ("age", "sex", "site", "skin_type")  # what is told of a patient, and may be missing
-DIGITS = 6  # significant: more would differ between machines, and nobody reads them
+PATIENT_COLUMNS = ("age", "sex", "site", "skin_type")  # may be missing
+DIGITS = 6  # significant: more would differ between machines
 
 
-class Profile(Frozen):
-    """The numbers; `profile` makes them, `read_reference` checks those of another version."""
+class DataProfile(Frozen):
+    """The numbers; `profile` computes them, `read_reference` checks those of another version."""
 
     rows: int = Field(ge=1)
     groups: int = Field(ge=1, description="patients or lesions")
     labelled: Share = Field(description="of rows")
     classes: dict[str, Share] = Field(description="of labelled rows, in the classes' order")
-    missing: dict[str, Share] = Field(description="of rows, for what is told of a patient; unknown is missing")
+    missing: dict[str, Share] = Field(description="of rows, for each column about the patient; unknown is missing")
     sources: dict[str, Share] = Field(description="of rows, by the data set's name")
-    quantiles: dict[str, dict[str, float]] = Field(description="of images: q05 to q95 of what every scan measures")
+    quantiles: dict[str, dict[str, float]] = Field(description="of images: q05 to q95 of each measure")
 
 
 def profile(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """The data set's Profile as plain numbers for JSON; the order of rows changes nothing.
+    """The DataProfile as plain numbers for JSON; it does not depend on the order of rows.
 
-    `table` has at least one row: Accepted's columns, scan.Facts' measures and `group`.
+    Args:
+        table: at least one row, with Accepted's columns, the measures of ImageFacts and `group`.
+        classes: the labels that a model learns, in order.
     """
-    told = known(table)
-    made = Profile(
+    patient = known(table)
+    made = DataProfile(
         rows=len(table),
         groups=int(table["group"].nunique()),
         labelled=_round(float(table["label"].notna().mean())),
         classes=class_shares(table["label"], classes),
-        missing={name: _round(float(told[name].isna().mean())) for name in ABOUT},
+        missing={name: _round(float(patient[name].isna().mean())) for name in PATIENT_COLUMNS},
         sources=_shares(table["source"].value_counts().sort_index()),
         quantiles=_quantiles(table.assign(side=table[["width", "height"]].min(axis=1))),
     )
@@ -50,8 +51,10 @@ def profile(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def known(table: pd.DataFrame) -> pd.DataFrame:
-    """What is told of each row's patient, with `unknown` as nothing."""
-    return table[list(ABOUT)].assign(**{name: table[name].where(table[name] != "unknown") for name in ("sex", "site")})
+    """PATIENT_COLUMNS of each row, with `unknown` as missing."""
+    return table[list(PATIENT_COLUMNS)].assign(
+        **{name: table[name].where(table[name] != "unknown") for name in ("sex", "site")}
+    )
 
 
 def class_shares(labels: pd.Series, classes: Sequence[str]) -> dict[str, float]:
@@ -64,7 +67,7 @@ def _shares(counts: pd.Series) -> dict[str, float]:
 
 
 def _quantiles(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Those of each quality; one that no image has is left out, since NaN is no JSON."""
+    """Of each quality; one without values is left out, since JSON has no NaN."""
     measured = {name: table[name].dropna().astype("float64") for name in QUALITIES}
     return {
         name: {key: _round(float(values.quantile(level))) for key, level in QUANTILES.items()}
@@ -77,13 +80,13 @@ def _round(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def read_reference(data: Mapping[str, Any], classes: Sequence[str]) -> Profile:
-    """The Profile of an accepted version; DataError where it is none, or has other classes than these."""
-    mend = "name a version made with these settings (validate.reference, params.yaml), or null for none"
+def read_reference(data: Mapping[str, Any], classes: Sequence[str]) -> DataProfile:
+    """The DataProfile of an accepted version; DataError where `data` is none, or has other classes than these."""
+    fix = "name a version made with these settings (validate.reference, params.yaml), or null for none"
     try:
-        made = Profile.model_validate(data)
+        made = DataProfile.model_validate(data)
     except ValidationError as error:
-        raise DataError(f"{explain(error, data, 'the reference profile')}\n{mend}") from None
+        raise DataError(f"{explain(error, data, 'the reference profile')}\n{fix}") from None
     if set(made.classes) != set(classes):
-        raise DataError(f"the reference profile has the classes {list(made.classes)}, expected {list(classes)}; {mend}")
+        raise DataError(f"the reference profile has the classes {list(made.classes)}, expected {list(classes)}; {fix}")
     return made

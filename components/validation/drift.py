@@ -1,7 +1,7 @@
-"""What has changed between two versions of a data set: images, labels, class shares, quality.
+"""Differences between two versions of a data set: images, labels, class shares, image quality.
 
-An image is followed by its image_id, and where that is gone by its bytes, so that a renamed file counts neither as
-removed nor as added. Tables come in as `assemble` makes them; nothing here knows where versions are kept.
+Images are matched by image_id, and the rest by their bytes, so that a renamed file counts neither as removed nor as
+added. Versions are tables made by `assemble`; where they are stored is unknown here.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.validation.quality import MEASURES, Measure, Values, written
+from components.validation.quality import MEASURES, QualityMeasure, Values, format_value
 
-OF_A_KIND = 12
-"""Images of one kind among the most changed."""
+MAX_PER_KIND = 12
+"""Images of one kind that `most_changed` lists."""
 
 UNUSUAL = 3.0
-"""Robust standard deviations from the former median; of a normal distribution 0.3 % lie farther."""
+"""Robust standard deviations from the former median; 0.3 % of a normal distribution are beyond."""
 
 _WORDS = ("image_id", "path", "diagnosis", "label", "source", "sha256")
 _NUMBERS = tuple(measure.name for measure in MEASURES)
@@ -26,8 +26,8 @@ UNLABELLED = "no label"
 
 
 @dataclass(frozen=True)
-class Changes:
-    """All that differs; tables of images have the columns of `assemble`, those of both versions `_before`, `_after`."""
+class DatasetChanges:
+    """All differences; tables have the columns of `assemble`, tables of both versions with `_before` and `_after`."""
 
     before: pd.DataFrame
     after: pd.DataFrame
@@ -37,11 +37,11 @@ class Changes:
     classes: pd.DataFrame  # a row a label: images and shares of the accepted, before and after
     sources: pd.DataFrame  # a row a source: images before and after
     quality: pd.DataFrame  # a row a measure: quantiles before and after, distance
-    unknown: tuple[str, ...]  # measures that one version lacks
+    unknown: tuple[str, ...]  # measures that one version does not have
 
     @property
     def relabelled(self) -> pd.DataFrame:
-        """Images of both versions whose diagnosis is another; one that came or went counts too."""
+        """Images of both versions with another diagnosis; one that was added or removed counts too."""
         return self.kept[_differ(self.kept, "diagnosis")]
 
     @property
@@ -56,26 +56,34 @@ class Changes:
         return self.kept[_differ(self.kept, "image_id")]
 
     @property
-    def let_in(self) -> pd.DataFrame:
+    def newly_accepted(self) -> pd.DataFrame:
         """Images of both versions that are accepted now and were not."""
         return self.kept[self.kept["accepted_after"] & ~self.kept["accepted_before"]]
 
     @property
-    def kept_out(self) -> pd.DataFrame:
+    def newly_quarantined(self) -> pd.DataFrame:
         """Images of both versions that were accepted and are not now."""
         return self.kept[self.kept["accepted_before"] & ~self.kept["accepted_after"]]
 
     @property
     def empty(self) -> bool:
-        """Whether nothing about any image has changed."""
-        parts = (self.added, self.removed, self.relabelled, self.replaced, self.renamed, self.let_in, self.kept_out)
+        """True where no image has changed."""
+        parts = (
+            self.added,
+            self.removed,
+            self.relabelled,
+            self.replaced,
+            self.renamed,
+            self.newly_accepted,
+            self.newly_quarantined,
+        )
         return all(part.empty for part in parts)
 
 
 def assemble(records: pd.DataFrame, facts: pd.DataFrame, accepted: pd.DataFrame) -> pd.DataFrame:
-    """One version as one table: a row an image_id, what its file says, and whether it was accepted.
+    """One version as one table: a row an image_id, with its record, its facts and `accepted`.
 
-    Columns that an older version lacks are null. Of rows that share an id, the first stands for all.
+    Columns that an older version does not have are null. Of rows with the same id the first is used.
     """
     known = facts.drop_duplicates("path").drop(columns="image_id", errors="ignore")
     table = records.drop_duplicates("image_id").merge(known, on="path", how="left")
@@ -85,13 +93,13 @@ def assemble(records: pd.DataFrame, facts: pd.DataFrame, accepted: pd.DataFrame)
     )
 
 
-def compare(before: pd.DataFrame, after: pd.DataFrame) -> Changes:
-    """Everything that differs between two tables of `assemble`."""
+def compare(before: pd.DataFrame, after: pd.DataFrame) -> DatasetChanges:
+    """All differences between two tables of `assemble`."""
     pairs = _match(before, after)
     first = before.loc[pairs["before"]].add_suffix("_before").reset_index(drop=True)
     second = after.loc[pairs["after"]].add_suffix("_after").reset_index(drop=True)
     old, new = before[before["accepted"]], after[after["accepted"]]
-    return Changes(
+    return DatasetChanges(
         before=before,
         after=after,
         kept=pd.concat([first, second], axis=1),
@@ -105,7 +113,7 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> Changes:
 
 
 def _match(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Index pairs (before, after) of the same image: by id first, then one to one by bytes among the rest."""
+    """Index pairs (before, after) of the same image: by id first, then one to one by bytes for the rest."""
     old = before[["image_id", "sha256"]].rename_axis("before").reset_index()
     new = after[["image_id", "sha256"]].rename_axis("after").reset_index()
     same = old.merge(new[["image_id", "after"]], on="image_id")
@@ -121,7 +129,7 @@ def _match(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
 
 def _differ(kept: pd.DataFrame, column: str) -> pd.Series:
-    """Where a column differs; nothing equals nothing."""
+    """bool, True where a column differs; two missing values are equal."""
     old, new = kept[f"{column}_before"], kept[f"{column}_after"]
     return (old.fillna("") != new.fillna("")).astype(bool)
 
@@ -136,7 +144,7 @@ def _shares(before: pd.Series, after: pd.Series) -> pd.DataFrame:
     )
 
 
-def _quality(measure: Measure, before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Any]:
+def _quality(measure: QualityMeasure, before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Any]:
     old, new = measure.values(before), measure.values(after)
     row: dict[str, Any] = {"measure": measure.name, "distance": distance(old, new)}
     for name, values in (("before", old), ("after", new)):
@@ -156,11 +164,14 @@ def distance(before: Values, after: Values) -> float:
     return float(np.abs(shares[0] - shares[1]).max())
 
 
-def strangeness(images: pd.DataFrame, former: pd.DataFrame) -> pd.DataFrame:
-    """How far each image lies from the former version: `score` in robust deviations, and the `measure` that says so.
+def unusualness(images: pd.DataFrame, former: pd.DataFrame) -> pd.DataFrame:
+    """How far each image is from the former version.
 
-    The farthest measure counts: its distance from the former median, in units of the width of the former middle nine
-    tenths (3.29 standard deviations of a normal distribution), and never of less than can be seen.
+    The distance of a measure is that from the former median, divided by a robust standard deviation: the width of the
+    former middle nine tenths over 3.29 (their width in a normal distribution), and at least `QualityMeasure.least`.
+
+    Returns:
+        With the index of `images`: `score`, the largest distance, `measure`, its name, and `signed`, with its sign.
     """
     scores = pd.DataFrame({name: np.nan for name in _NUMBERS}, index=images.index)
     for measure in MEASURES:
@@ -177,28 +188,31 @@ def strangeness(images: pd.DataFrame, former: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"score": size.max(axis=1), "measure": farthest, "signed": signed}, index=images.index)
 
 
-def most_changed(changes: Changes, at_most: int = OF_A_KIND) -> pd.DataFrame:
-    """The images to look at, at most so many of a kind: kind, words, and of both versions image_id, path, sha256.
+def most_changed(changes: DatasetChanges, at_most: int = MAX_PER_KIND) -> pd.DataFrame:
+    """The images that a person should inspect, at most so many of a kind.
 
-    Relabelled first; then replaced, the most different picture first; then new ones that are UNUSUAL against the
-    former version's quality, the strangest first; then removed ones.
+    Relabelled first; then replaced, the most different image first; then added ones that are UNUSUAL compared with the
+    former version's quality, the most unusual first; then removed ones.
+
+    Returns:
+        kind, words, and image_id, path, sha256 of both versions; None where there is no value.
     """
     parts = [_relabelled(changes), _replaced(changes), unusual(changes), _removed(changes)]
     found = pd.concat([part.head(at_most) for part in parts], ignore_index=True).astype("object")
     return found.where(found.notna(), None)
 
 
-def _relabelled(changes: Changes) -> pd.DataFrame:
+def _relabelled(changes: DatasetChanges) -> pd.DataFrame:
     rows = changes.relabelled.sort_values("image_id_after")
     old, new = (rows[f"diagnosis_{when}"].fillna(UNLABELLED).astype("str") for when in ("before", "after"))
     return _listed(rows, "relabelled", list(old + " → " + new))
 
 
-def _replaced(changes: Changes) -> pd.DataFrame:
+def _replaced(changes: DatasetChanges) -> pd.DataFrame:
     rows = changes.replaced
     bits = [_bits(row.phash_before, row.phash_after) for row in rows.itertuples()]
     order = np.argsort([-each for each in bits], kind="stable")
-    words = [f"{bits[place]} of 64 bits of the picture's hash changed" if bits[place] >= 0 else "" for place in order]
+    words = [f"{bits[place]} of 64 bits of the image hash changed" if bits[place] >= 0 else "" for place in order]
     return _listed(rows.iloc[order], "replaced", words)
 
 
@@ -207,22 +221,23 @@ def _bits(first: Any, second: Any) -> int:
     return -1 if pd.isna(first) or pd.isna(second) else (int(first) ^ int(second)).bit_count()
 
 
-def unusual(changes: Changes) -> pd.DataFrame:
-    """Every added image that is UNUSUAL, the strangest first, as `most_changed` lists it."""
-    scores = strangeness(changes.added, changes.before[changes.before["accepted"]])
+def unusual(changes: DatasetChanges) -> pd.DataFrame:
+    """Every added image that is UNUSUAL, the most unusual first, with the columns of `most_changed`."""
+    scores = unusualness(changes.added, changes.before[changes.before["accepted"]])
     scores = scores[scores["score"] >= UNUSUAL].sort_values("score", ascending=False, kind="stable")
     rows = changes.added.loc[scores.index].add_suffix("_after")
-    words = [_strange(changes, index, row["measure"], row["signed"]) for index, row in scores.iterrows()]
+    words = [_describe_unusual(changes, index, row["measure"], row["signed"]) for index, row in scores.iterrows()]
     return _listed(rows, "new and unusual", words)
 
 
-def _strange(changes: Changes, index: Any, name: str, signed: float) -> str:
+def _describe_unusual(changes: DatasetChanges, index: Any, name: str, signed: float) -> str:
     value, usual = float(changes.added[name].loc[index]), float(changes.quality["middle_before"].loc[name])
     title = next(measure.title for measure in MEASURES if measure.name == name)
-    return f"{title} {written(value)}, far {'above' if signed > 0 else 'below'} the former median {written(usual)}"
+    side = "above" if signed > 0 else "below"
+    return f"{title} {format_value(value)}, far {side} the former median {format_value(usual)}"
 
 
-def _removed(changes: Changes) -> pd.DataFrame:
+def _removed(changes: DatasetChanges) -> pd.DataFrame:
     return _listed(changes.removed.add_suffix("_before"), "removed", [""] * len(changes.removed))
 
 

@@ -1,4 +1,4 @@
-"""The page of what has changed between two versions of a data set, in one file, with pictures of the most changed."""
+"""The page about the differences between two versions of a data set, with the most changed images."""
 
 from __future__ import annotations
 
@@ -12,81 +12,84 @@ from components.report import page
 from components.report.figures import PALETTE
 from components.report.formatting import MINUS
 from components.validation import quality_figure
-from components.validation.drift import Changes, unusual
+from components.validation.drift import DatasetChanges, unusual
 from components.validation.page import count, plural
-from components.validation.quality import MEASURES, written
+from components.validation.quality import MEASURES, format_value
 from components.validation.thumbnails import Thumbnail, tile
 
 COLOURS = (PALETTE[4], PALETTE[0])
-"""Of the former and the present version."""
+"""Of the former and the current version."""
 
 KINDS = {
     "relabelled": (
         "Relabelled",
-        "The diagnosis is another. Who decided it, and does it hold for the lesion's other images?",
+        "The diagnosis changed. Check who decided it, and whether it also applies to the lesion's other images.",
     ),
-    "replaced": ("Replaced", "The same name holds another file."),
-    "new and unusual": ("New and unusual", "Added images far from what the former version looked like."),
-    "removed": ("Removed", "They are no longer there."),
+    "replaced": ("Replaced", "Another file has the same name."),
+    "new and unusual": ("New and unusual", "Added images whose quality is far from that of the former version."),
+    "removed": ("Removed", "These images are not in the current version."),
 }
-"""Kind of `drift.most_changed` -> heading, what to think of it."""
+"""Kind of `drift.most_changed` -> heading and explanation."""
 
 
 @dataclass(frozen=True)
-class Card:
+class ChangedImage:
     """One of the most changed images."""
 
     kind: str
     name: str
     words: str
-    former_name: str | None = None  # where it was another
-    before: Thumbnail | None = None  # None: not there, or the same as the present one
+    former_name: str | None = None  # where it changed
+    before: Thumbnail | None = None  # None: not available, or the same as the current one
     after: Thumbnail | None = None
 
     @property
-    def said(self) -> str:
-        """All that the page says of it."""
+    def description(self) -> str:
+        """Its text on the page."""
         former = [f"was called {self.former_name}"] if self.former_name else []
         return "; ".join([*([self.words] if self.words else []), *former])
 
 
 def write_page(
-    changes: Changes, cards: Sequence[Card], names: tuple[str, str], notes: Sequence[str], path: Path
+    changes: DatasetChanges, images: Sequence[ChangedImage], names: tuple[str, str], notes: Sequence[str], path: Path
 ) -> None:
-    """The page at `path`; `names` are those of the two versions, `notes` what the reader must know."""
-    text = render(changes, cards, names, notes)
+    """Write the page to `path`; `names` of the two versions, `notes` that the reader must know first."""
+    text = render(changes, images, names, notes)
     write_text(path, text)
 
 
-def render(changes: Changes, cards: Sequence[Card], names: tuple[str, str], notes: Sequence[str]) -> str:
-    """The whole page; the same changes give the same bytes."""
+def render(
+    changes: DatasetChanges, images: Sequence[ChangedImage], names: tuple[str, str], notes: Sequence[str]
+) -> str:
+    """The page as HTML; the same changes give the same bytes."""
     groups = [
-        (*words, _total(changes, kind), [card for card in cards if card.kind == kind]) for kind, words in KINDS.items()
+        (*words, _total(changes, kind), [image for image in images if image.kind == kind])
+        for kind, words in KINDS.items()
     ]
     return page.render(
         "validation/drift_page.html.j2",
-        {"count": count, "plural": plural, "points": points, "percent": lambda share: f"{100 * share:.1f} %"},
+        {"count": count, "plural": plural, "difference": points},
         changes=changes,
         names=names,
         notes=notes,
         colours=COLOURS,
-        none_at_hand=tile("not at hand"),
+        unavailable=tile("not available"),
         groups=[group for group in groups if group[-1]],
         sources=sorted(changes.after["source"].dropna().unique()),
         synthetic=bool((changes.after["source"] == "SYNTHETIC").any()),
-        written=written,
-        spreads=_spreads(changes, names),
+        format_value=format_value,
+        distributions=_distributions(changes, names),
     )
 
 
-def _total(changes: Changes, kind: str) -> int:
-    """How many there are in all."""
+def _total(changes: DatasetChanges, kind: str) -> int:
+    """Number of all images of a kind."""
     parts = (changes.relabelled, changes.replaced, unusual(changes), changes.removed)
     return len(parts[list(KINDS).index(kind)])
 
 
-def _spreads(changes: Changes, names: tuple[str, str]) -> list[dict[str, Any]]:
-    """A figure a measure, both versions' accepted images over each other."""
+def _distributions(changes: DatasetChanges, names: tuple[str, str]) -> list[dict[str, Any]]:
+    """One figure a measure, with the accepted images of both versions."""
     colours = dict(zip(names, COLOURS, strict=True))
     found = []
     for measure in MEASURES:
@@ -100,6 +103,6 @@ def _spreads(changes: Changes, names: tuple[str, str]) -> list[dict[str, Any]]:
 
 
 def points(share: float) -> str:
-    """A difference of shares in percentage points: `+2.1`; one that rounds to nothing has no sign."""
+    """A difference of shares in percentage points: `+2.1`; one that rounds to zero has no sign."""
     text = f"{100 * share:+.1f}".replace("-", MINUS)
     return "0.0" if text[1:] == "0.0" else text

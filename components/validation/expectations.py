@@ -1,6 +1,6 @@
-"""Is this data set, as a whole, one to learn from? Great Expectations answers, and its Data Docs show why.
+"""Acceptance of a data set as a whole, by Great Expectations, with its Data Docs.
 
-Single rows are the contract's matter (`records`, `quarantine`); here stand statements about all of them.
+The rules on single rows are in `components.data.records` and `quarantine`; here are statements about all rows.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import pandas as pd
-from pydantic import Field, NonNegativeFloat, model_validator
 
-from components.base.config import Frozen
 from components.base.files import whole
-from components.validation.data_profile import Profile, Share, known, read_reference
+from components.validation.data_profile import DataProfile, known, read_reference
+from components.validation.settings import AcceptanceLimits
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
     from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
 
-    from components.validation.data_docs import Line
+    from components.validation.data_docs import ExpectationLine
 
-MEASURES = {  # of scan.Facts
+MEASURE_PHRASES = {  # of ImageFacts
     "luma": "brightness (luma, 0 to 255)",
     "dark": "share of black pixels",
     "bright": "share of white pixels",
@@ -35,103 +34,83 @@ MEASURES = {  # of scan.Facts
     "sharpness": "sharpness (variance of the Laplacian)",
     "vignette": "share of black border",
 }
-PATIENT = ("age", "sex", "site")  # skin_type is told by few data sets: it is compared, not demanded
+PATIENT = ("age", "sex", "site")  # few data sets have skin_type: it is compared with the reference, not required
 Unit = Literal["share", ""]
 
-SLACK = 1e-5  # relative: a profile keeps six digits, and what is on the edge has not drifted
+SLACK = 1e-5  # relative: a profile keeps six digits, and a value on the limit has not drifted
 SIZE, PATIENTS, PICTURES, DRIFT = "size", "patients", "pictures", "drift"
 TOPICS = {
     SIZE: (
-        "Enough to learn from",
-        "A group is what stays together when images are split: a patient, or a lesion and its copies.",
+        "Size",
+        "A group stays together when images are split: a patient, or a lesion and its copies.",
     ),
-    PATIENTS: ("What is told of the patients", "Without it nobody can see whether a model fails for some of them."),
-    PICTURES: ("The pictures", "A few odd ones do no harm; many mean that something went wrong on the way here."),
+    PATIENTS: ("Patient data", "Without them, errors in some groups of patients cannot be found."),
+    PICTURES: ("Images", "A few unusual images do no harm; many indicate an error in collection or conversion."),
     DRIFT: (
         "Compared with the accepted version",
-        "Medians are expected where the middle 90 % of that version's images stand.",
+        "Medians are expected inside the range of the middle 90 % of that version's images.",
     ),
 }
 
 
-class Limits(Frozen):
-    """What the pictures of a data set must be like; defaults hold for dermoscopy."""
-
-    mostly: Share = Field(default=0.99, description="of images: so many must stand within each of these limits")
-    max_aspect: float = Field(
-        default=3.0, ge=1, description="longer side by shorter; a centre crop of a longer strip sees less than a third"
-    )
-    luma: tuple[NonNegativeFloat, NonNegativeFloat] = Field(
-        default=(10.0, 245.0), description="mean, of 255; beyond, an image is black or blank"
-    )
-    max_dark: Share = Field(default=0.6, description="of an image's pixels: black, the vignette's included")
-    max_bright: Share = Field(default=0.5, description="of an image's pixels: white, as flash and glare make them")
-    saturation: tuple[Share, Share] = Field(
-        default=(0.02, 0.8), description="mean chroma; below, an image has no colour"
-    )
-    min_sharpness: NonNegativeFloat = Field(
-        default=3.0, description="variance of the Laplacian on 8-bit luma; below, there is no edge in the image"
-    )
-    max_vignette: Share = Field(default=0.6, description="of an image's pixels: black border")
-    min_distinct: Share = Field(default=0.5, description="of files; below, the data set was probably unpacked twice")
-    max_share_drift: Share = Field(
-        default=0.05, description="between class shares here and in validate.reference; missing shares may rise by it"
-    )
-
-    @model_validator(mode="after")
-    def _ranges_are_ranges(self) -> Self:
-        for name, (low, high) in {"luma": self.luma, "saturation": self.saturation}.items():
-            if low > high:
-                raise ValueError(f"{name} is [{low:g}, {high:g}], expected the lower limit first")
-        return self
-
-
-class Finding(TypedDict):
-    """One expectation and how it came out."""
+class ExpectationResult(TypedDict):
+    """One expectation and its outcome."""
 
     expectation: str  # Great Expectations' name
-    measure: str  # what was looked at, such as `groups of class mel`
+    measure: str  # what was measured, such as `groups of class mel`
     expected: str
     observed: float | None
     success: bool
-    mend: str
+    fix: str
 
 
 def accept(
     table: pd.DataFrame,
     classes: Sequence[str],
+    docs: Path,
+    *,
     min_groups: int,
     max_missing: float | None,
-    docs: Path,
-    limits: Limits | None = None,
+    limits: AcceptanceLimits | None = None,
     reference: Mapping[str, Any] | None = None,
-) -> list[Finding]:
-    """Hold every expectation against the accepted rows and write the Data Docs, `docs/index.html`; fixed order.
+) -> list[ExpectationResult]:
+    """Check every expectation on the accepted rows, and write the Data Docs, `docs/index.html`.
 
-    `table` has at least one row: Accepted's columns, scan.Facts' measures and `group`; a data set called
-    SYNTHETIC is so named on the page. `max_missing` None asks for no word about the patients. `reference` is
-    the `profile.profile` of an accepted version. Raises DataError for a reference that cannot be compared.
+    Args:
+        table: at least one row, with Accepted's columns, the measures of ImageFacts and `group`.
+        classes: the labels that a model learns.
+        docs: folder, replaced as a whole.
+        min_groups: of each class, lesions or patients.
+        max_missing: share of rows in [0, 1], for age, sex and site each; None: not checked.
+        limits: for the images; None: the defaults, for dermoscopy.
+        reference: `data_profile.profile` of an accepted version; None: no comparison.
+
+    Returns:
+        The outcomes, always in the same order.
+
+    Raises:
+        DataError: the reference cannot be compared with this data set.
     """
     gx = _great_expectations()
     before = None if reference is None else read_reference(reference, classes)
-    name, limits = _title(table["source"]), limits or Limits()
+    name, limits = _title(table["source"]), limits or AcceptanceLimits()
     expectations = list(_expectations(gx, classes, min_groups, max_missing, limits, before))
     for number, expectation in enumerate(expectations, start=1):
-        expectation.description = f"{number}. {expectation.notes}"  # stands on the page for GX's own wording
+        expectation.description = f"{number}. {expectation.notes}"  # shown on GX's page in place of its own wording
     suite = gx.ExpectationSuite(name, expectations=expectations)
     with TemporaryDirectory() as site:
         results = _run(gx, _context(gx, Path(site)), suite, name, _prepare(table, classes))
-        findings = [_finding(result) for result in results]
+        outcomes = [_outcome(result) for result in results]
         (page,) = Path(site).glob("validations/**/*.html")
         _write(docs, page.read_text("utf-8"), name, results, gx.__version__)
-    return findings
+    return outcomes
 
 
-def describe(finding: Finding) -> str:
-    """One line: what was looked at, what was seen, what was expected and where to mend it."""
+def describe(outcome: ExpectationResult) -> str:
+    """One line: what was measured, its value, what was expected and how to fix it."""
     return (
-        f"{finding['measure']}: {_number(finding['observed'])}, expected {finding['expected']} "
-        f"({finding['expectation']}); {finding['mend']}"
+        f"{outcome['measure']}: {_number(outcome['observed'])}, expected {outcome['expected']} "
+        f"({outcome['expectation']}); {outcome['fix']}"
     )
 
 
@@ -152,7 +131,7 @@ def _between(low: float | None, high: float | None, unit: str = "") -> str:
 
 
 def _great_expectations() -> ModuleType:
-    """Imported late: it takes 3 s, warns on import, and reads its switch for analytics then."""
+    """Imported only when it is used: it takes 3 s, warns on import, and reads its analytics switch then."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -161,15 +140,15 @@ def _great_expectations() -> ModuleType:
 
 
 def _title(sources: pd.Series) -> str:
-    """The suite's name, which becomes that of a file: `SYNTHETIC acceptance`."""
+    """The suite's name, `SYNTHETIC acceptance`; GX uses it as a file name."""
     return re.sub(r"[^\w -]", "_", f"{' and '.join(sorted(sources.unique()))} acceptance")
 
 
 def _context(gx: ModuleType, site: Path) -> EphemeralDataContext:
-    """A context that lives in memory and shows itself in `site` alone."""
+    """An in-memory context whose only output is the site in the folder `site`."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    for name in list(context.list_data_docs_sites()):  # a default one in a new folder under /tmp
+    for name in list(context.list_data_docs_sites()):  # the default site, in a temporary folder
         context.delete_data_docs_site(name)
     place = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site.resolve())}
     index = {"class_name": "DefaultSiteIndexBuilder"}
@@ -180,16 +159,18 @@ def _context(gx: ModuleType, site: Path) -> EphemeralDataContext:
 
 
 def _prepare(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """What the expectations look at and no more, since Great Expectations hashes every cell.
+    """Only the columns that expectations use, since Great Expectations hashes every cell.
 
-    `unknown` is missing, the sides' ratio has a column, and so has each class: 1 for its rows, 0 for those of
-    others, nothing for the unlabelled; its mean is the class's share.
+    `unknown` becomes missing. The aspect ratio has a column, and so has each class: 1 for its rows, 0 for rows of other
+    classes, missing for unlabelled rows; its mean is the class's share.
     """
     sides, labels = table[["width", "height"]].astype("float64"), table["label"]
-    labelled = labels.notna() if labels.notna().any() else pd.Series(True, index=table.index)  # else: no share at all
+    labelled = (
+        labels.notna() if labels.notna().any() else pd.Series(True, index=table.index)
+    )  # no label at all: every share is 0
     shares = {_share_of(name): (labels == name).astype("float64").where(labelled) for name in classes}
-    kept = table[["label", "group", "sha256", *MEASURES]]
-    return kept.assign(**known(table), aspect=sides.max(axis=1) / sides.min(axis=1), **shares)
+    columns = table[["label", "group", "sha256", *MEASURE_PHRASES]]
+    return columns.assign(**known(table), aspect=sides.max(axis=1) / sides.min(axis=1), **shares)
 
 
 def _share_of(name: str) -> str:
@@ -201,57 +182,57 @@ def _expectations(
     classes: Sequence[str],
     min_groups: int,
     max_missing: float | None,
-    limits: Limits,
-    before: Profile | None,
+    limits: AcceptanceLimits,
+    before: DataProfile | None,
 ) -> Iterator[Any]:
-    """The suite, in the order of the findings."""
+    """The suite, in the order of the outcomes."""
     expect = gx.expectations
-    yield from _enough(expect, classes, min_groups, limits)
+    yield from _size(expect, classes, min_groups, limits)
     if max_missing is not None and max_missing < 1:
-        yield from (_is_known(expect, column, 1 - max_missing) for column in PATIENT)
+        yield from (_has_values(expect, column, 1 - max_missing) for column in PATIENT)
     yield from _pictures(expect, limits)
     if before is not None:
-        yield from _like_before(expect, classes, limits.max_share_drift, before)
+        yield from _unchanged(expect, classes, limits.max_share_drift, before)
 
 
-def _enough(expect: ModuleType, classes: Sequence[str], min_groups: int, limits: Limits) -> Iterator[Any]:
-    mend = "add images, or map fewer classes (labels.schemes, params.yaml)"
+def _size(expect: ModuleType, classes: Sequence[str], min_groups: int, limits: AcceptanceLimits) -> Iterator[Any]:
+    fix = "add images, or map fewer classes (labels.schemes, params.yaml)"
     least = len(classes) * min_groups
-    yield expect.ExpectTableRowCountToBeBetween(min_value=least, **_say(SIZE, "images", least, None, mend))
+    yield expect.ExpectTableRowCountToBeBetween(min_value=least, **_texts(SIZE, "images", least, None, fix))
     for name in classes:
-        mend = f"add lesions of {name}, map it to another class (labels.schemes), or lower "
+        fix = f"add lesions of {name}, map it to another class (labels.schemes), or lower "
         yield expect.ExpectColumnUniqueValueCountToBeBetween(
             column="group",
             min_value=min_groups,
             row_condition=expect.row_conditions.Column("label") == name,
-            **_say(
+            **_texts(
                 SIZE,
                 f"groups of class {name}",
                 min_groups,
                 None,
-                f"{mend}validate.min_groups_per_class (params.yaml)",
+                f"{fix}validate.min_groups_per_class (params.yaml)",
             ),
         )
     least_distinct = limits.min_distinct
-    mend = f"take out the copies; {_limit('min_distinct')}"
+    fix = f"take out the copies; {_limit('min_distinct')}"
     yield expect.ExpectColumnProportionOfUniqueValuesToBeBetween(
         column="sha256",
         min_value=least_distinct,
-        **_say(SIZE, "share of distinct files", least_distinct, None, mend, "share"),
+        **_texts(SIZE, "share of distinct files", least_distinct, None, fix, "share"),
     )
 
 
-def _is_known(expect: ModuleType, column: str, least: float) -> Any:
-    mend = (
-        f"fill {column} in the data set's metadata; where nobody wrote it down, raise "
-        "validate.max_missing_share, or set it to null, which asks for none (params.yaml)"
+def _has_values(expect: ModuleType, column: str, least: float) -> Any:
+    fix = (
+        f"fill {column} in the data set's metadata; where it was not recorded, raise "
+        "validate.max_missing_share, or set it to null, which requires none (params.yaml)"
     )
-    words = _say(PATIENTS, f"share of rows with {column}", least, None, mend, "share")
+    words = _texts(PATIENTS, f"share of rows with {column}", least, None, fix, "share")
     return expect.ExpectColumnProportionOfNonNullValuesToBeBetween(column=column, min_value=least, **words)
 
 
-def _pictures(expect: ModuleType, limits: Limits) -> Iterator[Any]:
-    """Nearly every image within each limit."""
+def _pictures(expect: ModuleType, limits: AcceptanceLimits) -> Iterator[Any]:
+    """A share of at least limits.mostly of the images within each limit."""
     (dark, light), (pale, vivid) = limits.luma, limits.saturation
     rules: list[tuple[str, float | None, float | None, str, str]] = [
         ("aspect", None, limits.max_aspect, f"at most {limits.max_aspect:g} times as long as wide", "max_aspect"),
@@ -281,8 +262,8 @@ def _pictures(expect: ModuleType, limits: Limits) -> Iterator[Any]:
         ),
     ]
     for column, low, high, what, key in rules:
-        mend = f"look at the images that are not; {_limit(key)}"
-        words = _say(PICTURES, f"share of images {what}", limits.mostly, None, mend, "share")
+        fix = f"inspect the images outside; {_limit(key)}"
+        words = _texts(PICTURES, f"share of images {what}", limits.mostly, None, fix, "share")
         yield expect.ExpectColumnValuesToBeBetween(
             column=column, min_value=low, max_value=high, mostly=limits.mostly, **words
         )
@@ -292,42 +273,44 @@ def _limit(key: str) -> str:
     return f"the limit is validate.limits.{key} (params.yaml)"
 
 
-def _like_before(expect: ModuleType, classes: Sequence[str], drift: float, before: Profile) -> Iterator[Any]:
+def _unchanged(expect: ModuleType, classes: Sequence[str], drift: float, before: DataProfile) -> Iterator[Any]:
     """Class shares, missing shares and medians as in the accepted version, within limits."""
     for name in classes:
-        low, high = _span(max(before.classes[name] - drift, 0), min(before.classes[name] + drift, 1))
-        mend = f"{_CHANGED} raise validate.limits.max_share_drift{_ONCE}"
-        words = _say(DRIFT, f"share of class {name}", low, high, mend, "share")
+        low, high = _widened(max(before.classes[name] - drift, 0), min(before.classes[name] + drift, 1))
+        fix = f"{_CHANGED} raise validate.limits.max_share_drift{_ONCE}"
+        words = _texts(DRIFT, f"share of class {name}", low, high, fix, "share")
         yield expect.ExpectColumnMeanToBeBetween(column=_share_of(name), min_value=low, max_value=high, **words)
     for name, share in before.missing.items():
-        least, _ = _span(max(1 - share - drift, 0), 1)
-        mend = f"fill {name} in the data set's metadata, or raise validate.limits.max_share_drift{_ONCE}"
-        words = _say(DRIFT, f"share of rows with {name.replace('_', ' ')}, as before", least, None, mend, "share")
+        least, _ = _widened(max(1 - share - drift, 0), 1)
+        fix = f"fill {name} in the data set's metadata, or raise validate.limits.max_share_drift{_ONCE}"
+        words = _texts(DRIFT, f"share of rows with {name.replace('_', ' ')}, as before", least, None, fix, "share")
         yield expect.ExpectColumnProportionOfNonNullValuesToBeBetween(column=name, min_value=least, **words)
-    yield from (_median(expect, name, before.quantiles[name]) for name in MEASURES if name in before.quantiles)
+    yield from (_median(expect, name, before.quantiles[name]) for name in MEASURE_PHRASES if name in before.quantiles)
 
 
-_CHANGED = "find out what changed (dermflow data diff); if it is meant,"
+_CHANGED = "find out what changed (dermflow data diff); if it is intended,"
 _ONCE = ", or accept this version without validate.reference (params.yaml)"
 
 
 def _median(expect: ModuleType, name: str, quantiles: Mapping[str, float]) -> Any:
-    """Where the middle 90 % of the accepted version's images stand."""
-    low, high = _span(quantiles["q05"], quantiles["q95"])
-    mend = f"{_CHANGED} set validate.reference to null for this version (params.yaml)"
-    words = _say(DRIFT, f"median {MEASURES[name]}", low, high, mend)
+    """Inside the range of the middle 90 % of the accepted version's images."""
+    low, high = _widened(quantiles["q05"], quantiles["q95"])
+    fix = f"{_CHANGED} set validate.reference to null for this version (params.yaml)"
+    words = _texts(DRIFT, f"median {MEASURE_PHRASES[name]}", low, high, fix)
     return expect.ExpectColumnMedianToBeBetween(column=name, min_value=low, max_value=high, **words)
 
 
-def _span(low: float, high: float) -> tuple[float, float]:
+def _widened(low: float, high: float) -> tuple[float, float]:
     return low * (1 - SLACK), high * (1 + SLACK)
 
 
-def _say(topic: str, measure: str, low: float | None, high: float | None, mend: str, unit: Unit = "") -> dict[str, Any]:
-    """`notes` is what the Data Docs say, `meta` what a Finding says and what our page is made of."""
+def _texts(
+    topic: str, measure: str, low: float | None, high: float | None, fix: str, unit: Unit = ""
+) -> dict[str, Any]:
+    """`notes` for GX's own page; `meta` for ExpectationResult and for our page."""
     expected, shown = _between(low, high), _between(low, high, unit)
-    meta = {"topic": topic, "measure": measure, "unit": unit, "expected": expected, "shown": shown, "mend": mend}
-    return {"notes": f"{measure}: {shown}; {mend}", "meta": meta}
+    meta = {"topic": topic, "measure": measure, "unit": unit, "expected": expected, "shown": shown, "fix": fix}
+    return {"notes": f"{measure}: {shown}; {fix}", "meta": meta}
 
 
 def _run(
@@ -342,7 +325,7 @@ def _run(
         name=name,
         validation_definitions=[context.validation_definitions.add(definition)],
         actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["docs"])],
-        result_format={"result_format": "BASIC", "partial_unexpected_count": 0},  # no list of rows, which is slow
+        result_format={"result_format": "BASIC", "partial_unexpected_count": 0},  # no list of rows, which would be slow
     )
     outcome = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": table})
     (validation,) = outcome.run_results.values()
@@ -354,30 +337,30 @@ def _meta(result: Any) -> dict[str, str]:
     return dict(result.expectation_config.meta)
 
 
-def _finding(result: Any) -> Finding:
-    said = _meta(result)
+def _outcome(result: Any) -> ExpectationResult:
+    meta = _meta(result)
     if result.exception_info.get("raised_exception"):
-        raise RuntimeError(f"{said['measure']}: {result.exception_info['exception_message']}")
-    return Finding(
+        raise RuntimeError(f"{meta['measure']}: {result.exception_info['exception_message']}")
+    return ExpectationResult(
         expectation=result.expectation_config.type,
-        measure=said["measure"],
-        expected=said["expected"],
+        measure=meta["measure"],
+        expected=meta["expected"],
         observed=_observed(dict(result.result)),
         success=bool(result.success),
-        mend=said["mend"],
+        fix=meta["fix"],
     )
 
 
 def _observed(result: dict[str, Any]) -> float | None:
-    """A number: the observed value, or of a rule about single values the share that keeps it."""
+    """The observed value; for an expectation on single values, the share of them that meet it."""
     percent = result.get("unexpected_percent")
     value = result["observed_value"] if percent is None else 1 - percent / 100
     return None if value is None or pd.isna(value) else float(value)
 
 
 def _write(docs: Path, page: str, name: str, results: Sequence[Any], version: str) -> None:
-    """Great Expectations' page in our form, alone in its folder: it needs nothing beside it."""
-    from components.validation.data_docs import rewrite  # late: who reads settings needs no page
+    """Great Expectations' page in our form, as the only file of its folder."""
+    from components.validation.data_docs import rewrite  # here, since settings and tables need no page
 
     html = rewrite(page, name, [_line(result) for result in results], version)
     with whole(docs) as folder:
@@ -385,11 +368,16 @@ def _write(docs: Path, page: str, name: str, results: Sequence[Any], version: st
         (folder / "index.html").write_text(html, "utf-8")
 
 
-def _line(result: Any) -> Line:
-    from components.validation.data_docs import Line, Topic
+def _line(result: Any) -> ExpectationLine:
+    from components.validation.data_docs import ExpectationLine, ExpectationTopic
 
-    said, observed = _meta(result), _observed(dict(result.result))
-    found = _number(observed, said["unit"])
-    return Line(
-        Topic(*TOPICS[said["topic"]]), said["measure"], found, said["shown"], said["mend"], bool(result.success)
+    meta, observed = _meta(result), _observed(dict(result.result))
+    found = _number(observed, meta["unit"])
+    return ExpectationLine(
+        ExpectationTopic(*TOPICS[meta["topic"]]),
+        meta["measure"],
+        found,
+        meta["shown"],
+        meta["fix"],
+        bool(result.success),
     )

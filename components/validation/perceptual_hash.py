@@ -1,7 +1,7 @@
-"""A 64-bit hash that survives rescaling, recompression and light, and whose eight turns are known without pixels.
+"""A 64-bit image hash, robust to rescaling, recompression and brightness; the hash of a turned image needs no pixels.
 
-Its bits are the signs of 64 low frequencies of the picture's cosine transform. Brightness moves only the constant
-term, which is left out; contrast moves no sign. Mirroring an image multiplies the coefficient of (v, u) cycles by
+Its bits are the signs of 64 low frequencies of the image's cosine transform. Brightness changes only the constant
+term, which is left out; contrast changes no sign. Mirroring an image multiplies the coefficient of (v, u) cycles by
 (-1)^u, flipping it by (-1)^v, transposing it swaps u and v: so the hash of a turned image is the hash with its bits
 swapped and some of them inverted. (Signs of DCT coefficients: Arnia et al. 2009, "Noncontact image identification".)
 """
@@ -17,7 +17,7 @@ import numpy as np
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
-SIDE = 64  # pixels of the square that the transform sees; its aspect is not kept, so that a turn swaps the axes
+SIDE = 64  # pixels of the transformed square; the aspect ratio is not kept, so that a turn swaps the axes
 CYCLES = 11  # half cycles 0 to 10 along each axis
 
 # The 64 (v, u) with 1 <= v + u <= 10, without (5, 5). Bit i + 30 is bit i transposed, bits 60 to 63 are diagonal.
@@ -54,8 +54,8 @@ WINDOWS = tuple((top, bottom, left, right) for top, bottom, left, right in produ
 
 
 def _window_cosines() -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The cosines over the part of an axis that each pair of cuts leaves: (4 * CYCLES, SIDE), one after the other."""
-    fine = (np.arange(SIDE * 16) + 0.5) / (SIDE * 16)  # 16 points a pixel: a cut goes through pixels
+    """The cosines over the part of an axis that remains after each pair of cuts: (4 * CYCLES, SIDE), concatenated."""
+    fine = (np.arange(SIDE * 16) + 0.5) / (SIDE * 16)  # 16 points a pixel, since cuts fall inside pixels
     rows = []
     for before, after in product(CUTS, repeat=2):
         inner = (fine - before) / (1 - before - after)
@@ -70,7 +70,7 @@ _WINDOW_COSINES = _window_cosines()
 def phash(luma: Pixels) -> int:
     """The hash, in [0, 2**64), of upright luma (H, W) or (H, W, 1) of any size; a constant image's is 0.
 
-    An image without structure has the hash of its noise: what it resembles must be confirmed on pixels.
+    An image without structure has the hash of its noise, so near hashes must be confirmed on pixels.
     """
     waves = _COSINES @ _shrink(luma) @ _COSINES.T  # (CYCLES, CYCLES)
     return int(_signs(waves[None])[0])
@@ -84,20 +84,20 @@ def crop_hashes(luma: Pixels) -> Hashes:
 
 
 def _shrink(luma: Pixels) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """(SIDE, SIDE) with mean 0; whole numbers, a power of two of them: a constant image becomes exactly 0."""
+    """(SIDE, SIDE) with mean 0; a power of two of integers has an exact mean, so a constant image becomes exactly 0."""
     small = cv2.resize(luma, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     return np.asarray(small - small.mean())
 
 
 def _signs(waves: np.ndarray[Any, np.dtype[np.float32]]) -> Hashes:
-    """(N, CYCLES, CYCLES) to (N,): bit i tells whether the coefficient at PLACES[i] is above 0."""
+    """(N, CYCLES, CYCLES) to (N,): bit i is 1 where the coefficient at PLACES[i] is above 0."""
     bits = waves[:, PLACES[:, 0], PLACES[:, 1]] > 0
     packed = np.ascontiguousarray(np.packbits(bits, axis=1, bitorder="little"))  # (N, 8) bytes
     return packed.view("<u8")[:, 0].astype(np.uint64)
 
 
 def turned(hashes: Hashes, turn: str) -> Hashes:
-    """What `phash` gives for the same images after `turn`, one of TURNS; (N,) to (N,)."""
+    """The hashes (N,) of the same images after `turn`, one of TURNS."""
     swapped, mirrored, flipped = _STEPS[turn]
     if swapped:
         up, down = (hashes & _LOWER) << np.uint64(30), (hashes >> np.uint64(30)) & _LOWER

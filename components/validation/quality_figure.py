@@ -1,4 +1,4 @@
-"""How one measure of quality is spread over the images: outlines, one a version, in percent of its images."""
+"""Histogram of one quality measure: one outline a data set version, in percent of its images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from components.report.figures import PANEL_WIDTH, plain_axes
-from components.validation.quality import Measure, Values
+from components.validation.quality import QualityMeasure, Values
 
 BINS = 40
 
 
-def draw(versions: Mapping[str, Values], measure: Measure, colours: Mapping[str, str]) -> Figure:
-    """`versions` are values as measured; a version without values is left out."""
+def draw(versions: Mapping[str, Values], measure: QualityMeasure, colours: Mapping[str, str]) -> Figure:
+    """Histograms of one or more versions.
+
+    Args:
+        versions: name -> values as measured; a version without values is left out.
+        measure: gives the scale and the axis.
+        colours: name -> colour.
+    """
     figure = Figure(figsize=(PANEL_WIDTH, 2.1), layout="constrained")
     axes = figure.subplots()
     edges = bin_edges(np.concatenate(list(versions.values())), measure)
@@ -35,8 +41,8 @@ def draw(versions: Mapping[str, Values], measure: Measure, colours: Mapping[str,
     return figure
 
 
-def bin_edges(values: Values, measure: Measure) -> Values:
-    """BINS bins from the measure's lowest to its highest value, or as far as the values go."""
+def bin_edges(values: Values, measure: QualityMeasure) -> Values:
+    """Edges (BINS + 1,) from the measure's lowest to its highest value, or to the highest of `values`."""
     if measure.logarithmic:
         scaled = measure.scaled(values) if values.size else np.array([0.0])
         low, high = float(scaled.min()), max(float(scaled.max()), float(scaled.min()) + 0.5)

@@ -23,7 +23,7 @@ from components.validation.scan import scan
 from flows.commands.cli import app
 from flows.commands.data_diff import diff
 
-# DVC 3.67 asks pygtrie in a way that pygtrie will not answer for ever
+# DVC 3.67 asks pygtrie in a way that pygtrie will not found for ever
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
 
 DATA = Path("data/raw/clinic")
@@ -48,7 +48,7 @@ def paint(path: Path, seed: int, dark: bool = False) -> None:
     Image.fromarray(rough).resize((80, 64)).save(path)
 
 
-def look(folder: Path) -> None:
+def process(folder: Path) -> None:
     """What ingest and validate do, as far as the comparison reads it."""
     with chdir(folder):
         records = apply_labels(Config(path=DATA).read(), {word: word for word in ("mel", "nv", "bcc")})
@@ -78,14 +78,14 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command(folder, "git", "tag", "empty")
     for place in range(8):
         paint(folder / DATA / ("mel" if place < 3 else "nv") / f"{place}.png", place)
-    look(folder)
+    process(folder)
     commit(folder, "v1")
     data = folder / DATA
     (data / "nv" / "3.png").rename(data / "mel" / "3.png")  # relabelled, which in a folder is also renamed
     paint(data / "nv" / "4.png", 40)  # replaced
     (data / "nv" / "5.png").unlink()  # removed
     paint(data / "bcc" / "9.png", 9, dark=True)  # added, and unlike all before
-    look(folder)
+    process(folder)
     return folder
 
 
@@ -97,13 +97,13 @@ def copied(checkout: Path, tmp_path: Path) -> Path:
 
 def test_each_change_since_the_revision_is_found(checkout: Path) -> None:
     with chdir(checkout):
-        answer = diff("v1")
-    changes = answer.changes
+        found = diff("v1")
+    changes = found.changes
     assert changes.relabelled["image_id_after"].tolist() == ["mel/3.png"]
     assert changes.replaced["image_id_after"].tolist() == ["nv/4.png"]
     assert changes.removed["image_id"].tolist() == ["nv/5.png"]
     assert changes.added["image_id"].tolist() == ["bcc/9.png"]
-    assert answer.notes == []
+    assert found.notes == []
     before = changes.classes["before"].to_dict()
     assert (before, changes.classes["after"].to_dict()) == (
         {"bcc": 0, "mel": 3, "nv": 5},
@@ -113,7 +113,7 @@ def test_each_change_since_the_revision_is_found(checkout: Path) -> None:
 
 def test_pictures_are_those_of_each_version(checkout: Path) -> None:
     with chdir(checkout):
-        cards = {card.name: card for card in diff("v1").cards}
+        cards = {image.name: image for image in diff("v1").images}
     assert {name: card.kind for name, card in cards.items()} == {
         "mel/3.png": "relabelled", "nv/4.png": "replaced", "bcc/9.png": "new and unusual", "nv/5.png": "removed",
     }  # fmt: skip
@@ -134,7 +134,7 @@ def test_the_command_prints_a_table_and_writes_a_page(checkout: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "images    8 -> 8: 1 added, 1 removed, 1 relabelled, 1 replaced, 1 renamed" in done.output
     assert re.search(r"bcc +0 +1 +0\.0 % +12\.5 % +\+12\.5", done.output)
-    assert "The page, with pictures: out/page.html" in done.output
+    assert "Page with images: out/page.html" in done.output
     assert max(map(len, done.output.splitlines())) <= 100
     assert page.count("data:image/webp") == 1 + 2 + 1 + 1
     assert "What has changed from v1 to workspace" in page
@@ -144,9 +144,9 @@ def test_the_command_prints_a_table_and_writes_a_page(checkout: Path) -> None:
 def test_a_version_against_itself_says_that_nothing_changed(copied: Path) -> None:
     commit(copied, "v2")
     with chdir(copied):
-        answer = diff("v2")
-        answer.write(Path("page.html"))
-        assert answer.changes.empty
+        found = diff("v2")
+        found.write(Path("page.html"))
+        assert found.changes.empty
         assert "No image has changed from v2 to workspace" in Path("page.html").read_text("utf-8")
 
 
@@ -176,7 +176,7 @@ def test_a_workspace_without_tables_says_what_makes_them(copied: Path) -> None:
     (copied / f"{TABLES['facts']}.dvc").unlink()
     with (
         chdir(copied),
-        pytest.raises(DataError, match=r"workspace has no data/facts.parquet; make it with `dermflow run`"),
+        pytest.raises(DataError, match=r"workspace has no data/facts.parquet; create it with `dermflow run`"),
     ):
         diff("v1")
 
@@ -198,14 +198,14 @@ def test_a_lost_former_picture_is_left_out_and_said(copied: Path) -> None:
         if "/".join(file.parts[-2:]) not in hashes and not file.name.endswith(".dir"):
             file.unlink()
     with chdir(copied):
-        answer = diff("v1")
-        answer.write(Path("page.html"))
+        found = diff("v1")
+        found.write(Path("page.html"))
         page = Path("page.html").read_text("utf-8")
-    cards = {card.name: card for card in answer.cards}
+    cards = {image.name: image for image in found.images}
     assert cards["nv/4.png"].before is None and cards["nv/4.png"].after is not None
     assert cards["nv/5.png"].before is None and cards["nv/5.png"].after is None
-    assert any("Former pictures are missing" in note for note in answer.notes)
-    assert "the former picture is not at hand" in page
+    assert any("Former images are missing" in note for note in found.notes)
+    assert "the former image is not available" in page
 
 
 def test_a_data_set_outside_dvc_is_compared_by_its_tables(copied: Path) -> None:
@@ -215,13 +215,13 @@ def test_a_data_set_outside_dvc_is_compared_by_its_tables(copied: Path) -> None:
     command(copied, "git", "add", "-A")
     command(copied, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "without")
     paint(copied / DATA / "nv" / "6.png", 60)
-    look(copied)
+    process(copied)
     with chdir(copied):
-        answer = diff("HEAD")  # its tables are those of v1
-    cards = {card.name: card for card in answer.cards}
+        found = diff("HEAD")  # its tables are those of v1
+    cards = {image.name: image for image in found.images}
     assert cards["nv/6.png"].kind == "replaced"
     assert cards["nv/6.png"].before is None and cards["nv/6.png"].after is not None
-    assert any("Former pictures are missing" in note for note in answer.notes)
+    assert any("Former images are missing" in note for note in found.notes)
 
 
 def test_a_bytewise_other_file_is_no_former_picture(checkout: Path) -> None:
@@ -262,11 +262,11 @@ def test_older_tables_with_fewer_columns_are_compared_and_it_is_said(copied: Pat
     file.unlink()
     file.write_bytes(current)
     with chdir(copied):
-        answer = diff("older")
-        answer.write(Path("page.html"))
-    assert answer.changes.empty
-    assert answer.changes.unknown == ("saturation", "vignette")
-    assert any("saturation, vignette" in note for note in answer.notes)
+        found = diff("older")
+        found.write(Path("page.html"))
+    assert found.changes.empty
+    assert found.changes.unknown == ("saturation", "vignette")
+    assert any("saturation, vignette" in note for note in found.notes)
 
 
 def test_another_label_map_is_said(copied: Path) -> None:

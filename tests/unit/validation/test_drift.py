@@ -11,17 +11,17 @@ from scipy import stats
 
 from components.validation import quality_figure as figure
 from components.validation.drift import (
-    OF_A_KIND,
-    Changes,
+    MAX_PER_KIND,
+    DatasetChanges,
     assemble,
     compare,
     distance,
     most_changed,
-    strangeness,
     unusual,
+    unusualness,
 )
-from components.validation.drift_page import Card, points, render, write_page
-from components.validation.quality import MEASURES, written
+from components.validation.drift_page import ChangedImage, points, render, write_page
+from components.validation.quality import MEASURES, format_value
 from components.validation.thumbnails import tile
 
 
@@ -49,8 +49,8 @@ def version(labels: dict[str, str | None], **columns: object) -> pd.DataFrame:
 OLD = {f"i{place:03}": "nv" if place % 3 else "mel" for place in range(60)}
 
 
-def counts(changes: Changes) -> dict[str, int]:
-    names = ("added", "removed", "relabelled", "replaced", "renamed", "let_in", "kept_out")
+def counts(changes: DatasetChanges) -> dict[str, int]:
+    names = ("added", "removed", "relabelled", "replaced", "renamed", "newly_accepted", "newly_quarantined")
     return {name: len(getattr(changes, name)) for name in names if len(getattr(changes, name))}
 
 
@@ -109,7 +109,7 @@ def test_an_image_that_passes_now_is_newly_accepted() -> None:
     before, after = version(OLD), version(OLD)
     before.loc[:2, "accepted"] = False
     after.loc[5, "accepted"] = False
-    assert counts(compare(before, after)) == {"let_in": 3, "kept_out": 1}
+    assert counts(compare(before, after)) == {"newly_accepted": 3, "newly_quarantined": 1}
 
 
 def test_class_shares_are_those_of_the_accepted() -> None:
@@ -143,7 +143,7 @@ def test_the_farthest_measure_makes_an_image_strange() -> None:
     images.loc[images["image_id"] == "dark", "luma"] = 5.0
     images.loc[images["image_id"] == "sharp", "sharpness"] = 1e6
     images.loc[images["image_id"] == "plain", ["luma", "sharpness"]] = [140.0, np.exp(5.0)]
-    found = strangeness(images, former).set_axis(images["image_id"])
+    found = unusualness(images, former).set_axis(images["image_id"])
     assert found.loc["dark", "measure"] == "luma"
     assert found.loc["sharp", "measure"] == "sharpness"
     low, middle, high = np.quantile(former["luma"], (0.05, 0.5, 0.95))
@@ -154,7 +154,7 @@ def test_the_farthest_measure_makes_an_image_strange() -> None:
 def test_what_nobody_can_see_is_not_strange() -> None:
     former = version(OLD)  # no vignette anywhere, so its spread is 0
     images = version({"a": "nv"}).assign(vignette=0.04, luma=140.0, sharpness=np.exp(5.0), saturation=0.4)
-    assert strangeness(images, former)["score"].item() < 3
+    assert unusualness(images, former)["score"].item() < 3
 
 
 def test_the_most_changed_come_in_order_and_at_most_so_many_of_a_kind() -> None:
@@ -169,7 +169,7 @@ def test_the_most_changed_come_in_order_and_at_most_so_many_of_a_kind() -> None:
     assert unusual(changes)["image_id_after"].tolist() == ["dark"]
     found = most_changed(changes)
     kinds = found["kind"].tolist()
-    assert kinds == ["relabelled"] * OF_A_KIND + ["replaced"] * 2 + ["new and unusual"] + ["removed"] * 10
+    assert kinds == ["relabelled"] * MAX_PER_KIND + ["replaced"] * 2 + ["new and unusual"] + ["removed"] * 10
     assert found["words"][0] == "nv → mel"
     assert found["image_id_before"].isna().tolist() == [kind == "new and unusual" for kind in kinds]
     assert {each for each in found.to_numpy().ravel() if not isinstance(each, str)} == {None}  # and no NaN
@@ -198,7 +198,7 @@ def test_an_empty_version_is_compared() -> None:
     empty = version(OLD).iloc[:0]
     assert counts(compare(empty, version(OLD))) == {"added": 60}
     assert counts(compare(version(OLD), empty)) == {"removed": 60}
-    assert len(most_changed(compare(version(OLD), empty))) == OF_A_KIND
+    assert len(most_changed(compare(version(OLD), empty))) == MAX_PER_KIND
 
 
 def test_the_figure_shows_percent_of_each_version() -> None:
@@ -223,7 +223,10 @@ def test_every_value_falls_into_a_bin(measure: object, values: list[float]) -> N
 def test_the_page_names_versions_images_and_differences(tmp_path: Path) -> None:
     after = version({**OLD, "i010": "bcc", "z": "nv"})
     changes = compare(version(OLD), after)
-    cards = [Card("relabelled", "i010", "nv → bcc", after=tile("a picture")), Card("removed", "<b>", "")]
+    cards = [
+        ChangedImage("relabelled", "i010", "nv → bcc", after=tile("a picture")),
+        ChangedImage("removed", "<b>", ""),
+    ]
     write_page(changes, cards, ("v1", "workspace"), ["Something to know."], tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
     for words in (
@@ -243,7 +246,7 @@ def test_the_page_names_versions_images_and_differences(tmp_path: Path) -> None:
     ("value", "text"), [(4376.2, "4,376"), (156.4, "156"), (42.46, "42.5"), (0.0749, "0.07"), (0.0004, "0"), (0.0, "0")]
 )
 def test_values_are_written_with_the_figures_that_mean_something(value: float, text: str) -> None:
-    assert written(value) == text
+    assert format_value(value) == text
 
 
 def test_a_difference_that_rounds_to_nothing_has_no_sign() -> None:

@@ -1,7 +1,7 @@
-"""One picture under two names is found whatever was done to it; two pictures of like shape are not one.
+"""Copies of one picture are found after any change; two pictures of similar shape are no copies.
 
-Measured on HAM10000 (10,015 images of 200 x 150; distance 7): the four confirmed pairs of different lesions were looked
-at, and all four show one lesion; the highest `detail` of any other picture was 0.71.
+Measured on HAM10000 (10,015 images of 200 x 150; distance 7): the four confirmed pairs of different lesions were
+inspected, and all four show one lesion; the highest `detail` of any other picture was 0.71.
 """
 
 from __future__ import annotations
@@ -18,27 +18,12 @@ import pytest
 import simplejpeg
 
 from components.validation import duplicates
-from components.validation.duplicates import (
-    COLUMNS,
-    Settled,
-    contradictions,
-    exact_groups,
-    find,
-    identical_pairs,
-    name_groups,
-    review,
-)
+from components.validation.duplicate_groups import PAIR_COLUMNS, identical_pairs, name_groups, review
+from components.validation.duplicates import KnownPairs, find_pairs
+from components.validation.hash_candidates import propose
 from components.validation.perceptual_hash import TURNS, Pixels, crop_hashes, phash, turn_pixels
 
 Change = Callable[[Pixels, np.random.Generator], Pixels]
-
-
-def table(*rows: tuple[str, str | None, str | None]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["image_id", "sha256", "label"]).astype("str")
-
-
-def pairs(*rows: tuple[str, str]) -> pd.DataFrame:
-    return pd.DataFrame([(*row, 3, "identity", 0.99) for row in rows], columns=list(COLUMNS))
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------
@@ -141,7 +126,7 @@ def test_copies_are_found_whatever_was_done_to_them(kind: str, tmp_path: Path) -
     for seed in range(20):
         write(tmp_path, f"{seed:02}", lesion(seed))
         write(tmp_path, f"{seed:02}_copy", KINDS[kind][0](lesion(seed), rng))
-    found = named(find(scan(tmp_path), tmp_path))
+    found = named(find_pairs(scan(tmp_path), tmp_path))
     wanted = {(f"{seed:02}", f"{seed:02}_copy") for seed in range(20)}
     assert found <= wanted
     assert len(found) >= 18
@@ -153,7 +138,7 @@ def test_the_turn_named_makes_the_second_like_the_first(turn: str, tmp_path: Pat
         write(tmp_path, f"{seed}", lesion(seed))
         copy = lesion(seed)[6:, 4:] if seed % 2 else lesion(seed)
         write(tmp_path, f"copy of {seed}" if seed < 3 else f"{seed} turned", turn_pixels(copy, turn), quality=80)
-    found = find(scan(tmp_path), tmp_path)
+    found = find_pairs(scan(tmp_path), tmp_path)
     assert len(found) == 6
     for row in found.itertuples():
         first, second = (
@@ -167,24 +152,24 @@ def test_two_vignettes_are_two_images(tmp_path: Path) -> None:
     for seed in range(8):
         write(tmp_path, f"{seed}", in_a_tube(lesion(seed)))
     write(tmp_path, "0_copy", in_a_tube(lesion(0)), quality=60)
-    assert len(duplicates.propose(*_hashes(tmp_path), 20)) > 20  # the hash alone is taken in
-    assert named(find(scan(tmp_path), tmp_path, distance=20)) == {("0", "0_copy")}
+    assert len(propose(*_hashes(tmp_path), 20)) > 20  # the hash alone cannot tell them apart
+    assert named(find_pairs(scan(tmp_path), tmp_path, distance=20)) == {("0", "0_copy")}
 
 
 def test_blank_images_are_no_copies_of_each_other(tmp_path: Path) -> None:
     for level in range(40):
         write(tmp_path, f"{level:02}", np.full((40, 50, 3), 100 + level, np.uint8))
     assert scan(tmp_path)["phash"].nunique() == 1
-    assert find(scan(tmp_path), tmp_path).empty
+    assert find_pairs(scan(tmp_path), tmp_path).empty
 
 
-def test_smooth_spots_of_like_shape_are_no_copies(tmp_path: Path) -> None:
+def test_smooth_spots_of_similar_shape_are_no_copies(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[-1:1:150j, -1:1:200j]
     for seed in range(10):
         spot = 180 - 90 * np.exp(-((x / 0.4) ** 2 + (y / 0.5) ** 2)) + rng.normal(0, 2, x.shape)
         write(tmp_path, f"{seed}", np.repeat(spot.astype(np.uint8)[..., None], 3, axis=2))
-    assert find(scan(tmp_path), tmp_path, distance=24).empty
+    assert find_pairs(scan(tmp_path), tmp_path, distance=24).empty
 
 
 def _hashes(root: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -192,14 +177,14 @@ def _hashes(root: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array([phash(luma) for luma in lumas], np.uint64), np.array([crop_hashes(luma) for luma in lumas])
 
 
-def test_identical_files_are_no_pairs_of_find(tmp_path: Path) -> None:
+def test_identical_files_are_no_pairs_of_find_pairs(tmp_path: Path) -> None:
     write(tmp_path, "a", lesion(0))
     write(tmp_path, "b", lesion(0))
     write(tmp_path, "c", lesion(0), quality=50)
     facts = scan(tmp_path)
-    assert named(find(facts, tmp_path)) == {("a", "c")}
+    assert named(find_pairs(facts, tmp_path)) == {("a", "c")}
     assert named(identical_pairs(facts)) == {("a", "b")}
-    assert name_groups(facts, find(facts, tmp_path)).tolist() == ["a", "a", "a"]
+    assert name_groups(facts, find_pairs(facts, tmp_path)).tolist() == ["a", "a", "a"]
 
 
 def test_files_without_a_hash_are_passed_over(tmp_path: Path) -> None:
@@ -207,14 +192,14 @@ def test_files_without_a_hash_are_passed_over(tmp_path: Path) -> None:
     write(tmp_path, "b", lesion(0), quality=50)
     broken = pd.DataFrame({"image_id": ["c"], "path": ["no.jpg"], "sha256": [None], "phash": [pd.NA]})
     facts = pd.concat([scan(tmp_path), broken.astype({"phash": "UInt64"})])
-    assert named(find(facts, tmp_path)) == {("a", "b")}
+    assert named(find_pairs(facts, tmp_path)) == {("a", "b")}
 
 
 def test_nothing_is_found_in_nothing(tmp_path: Path) -> None:
     write(tmp_path, "a", lesion(0))
     for facts in (scan(tmp_path), scan(tmp_path).head(0)):
-        found = find(facts, tmp_path)
-        assert tuple(found.columns) == COLUMNS
+        found = find_pairs(facts, tmp_path)
+        assert tuple(found.columns) == PAIR_COLUMNS
         assert found.empty
         assert name_groups(facts, found).isna().all()
 
@@ -224,85 +209,33 @@ def test_processes_find_what_one_finds_and_so_do_hashes_from_the_scan(tmp_path: 
         write(tmp_path, f"{seed}", lesion(seed))
         write(tmp_path, f"{seed}_copy", cropped(0.1)(lesion(seed), np.random.default_rng(seed)))
     facts = scan(tmp_path)
-    alone = find(facts, tmp_path)
+    alone = find_pairs(facts, tmp_path)
     assert len(alone) >= 5
     with ProcessPoolExecutor(2) as executor:
-        pd.testing.assert_frame_equal(find(facts, tmp_path, executor=executor), alone)
+        pd.testing.assert_frame_equal(find_pairs(facts, tmp_path, executor=executor), alone)
     small = [duplicates._square(tmp_path, path) for path in facts["path"]]
     known = facts.assign(crop_hashes=[crop_hashes(luma).astype("<u8").tobytes() for luma in small])
-    pd.testing.assert_frame_equal(find(known, tmp_path), alone)
+    pd.testing.assert_frame_equal(find_pairs(known, tmp_path), alone)
 
 
-def test_what_is_settled_is_not_looked_at_again(tmp_path: Path) -> None:
+def test_known_pairs_are_not_compared_again(tmp_path: Path) -> None:
     for seed in range(4):
         write(tmp_path, f"{seed}", lesion(seed))
         write(tmp_path, f"{seed}_copy", turn_pixels(lesion(seed), "rot90"))
     before = scan(tmp_path)
-    settled = Settled.from_table(Settled.of(before, find(before, tmp_path)).to_table())
-    pd.testing.assert_frame_equal(find(before, tmp_path / "gone", settled=settled), find(before, tmp_path))
+    known = KnownPairs.from_table(KnownPairs.of(before, find_pairs(before, tmp_path)).to_table())
+    pd.testing.assert_frame_equal(find_pairs(before, tmp_path / "gone", known=known), find_pairs(before, tmp_path))
     write(tmp_path, "0_another", lesion(0), quality=40)
     (tmp_path / "3.jpg").unlink()
     (tmp_path / "2.jpg").rename(tmp_path / "renamed.jpg")
     after = scan(tmp_path)
-    pd.testing.assert_frame_equal(find(after, tmp_path, settled=settled), find(after, tmp_path))
-    assert ("2_copy", "renamed") in named(find(after, tmp_path, settled=settled))
-
-
-# --- groups and review ----------------------------------------------------------------------------------------------
-
-
-def test_a_chain_is_one_group_named_after_its_smallest() -> None:
-    rows = table(*((name, name, None) for name in "edcbaf"))
-    groups = name_groups(rows, pairs(("b", "d"), ("d", "e"), ("a", "c")))
-    assert dict(zip(rows["image_id"], groups.fillna("alone"), strict=True)) == {
-        "a": "a", "c": "a", "b": "b", "d": "b", "e": "b", "f": "alone",
-    }  # fmt: skip
-    assert groups.dtype == "str"
-
-
-def test_groups_are_the_connected_components_that_scipy_finds() -> None:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    rng = np.random.default_rng(0)
-    names = [f"{place:03}" for place in range(300)]
-    ends = np.sort(rng.integers(0, 300, (150, 2)), axis=1)
-    ends = ends[ends[:, 0] < ends[:, 1]]
-    groups = name_groups(
-        table(*((name, name, None) for name in names)), pairs(*((names[a], names[b]) for a, b in ends))
-    )
-    labels = connected_components(coo_array((np.ones(len(ends)), tuple(ends.T)), shape=(300, 300)), directed=False)[1]
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        wanted = {names[members[0]]} if len(members) > 1 else {None}
-        assert {None if pd.isna(name) else name for name in groups.iloc[members]} == wanted
-
-
-def test_groups_keep_the_tables_index_and_null_hashes_group_nobody() -> None:
-    rows = table(("b", None, None), ("a", None, None), ("d", "x", None), ("c", "x", None)).set_axis([7, 3, 9, 1])
-    groups = name_groups(rows, pairs())
-    assert groups.index.tolist() == [7, 3, 9, 1]
-    assert groups.fillna("").tolist() == ["", "", "c", "c"]
-
-
-def test_review_lists_pairs_that_contradict_and_says_in_what() -> None:
-    rows = pd.DataFrame(
-        [("a", "nv", "p1", "l1"), ("b", "mel", "p2", "l1"), ("c", None, None, "l1"), ("d", "nv", "p1", "l2")],
-        columns=["image_id", "label", "patient_id", "lesion_id"],
-    )
-    found = review(rows, pairs(("a", "d"), ("a", "b"), ("a", "c"), ("c", "d")))
-    assert found[["first", "second", "differs"]].to_numpy().tolist() == [
-        ["a", "b", "label, patient_id"],
-        ["a", "d", "lesion_id"],
-        ["c", "d", "lesion_id"],
-    ]
-    assert found.loc[0, ["first_label", "second_label"]].tolist() == ["nv", "mel"]
-    assert review(rows, pairs(("a", "c"))).empty
+    pd.testing.assert_frame_equal(find_pairs(after, tmp_path, known=known), find_pairs(after, tmp_path))
+    assert ("2_copy", "renamed") in named(find_pairs(after, tmp_path, known=known))
 
 
 # --- real images ----------------------------------------------------------------------------------------------------
 
-SAME_PICTURE = {  # of different lesions in HAM10000's own table; each pair was looked at
+SAME_PICTURE = {  # of different lesions in HAM10000's own table; each pair was inspected
     ("ISIC_0025226", "ISIC_0030074"),
     ("ISIC_0025387", "ISIC_0029880"),
     ("ISIC_0027027", "ISIC_0029036"),
@@ -320,13 +253,13 @@ def copied(folder: Path, names: list[str], target: Path) -> list[Pixels]:
 
 
 @pytest.mark.real
-def test_different_lesions_of_ham10000_are_one_picture_only_where_eyes_agree(ham10000: Path, tmp_path: Path) -> None:
+def test_different_lesions_of_ham10000_are_one_picture_only_where_inspected(ham10000: Path, tmp_path: Path) -> None:
     known = pd.read_csv(ham10000 / "HAM10000_metadata.csv").set_index("image_id").sort_index()
     names = sorted({*known.index[::12], *(name for pair in SAME_PICTURE for name in pair)})
     copied(ham10000, names, tmp_path)
     facts = scan(tmp_path).assign(label=None, patient_id=None)
     facts["lesion_id"] = known.loc[facts["image_id"], "lesion_id"].to_numpy()
-    assert named(review(facts, find(facts, tmp_path))) == SAME_PICTURE
+    assert named(review(facts, find_pairs(facts, tmp_path))) == SAME_PICTURE
 
 
 @pytest.mark.real
@@ -338,32 +271,8 @@ def test_recall_on_planted_copies_of_real_images(kind: str, ham10000: Path, tmp_
     rng = np.random.default_rng(0)
     for name, image in zip(names, copied(ham10000, names, tmp_path), strict=True):
         write(tmp_path, f"{name}_copy", change(image, rng), quality=92)
-    found = named(find(scan(tmp_path), tmp_path))
+    found = named(find_pairs(scan(tmp_path), tmp_path))
     recall = len(found & {(name, f"{name}_copy") for name in names}) / len(names)
     assert len(names) >= 90
     assert recall >= wanted
     assert found <= {(name, f"{name}_copy") for name in names}
-
-
-# --- identical files ------------------------------------------------------------------------------------------------
-
-
-def test_groups_are_the_files_that_stand_twice() -> None:
-    found = exact_groups(table(("d", "x", "mel"), ("b", "y", "mel"), ("a", "x", None), ("c", "z", "nv")))
-    assert found["image_id"].tolist() == ["a", "d"]
-
-
-def test_files_without_a_hash_are_no_duplicates() -> None:
-    assert exact_groups(table(("a", None, "mel"), ("b", None, "nv"))).empty
-
-
-def test_one_label_is_no_contradiction() -> None:
-    assert contradictions(table(("a", "x", "mel"), ("b", "x", "mel"), ("c", "x", None))).empty
-
-
-def test_every_copy_of_a_contradicting_file_is_found_with_its_rivals() -> None:
-    rows = [("a", "x", "mel"), ("b", "x", "nv"), ("c", "x", "mel"), ("d", "x", None), ("e", "y", "bcc")]
-    found = contradictions(table(*rows)).sort_values("image_id")
-    assert found["image_id"].tolist() == ["a", "b", "c"]
-    assert found["other"].tolist() == ["b (nv)", "a (mel), c (mel)", "b (nv)"]
-    assert found.index.tolist() == [0, 1, 2]

@@ -13,9 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from components.base.errors import DataError
-from components.validation.data_docs import Line, Topic, rewrite
+from components.validation.data_docs import ExpectationLine, ExpectationTopic, rewrite
 from components.validation.data_profile import profile
-from components.validation.expectations import Finding, Limits, accept, describe
+from components.validation.expectations import ExpectationResult, accept, describe
+from components.validation.settings import AcceptanceLimits
 
 CLASSES = ("mel", "nv")
 
@@ -54,29 +55,34 @@ def spread(count: int = 40) -> pd.DataFrame:
     )
 
 
+def held(rows: pd.DataFrame, docs: Path, **more: object) -> list[ExpectationResult]:
+    settings = {"min_groups": 3, "max_missing": 0.5} | more
+    return accept(rows, CLASSES, docs, **settings)
+
+
 def failed(rows: pd.DataFrame, docs: Path, **more: object) -> list[str]:
-    findings = accept(rows, CLASSES, 3, 0.5, docs, **more)
-    return [describe(finding) for finding in findings if not finding["success"]]
+    outcomes = held(rows, docs, **more)
+    return [describe(outcome) for outcome in outcomes if not outcome["success"]]
 
 
-def by_measure(findings: list[Finding]) -> dict[str, Finding]:
-    return {finding["measure"]: finding for finding in findings}
+def by_measure(outcomes: list[ExpectationResult]) -> dict[str, ExpectationResult]:
+    return {outcome["measure"]: outcome for outcome in outcomes}
 
 
 def test_a_sound_table_is_accepted(tmp_path: Path) -> None:
-    findings = accept(table(), CLASSES, 3, 0.5, tmp_path / "docs")
-    assert len(findings) == 14
-    assert all(finding["success"] for finding in findings)
+    outcomes = held(table(), tmp_path / "docs")
+    assert len(outcomes) == 14
+    assert all(outcome["success"] for outcome in outcomes)
     assert [path.name for path in tmp_path.iterdir()] == ["docs"]
 
 
-def test_findings_and_page_are_the_same_twice_and_the_docs_are_replaced(tmp_path: Path) -> None:
+def test_outcomes_and_page_are_the_same_twice_and_the_docs_are_replaced(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "old.html").write_text("of another run")
-    first = accept(table(), CLASSES, 3, 0.5, docs)
+    first = held(table(), docs)
     page = (docs / "index.html").read_bytes()
-    assert accept(table(), CLASSES, 3, 0.5, docs) == first
+    assert held(table(), docs) == first
     assert (docs / "index.html").read_bytes() == page
     assert [path.name for path in docs.iterdir()] == ["index.html"]
 
@@ -84,7 +90,7 @@ def test_findings_and_page_are_the_same_twice_and_the_docs_are_replaced(tmp_path
 def test_observed_values_are_those_counted_by_hand(tmp_path: Path) -> None:
     rows = table().assign(age=[50.0, np.nan] * 20, luma=[0.0] + [128.0] * 39)
     rows["site"] = rows["site"].where(rows.index >= 10, "unknown")
-    seen = {finding["measure"]: finding["observed"] for finding in accept(rows, CLASSES, 3, 0.5, tmp_path / "d")}
+    seen = {outcome["measure"]: outcome["observed"] for outcome in held(rows, tmp_path / "d")}
     assert seen == {
         "images": 40,
         "groups of class mel": 20,
@@ -127,7 +133,7 @@ def test_each_fault_fails_its_expectation_alone(tmp_path: Path) -> None:
 
 
 def test_every_limit_is_a_setting_that_its_message_names(tmp_path: Path) -> None:
-    strict = Limits(
+    strict = AcceptanceLimits(
         max_aspect=1, luma=(200, 245), max_dark=0, max_bright=0, saturation=(0.9, 1), min_sharpness=60, max_vignette=0
     )
     messages = failed(table(), tmp_path / "docs", limits=strict)
@@ -136,41 +142,43 @@ def test_every_limit_is_a_setting_that_its_message_names(tmp_path: Path) -> None
         [key] for key in keys
     ]
     lax = table(4).assign(luma=0.0, sha256="same", age=np.nan, sex="unknown", site="unknown")
-    loose = Limits(mostly=0, min_distinct=0)
-    assert all(finding["success"] for finding in accept(lax, CLASSES, 1, None, tmp_path / "docs", loose))
+    loose = AcceptanceLimits(mostly=0, min_distinct=0)
+    assert all(
+        outcome["success"] for outcome in held(lax, tmp_path / "docs", min_groups=1, max_missing=None, limits=loose)
+    )
 
 
 @pytest.mark.parametrize("name", ["luma", "saturation"])
 def test_a_range_the_wrong_way_round_is_no_limit(name: str) -> None:
     with pytest.raises(ValidationError, match=rf"{name} is \[1, 0.5\], expected the lower limit first"):
-        Limits.model_validate({name: (1, 0.5)})
+        AcceptanceLimits.model_validate({name: (1, 0.5)})
 
 
-def test_a_failure_names_the_setting_that_mends_it(tmp_path: Path) -> None:
+def test_a_failure_names_the_setting_that_fixes_it(tmp_path: Path) -> None:
     messages = failed(table(4).assign(age=np.nan, source="a/b"), tmp_path / "docs")
-    mends = ["labels.schemes", "validate.min_groups_per_class", "validate.min_groups_per_class"]
-    for message, mend in zip(messages, [*mends, "validate.max_missing_share"], strict=True):
-        assert f"{mend}" in message and "params.yaml" in message
+    fixes = ["labels.schemes", "validate.min_groups_per_class", "validate.min_groups_per_class"]
+    for message, fix in zip(messages, [*fixes, "validate.max_missing_share"], strict=True):
+        assert f"{fix}" in message and "params.yaml" in message
 
 
 @pytest.mark.parametrize("off", [None, 1])
-def test_a_data_set_that_tells_nothing_of_its_patients_can_be_accepted(tmp_path: Path, off: float | None) -> None:
+def test_a_data_set_without_patient_data_can_be_accepted(tmp_path: Path, off: float | None) -> None:
     bare = table().assign(age=np.nan, sex="unknown", site="unknown")
     message = (
         r"share of rows with age: 0, .* fill age in the data set's metadata; .* validate\.max_missing_share, .*null"
     )
     assert re.match(message, failed(bare, tmp_path / "docs")[0])
-    findings = accept(bare, CLASSES, 3, off, tmp_path / "docs")
-    assert all(finding["success"] for finding in findings)
-    assert not [name for name in by_measure(findings) if name.startswith("share of rows with")]
+    outcomes = held(bare, tmp_path / "docs", max_missing=off)
+    assert all(outcome["success"] for outcome in outcomes)
+    assert not [name for name in by_measure(outcomes) if name.startswith("share of rows with")]
 
 
 def test_a_data_set_is_like_itself_even_without_room(tmp_path: Path) -> None:
     rows = spread(42).assign(skin_type=pd.array([None] * 14 + [3] * 28, dtype="Int64"))
-    tight = Limits(max_share_drift=0)
-    findings = accept(rows, CLASSES, 3, 0.5, tmp_path / "docs", tight, reference=profile(rows, CLASSES))
-    assert all(finding["success"] for finding in findings), [describe(f) for f in findings if not f["success"]]
-    seen = by_measure(findings)
+    tight = AcceptanceLimits(max_share_drift=0)
+    outcomes = held(rows, tmp_path / "docs", limits=tight, reference=profile(rows, CLASSES))
+    assert all(outcome["success"] for outcome in outcomes), [describe(f) for f in outcomes if not f["success"]]
+    seen = by_measure(outcomes)
     assert seen["share of class mel"]["observed"] == 0.5
     assert seen["share of rows with skin type, as before"]["observed"] == pytest.approx(2 / 3)
     assert seen["median sharpness (variance of the Laplacian)"]["observed"] == pytest.approx(
@@ -203,14 +211,14 @@ def test_the_shares_of_classes_are_those_of_labelled_rows(tmp_path: Path) -> Non
     rows = spread()
     reference = profile(rows, CLASSES)
     half = rows.assign(label=rows["label"].where(rows.index < 20))
-    assert not failed(half, tmp_path / "docs", limits=Limits(max_share_drift=0), reference=reference)
-    seen = by_measure(accept(rows.assign(label=None), CLASSES, 3, 0.5, tmp_path / "docs", reference=reference))
+    assert not failed(half, tmp_path / "docs", limits=AcceptanceLimits(max_share_drift=0), reference=reference)
+    seen = by_measure(held(rows.assign(label=None), tmp_path / "docs", reference=reference))
     assert seen["share of class mel"]["observed"] == 0 and not seen["share of class mel"]["success"]
 
 
 def test_a_reference_with_other_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has the classes \['mel', 'bcc'\], expected \['mel', 'nv'\]"):
-        accept(table(), CLASSES, 3, 0.5, tmp_path / "docs", reference=profile(table(), ("mel", "bcc")))
+        held(table(), tmp_path / "docs", reference=profile(table(), ("mel", "bcc")))
     assert not (tmp_path / "docs").exists()
 
 
@@ -240,62 +248,62 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Finding]]:
+def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[ExpectationResult]]:
     """The page of a data set that is dark and tells no age, and what was found."""
     docs = tmp_path_factory.mktemp("acceptance") / "docs"
     rows = spread().assign(luma=1.0, age=np.nan)
-    return docs / "index.html", accept(rows, CLASSES, 3, 0.5, docs, reference=profile(spread(), CLASSES))
+    return docs / "index.html", held(rows, docs, reference=profile(spread(), CLASSES))
 
 
-def test_the_page_asks_nothing_of_the_network(refused: tuple[Path, list[Finding]]) -> None:
+def test_the_page_asks_nothing_of_the_network(refused: tuple[Path, list[ExpectationResult]]) -> None:
     page = Page(refused[0])
     assert page.links == []
     assert not page.tags & {"script", "link", "img", "iframe", "object", "form"}
     assert not re.search(r"https?:|//\w|@import|url\(", refused[0].read_text("utf-8"))
 
 
-def test_the_page_shows_every_expectation_in_plain_words(refused: tuple[Path, list[Finding]]) -> None:
-    file, findings = refused
+def test_the_page_shows_every_expectation_in_plain_words(refused: tuple[Path, list[ExpectationResult]]) -> None:
+    file, outcomes = refused
     text = Page(file).text
     assert "SYNTHETIC acceptance" in text and "Great Expectations" in text
-    bad = [finding for finding in findings if not finding["success"]]
+    bad = [outcome for outcome in outcomes if not outcome["success"]]
     assert len(bad) == 4
-    assert text.count("✗ not met") == 4 and text.count("✓ met") == len(findings) - 4
-    assert "✗ not accepted" in text and f"{len(findings) - 4} of {len(findings)} expectations are met" in text
-    assert all(finding["measure"] in text for finding in findings)
-    assert all(f"What to do: {finding['mend']}." in text for finding in bad)
+    assert text.count("✗ not met") == 4 and text.count("✓ met") == len(outcomes) - 4
+    assert "✗ not accepted" in text and f"{len(outcomes) - 4} of {len(outcomes)} expectations are met" in text
+    assert all(outcome["measure"] in text for outcome in outcomes)
+    assert all(f"What to do: {outcome['fix']}." in text for outcome in bad)
     assert "Found 0 % , expected at least 50 % ." in text
     assert not re.search(r"expect_\w+|kwargs|greater than or equal", text)
 
 
-def test_the_page_knows_no_time_machine_or_image(refused: tuple[Path, list[Finding]]) -> None:
+def test_the_page_knows_no_time_machine_or_image(refused: tuple[Path, list[ExpectationResult]]) -> None:
     text = refused[0].read_text("utf-8")
     assert not re.search(r"20\d\d-?\d\d-?\d\d|\d\d:\d\d:\d\d|/tmp|/home|ge_load_time|fingerprint", text)
     assert not re.search(r"\bi\d+\b", Page(refused[0]).text)
 
 
 def test_an_accepted_data_set_has_a_page_that_says_so(tmp_path: Path) -> None:
-    accept(table().assign(source="<b>&"), CLASSES, 3, 0.5, tmp_path / "docs")
+    held(table().assign(source="<b>&"), tmp_path / "docs")
     text = Page(tmp_path / "docs" / "index.html").text
     assert "✓ accepted" in text and "14 of 14 expectations are met" in text and "not met" not in text
 
 
 def test_a_share_short_of_all_is_not_shown_as_all(tmp_path: Path) -> None:
     rows = pd.concat([table(20_000)]).assign(luma=[0.0] + [128.0] * 19_999)
-    (message,) = failed(rows, tmp_path / "docs", limits=Limits(mostly=1))
+    (message,) = failed(rows, tmp_path / "docs", limits=AcceptanceLimits(mostly=1))
     assert message.startswith("share of images neither black nor blank")
     assert "Found over 99.99 % , expected at least 100 % ." in Page(tmp_path / "docs" / "index.html").text
 
 
 def test_a_page_of_great_expectations_that_says_otherwise_is_not_rewritten() -> None:
-    line = Line(Topic("Size", ""), "images", "40", "at least 6", "add images", success=True)
+    line = ExpectationLine(ExpectationTopic("Size", ""), "images", "40", "at least 6", "add images", success=True)
     row = '<table><tr><td><i class="fas {}"></i></td><td>1. images: at least 6</td><td>40</td></tr></table>'
     assert "SYNTHETIC" in rewrite(row.format("text-success"), "SYNTHETIC", [line], "1.0")
-    message = "Great Expectations 1.0 lays its pages out in another way: {} of 1 expectations were read"
+    message = "Great Expectations 1.0 has another page layout: {} of 1 expectations were read"
     for html, count in {row.format("text-danger"): 1, "<table></table>": 0}.items():
         with pytest.raises(RuntimeError, match=message.format(count)):
             rewrite(html, "SYNTHETIC", [line], "1.0")
 
 
-def test_findings_are_json(refused: tuple[Path, list[Finding]]) -> None:
+def test_outcomes_are_json(refused: tuple[Path, list[ExpectationResult]]) -> None:
     assert json.loads(json.dumps(refused[1], allow_nan=False)) == refused[1]

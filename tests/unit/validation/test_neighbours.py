@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.validation import neighbours
-from components.validation.neighbours import COPIES, Chunk, Hashes, Pairs, pairs_between, pairs_within
+from components.validation.neighbours import COPIES, HashChunk, Hashes, HashPairs, pairs_between, pairs_within
 
 N = 20_000
 
@@ -44,23 +44,23 @@ def rarely_set(rng: np.random.Generator, many: int = N) -> Hashes:
     return hashes
 
 
-def brute_force(a: Hashes, b: Hashes, distance: int) -> Pairs:
+def brute_force(a: Hashes, b: Hashes, distance: int) -> HashPairs:
     """`pairs_between` by comparing all, equal ones too."""
     found = []  # (3, pairs of one row)
     for row, value in enumerate(a):
         bits = np.bitwise_count(value ^ b)
         near = np.flatnonzero(bits <= distance)
         found.append(np.stack([np.full(len(near), row), near, bits[near]]))
-    return Pairs(*np.concatenate(found, axis=1))
+    return HashPairs(*np.concatenate(found, axis=1))
 
 
-def same(a: Pairs, b: Pairs) -> bool:
+def same(a: HashPairs, b: HashPairs) -> bool:
     return all(np.array_equal(one, other) for one, other in zip(a, b, strict=True))
 
 
-def upper(pairs: Pairs) -> Pairs:
+def upper(pairs: HashPairs) -> HashPairs:
     once = pairs.first < pairs.second
-    return Pairs(pairs.first[once], pairs.second[once], pairs.distance[once])
+    return HashPairs(pairs.first[once], pairs.second[once], pairs.distance[once])
 
 
 @pytest.mark.parametrize("distance", [0, 1, 3, 6, 9, 12])
@@ -84,7 +84,7 @@ def test_pairs_between_two_lists_are_those_of_comparing_all(distance: int) -> No
 def test_every_way_to_cut_the_bits_finds_the_same(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = with_copies(np.random.default_rng(1), 3000)
     plan = neighbours._cut(chunks, 2, 14, 6)
-    monkeypatch.setattr(neighbours, "_plan", lambda *_: plan)
+    monkeypatch.setattr(neighbours, "_choose_chunks", lambda *_: plan)
     assert same(pairs_within(hashes, 6), upper(brute_force(hashes, hashes, 6)))
 
 
@@ -100,7 +100,7 @@ def test_chunks_never_overlap_and_their_radii_leave_no_pair_out(chunks: int, dis
 
 
 def test_masks_are_all_ways_to_differ_in_so_many_bits() -> None:
-    masks = Chunk(0, 10, 2).masks()
+    masks = HashChunk(0, 10, 2).masks()
     assert sorted(masks) == [mask for mask in range(1024) if mask.bit_count() <= 2]
 
 

@@ -1,4 +1,4 @@
-"""The gate's page shows what was found, names nobody and asks nothing of the net."""
+"""The data validation page shows what was found, names no person and loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from components.validation.page import (
     SHOWN,
     TITLES,
     TURNS,
-    Gate,
+    ValidationReport,
     quantile_words,
     title,
     without_path,
@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def gate(**changed: object) -> Gate:
+def report(**changed: object) -> ValidationReport:
     """Two broken images, two that look alike under two labels, one accepted by hand."""
     ids = [f"i{place:02}" for place in range(COUNT)]
     seen = pd.DataFrame(
@@ -80,25 +80,25 @@ def gate(**changed: object) -> Gate:
             "rule": "image.not_an_image",
             "value": [f"{NAME}/{place}.jpg: none of BMP, JPEG" for place in range(2)],
             "expected": "BMP, JPEG, PNG, TIFF or WEBP",
-            "mend": "fetch the file again, or take the row out",
+            "fix": "fetch the file again, or take the row out",
         }
     )
     accepted = seen.iloc[2:].assign(twins=["i04", "i04", "i04", *[None] * (COUNT - 5)])
-    finding = {
+    outcome = {
         "expectation": "x", "measure": "groups of class mel", "expected": "at least 3", "observed": 14.0,
-        "success": True, "mend": "add lesions of mel",
+        "success": True, "fix": "add lesions of mel",
     }  # fmt: skip
-    made = Gate(
-        seen=seen,
+    made = ValidationReport(
+        rows=seen,
         accepted=accepted,
         quarantine=quarantine,
-        by_hand=pd.DataFrame(
+        overruled=pd.DataFrame(
             {"image_id": ["i20"], "rule": ["image.grey"], "who": ["Dr. A"], "why": ["grey by <intent>"]}
         ),
         review=pd.DataFrame(
             {"first": ["i10"], "second": ["i13"], "distance": [3], "turn": ["rot90"], "correlation": [0.984]}
         ),
-        findings=[finding],
+        outcomes=[outcome],
         classes=CLASSES,
         orphans=0,
         quarantine_file="data/quarantine.csv",
@@ -107,7 +107,7 @@ def gate(**changed: object) -> Gate:
     return replace(made, **changed)
 
 
-def written(made: Gate, folder: Path, out: Path) -> str:
+def written(made: ValidationReport, folder: Path, out: Path) -> str:
     write_page(made, folder, out / "reports" / "data.html")
     return (out / "reports" / "data.html").read_text("utf-8")
 
@@ -149,22 +149,22 @@ def says(text: str, words: str) -> bool:
 
 
 def test_every_tag_is_closed_and_every_link_leads_somewhere(folder: Path, tmp_path: Path) -> None:
-    reader = read(written(gate(), folder, tmp_path))
+    reader = read(written(report(), folder, tmp_path))
     assert reader.open == []
     targets = [link[1:] for link in reader.links if link.startswith("#")]
     assert {"quarantine", "review"} <= set(targets) <= set(reader.ids)
     assert len(set(reader.ids)) == len(reader.ids)
 
 
-def test_the_page_asks_nothing_of_the_net(folder: Path, tmp_path: Path) -> None:
-    text = written(gate(), folder, tmp_path)
+def test_the_page_loads_nothing_from_the_network(folder: Path, tmp_path: Path) -> None:
+    text = written(report(), folder, tmp_path)
     assert "<script" not in text
     assert all(link.startswith(("#", "data:image/")) for link in read(text).links)
     assert not re.search(r"https?:|@import", text)
 
 
 def test_the_page_names_no_path_patient_or_lesion(folder: Path, tmp_path: Path) -> None:
-    text = written(gate(), folder, tmp_path)
+    text = written(report(), folder, tmp_path)
     pictures = [base64.b64decode(found) for found in re.findall(r"base64,([^\"]+)", text)]
     assert len(pictures) == 2 + 1 + 2  # quarantine, by hand, one pair
     for part in (text.encode(), *pictures):
@@ -177,12 +177,12 @@ def test_the_page_names_no_path_patient_or_lesion(folder: Path, tmp_path: Path) 
 
 
 def test_the_page_says_what_was_found(folder: Path, tmp_path: Path) -> None:
-    text = written(gate(), folder, tmp_path)
+    text = written(report(), folder, tmp_path)
     for part in (
-        "28 of 30 images may be learned from",
+        "28 of 30 images are accepted",
         "Accepted 1 check of the data set as a whole, all passed.",
         "2 images in quarantine: see what to do",
-        "Look at 1 pair that shows the same picture but disagrees about it",
+        "Review 1 pair that shows the same picture but disagrees about it",
         "The file is not an image 2 images · image.not_an_image",
         "What to do: fetch the file again, or take the row out.",
         "i00 none of BMP, JPEG",
@@ -191,7 +191,7 @@ def test_the_page_says_what_was_found(folder: Path, tmp_path: Path) -> None:
         "3 of 64 bits of the hash differ, pixels correlate by 0.98, one is turned by 90°.",
         "3 accepted images in 1 group of near copies, and 2 files in 1 group of files that are identical",
         "Formats JPEG (30) Colours RGB (30) Pixels 80 x 64 (30)",
-        "30 files carry more than a picture: 3 files the place where it was taken (GPS) 30 files camera",
+        "30 files carry more than an image: 3 files the place where it was taken (GPS) 30 files camera",
     ):
         assert says(text, part), part
 
@@ -203,7 +203,7 @@ def test_a_pair_says_what_differs_without_the_ids(folder: Path, tmp_path: Path) 
             "turn": "identity", "correlation": 0.9,
         }
     )  # fmt: skip
-    text = written(gate(review=review), folder, tmp_path)
+    text = written(report(review=review), folder, tmp_path)
     rows = re.findall(r'<tr><th scope="row">(Label|Patient|Lesion)</th>(.*?)</tr>', text)
     cells = [(name, re.findall(r'<td( class="differs")?[^>]*>([^<]*)</td>', row)) for name, row in rows]
     said = [(name, [value for _, value in found], any(mark for mark, _ in found)) for name, found in cells]
@@ -214,15 +214,15 @@ def test_a_pair_says_what_differs_without_the_ids(folder: Path, tmp_path: Path) 
     ]  # fmt: skip
 
 
-def test_no_more_pictures_are_shown_than_a_person_looks_at(folder: Path, tmp_path: Path) -> None:
-    rows = gate().seen["image_id"].iloc[:COUNT]
+def test_no_more_pictures_are_shown_than_a_person_reviews(folder: Path, tmp_path: Path) -> None:
+    rows = report().rows["image_id"].iloc[:COUNT]
     quarantine = pd.DataFrame(
-        {"image_id": rows, "rule": "age.range", "value": "850.0", "expected": "0 to 120 years", "mend": "mend it"}
+        {"image_id": rows, "rule": "age.range", "value": "850.0", "expected": "0 to 120 years", "fix": "correct it"}
     )
     pairs = pd.DataFrame(
         {"first": "i10", "second": ["i13"] * (PAIRS + 5), "distance": 1, "turn": "flip", "correlation": 0.99}
     )
-    text = written(gate(quarantine=quarantine, review=pairs), folder, tmp_path)
+    text = written(report(quarantine=quarantine, review=pairs), folder, tmp_path)
     words = read(text).words
     assert text.count("<img") == SHOWN + 1 + 2 * PAIRS
     assert f"and {COUNT - SHOWN} more in data/quarantine.csv" in words
@@ -230,19 +230,21 @@ def test_no_more_pictures_are_shown_than_a_person_looks_at(folder: Path, tmp_pat
     assert "Age is out of range" in words
 
 
-def test_classes_are_counted_with_what_was_kept_out(folder: Path, tmp_path: Path) -> None:
-    text = written(gate(), folder, tmp_path)
-    assert says(text, "Class Accepted Share Lesions Patients Kept out mel 14 50.0 % 14 8 1 nv 14 50.0 % 14 8 1 Picture")
+def test_classes_are_counted_with_quarantined_rows(folder: Path, tmp_path: Path) -> None:
+    text = written(report(), folder, tmp_path)
+    assert says(
+        text, "Class Accepted Share Lesions Patients Quarantined mel 14 50.0 % 14 8 1 nv 14 50.0 % 14 8 1 Image"
+    )
 
 
-def test_patients_that_nobody_knows_have_no_column(folder: Path, tmp_path: Path) -> None:
-    unknown = gate().accepted.assign(patient_id=None)
-    assert says(written(gate(accepted=unknown), folder, tmp_path), "Lesions Kept out mel 14 50.0 % 14 1 nv")
+def test_unknown_patients_have_no_column(folder: Path, tmp_path: Path) -> None:
+    unknown = report().accepted.assign(patient_id=None)
+    assert says(written(report(accepted=unknown), folder, tmp_path), "Lesions Quarantined mel 14 50.0 % 14 1 nv")
 
 
-def test_a_data_set_that_failed_says_what_to_mend(folder: Path, tmp_path: Path) -> None:
-    failed = {**gate().findings[0], "success": False, "observed": None, "mend": "add lesions of mel"}
-    text = written(gate(findings=[gate().findings[0], failed]), folder, tmp_path)
+def test_a_data_set_that_failed_says_what_to_fix(folder: Path, tmp_path: Path) -> None:
+    failed = {**report().outcomes[0], "success": False, "observed": None, "fix": "add lesions of mel"}
+    text = written(report(outcomes=[report().outcomes[0], failed]), folder, tmp_path)
     assert says(text, "Not accepted 1 check of the data set as a whole failed.")
     failed_first = (
         "at least 3 nothing ✗ failed What to do: add lesions of mel groups of class mel at least 3 14 ✓ passed"
@@ -251,25 +253,25 @@ def test_a_data_set_that_failed_says_what_to_mend(folder: Path, tmp_path: Path) 
 
 
 def test_a_run_that_stopped_before_the_acceptance_says_so(folder: Path, tmp_path: Path) -> None:
-    words = read(written(gate(findings=[]), folder, tmp_path)).words
+    words = read(written(report(outcomes=[]), folder, tmp_path)).words
     assert "Stopped Too many images cannot be used" in words
-    assert "Not judged" in words
+    assert "Not checked" in words
 
 
 def test_a_flawless_data_set_has_nothing_to_do(folder: Path, tmp_path: Path) -> None:
-    made = gate()
+    made = report()
     text = written(
         replace(
             made,
-            quarantine=made.quarantine.iloc[:0], by_hand=made.by_hand.iloc[:0], review=made.review.iloc[:0],
-            accepted=made.seen.assign(twins=None), seen=made.seen.assign(identifying=None),
+            quarantine=made.quarantine.iloc[:0], overruled=made.overruled.iloc[:0], review=made.review.iloc[:0],
+            accepted=made.rows.assign(twins=None), rows=made.rows.assign(identifying=None),
         ), folder, tmp_path,
     )  # fmt: skip
     words = read(text).words
     for part in (
         "There is nothing to do.",
-        "No two images that look the same disagree",
-        "No image is kept out.",
+        "No two images that show the same picture differ",
+        "No image is in quarantine.",
         "No file carries EXIF",
         "30 of 30 images",
     ):
@@ -278,32 +280,32 @@ def test_a_flawless_data_set_has_nothing_to_do(folder: Path, tmp_path: Path) -> 
 
 
 def test_nothing_accepted_makes_a_page(folder: Path, tmp_path: Path) -> None:
-    words = read(written(gate(accepted=gate().accepted.iloc[:0], findings=[]), folder, tmp_path)).words
-    assert "0 of 30 images may be learned from" in words
+    words = read(written(report(accepted=report().accepted.iloc[:0], outcomes=[]), folder, tmp_path)).words
+    assert "0 of 30 images are accepted" in words
     assert "not measured" in words
 
 
 def test_rows_without_a_picture_or_with_one_id_are_shown(folder: Path, tmp_path: Path) -> None:
-    seen = gate().seen
+    seen = report().rows
     seen.loc[[3, 4], "image_id"] = "twice"
     seen.loc[5, ["image_id", "path"]] = ""
     quarantine = pd.DataFrame(
         {"image_id": ["twice", "twice", "", "gone"], "rule": "image_id.unique", "value": "twice",
-         "expected": "a value that no other row has", "mend": "mend it"}
+         "expected": "a value that no other row has", "fix": "correct it"}
     )  # fmt: skip
-    words = read(written(gate(seen=seen, quarantine=quarantine), folder, tmp_path)).words
-    assert "Image id stands twice" in words
+    words = read(written(report(rows=seen, quarantine=quarantine), folder, tmp_path)).words
+    assert "Image id is not unique" in words
     assert "(no id)" in words
 
 
 def test_drawings_are_marked(folder: Path, tmp_path: Path) -> None:
-    made = gate(seen=gate().seen.assign(source="SYNTHETIC"))
+    made = report(rows=report().rows.assign(source="SYNTHETIC"))
     assert "SYNTHETIC DATA" in read(written(made, folder, tmp_path)).words
-    assert "SYNTHETIC" not in read(written(gate(), folder, tmp_path)).words
+    assert "SYNTHETIC" not in read(written(report(), folder, tmp_path)).words
 
 
-def test_the_same_gate_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    assert written(gate(), folder, tmp_path / "a") == written(gate(), folder, tmp_path / "b")
+def test_the_same_report_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    assert written(report(), folder, tmp_path / "a") == written(report(), folder, tmp_path / "b")
 
 
 def test_every_problem_and_turn_has_plain_words() -> None:
@@ -314,12 +316,12 @@ def test_every_problem_and_turn_has_plain_words() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (np.arange(101.0), "Half of the images lie below 50, nine in ten between 5 and 95."),
+        (np.arange(101.0), "Half of the images are below 50, nine in ten between 5 and 95."),
         (np.r_[np.zeros(99), 0.4], "Nine in ten images have 0, the highest has 0.4."),
         (np.array([]), "not measured"),
     ],
 )
-def test_a_distribution_is_told_in_a_sentence(values: np.ndarray, words: str) -> None:
+def test_a_distribution_is_described_in_a_sentence(values: np.ndarray, words: str) -> None:
     assert quantile_words(values) == words
 
 
@@ -332,7 +334,7 @@ def test_a_distribution_is_told_in_a_sentence(values: np.ndarray, words: str) ->
         ("odd", "Odd"),
     ],
 )
-def test_a_rule_is_told_in_plain_words(rule: str, words: str) -> None:
+def test_a_rule_has_a_plain_heading(rule: str, words: str) -> None:
     assert title(rule) == words
 
 
@@ -343,9 +345,9 @@ def test_a_reason_loses_the_path_and_keeps_the_rest() -> None:
 
 
 def test_what_identifies_is_counted_word_by_word(folder: Path, tmp_path: Path) -> None:
-    seen = gate().seen.assign(identifying=["novel"] + [None] * (COUNT - 1))
+    seen = report().rows.assign(identifying=["novel"] + [None] * (COUNT - 1))
     assert "novel" not in IDENTIFYING
-    assert says(written(gate(seen=seen), folder, tmp_path), "1 file carries more than a picture: 1 file novel")
+    assert says(written(report(rows=seen), folder, tmp_path), "1 file carries more than an image: 1 file novel")
 
 
 def test_the_page_needs_no_torch(repo: Path) -> None:

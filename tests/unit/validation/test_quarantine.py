@@ -12,20 +12,21 @@ import pytest
 
 from components.base.errors import DataError
 from components.data.records import conform
+from components.validation.image_facts import ImageFacts
+from components.validation.image_header import Problem
 from components.validation.quarantine import (
+    ACCEPTED_COLUMNS,
     ADMISSIBLE,
     BY_HAND,
     COLUMNS,
     IMAGES,
-    SIGNED,
-    apply,
+    apply_accepted,
     check_share,
     count_rules,
     find_unusable,
     for_sharing,
     read_accepted,
 )
-from components.validation.scan import Facts, Problem
 
 CLASSES = ("mel", "nv")
 
@@ -51,7 +52,7 @@ def facts(table: pd.DataFrame, problems: Sequence[str | None] = (), side: int = 
 def test_every_problem_that_a_scan_knows_has_its_words() -> None:
     assert set(IMAGES) == set(get_args(Problem))
     assert set(ADMISSIBLE) < set(IMAGES)
-    assert {"problem", "detail", "width", "height", "sha256"} <= set(Facts.__dataclass_fields__)
+    assert {"problem", "detail", "width", "height", "sha256"} <= set(ImageFacts.__dataclass_fields__)
 
 
 def test_each_problem_is_a_reason_and_none_names_the_path() -> None:
@@ -63,9 +64,9 @@ def test_each_problem_is_a_reason_and_none_names_the_path() -> None:
     }
     assert (reasons["value"] == "in the words of a decoder: " + reasons["rule"].str.removeprefix("image.")).all()
     assert not reasons.map(lambda text: "Doe" in text or "/" in text).any(axis=None)
-    open_to_people = reasons[reasons["mend"].str.contains(r"accepted_by_hand\.csv")]["rule"]
+    open_to_people = reasons[reasons["fix"].str.contains(r"accepted_by_hand\.csv")]["rule"]
     assert set(open_to_people) == {f"image.{problem}" for problem in ADMISSIBLE}
-    assert reasons["mend"].str.contains(r"validate\.admit").sum() == len(ADMISSIBLE)
+    assert reasons["fix"].str.contains(r"validate\.admit").sum() == len(ADMISSIBLE)
 
 
 def test_an_admitted_problem_is_no_reason() -> None:
@@ -75,7 +76,7 @@ def test_an_admitted_problem_is_no_reason() -> None:
     grey = find_unusable(table, facts(table, ["grey", "alpha"]), CLASSES, 32, admit=("grey",))
     assert grey["rule"].tolist() == ["image.alpha"]
     small = find_unusable(table, facts(table, ["grey"], side=10), CLASSES, 32, admit=("grey",))
-    assert set(small["rule"]) == {"image.too_small"}  # admitted, and judged like any other
+    assert set(small["rule"]) == {"image.too_small"}  # admitted, and decision like any other
 
 
 def test_a_path_that_leaves_the_folder_is_named_by_its_image_alone() -> None:
@@ -95,8 +96,8 @@ def test_one_file_under_two_labels_can_be_overruled_for_each_of_its_rows() -> No
     seen.loc[[0, 1], "sha256"] = "a" * 64
     reasons = find_unusable(table, seen, CLASSES, 32)
     assert reasons["value"].tolist() == ["mel, but the same file is i1 (nv)", "nv, but the same file is i0 (mel)"]
-    judged = apply(reasons, signed([("i0", "image.duplicate_with_other_label")]))
-    assert judged.holding["image_id"].tolist() == ["i1"] and judged.by_hand["image_id"].tolist() == ["i0"]
+    decision = apply_accepted(reasons, signed([("i0", "image.duplicate_with_other_label")]))
+    assert decision.holding["image_id"].tolist() == ["i1"] and decision.overruled["image_id"].tolist() == ["i0"]
 
 
 def test_a_share_within_the_limit_passes() -> None:
@@ -111,7 +112,7 @@ def test_a_share_within_the_limit_passes() -> None:
 def test_what_is_shared_holds_no_value() -> None:
     table = records(3)
     shared = for_sharing(find_unusable(table, facts(table, ["cmyk"]), CLASSES, 32))
-    assert list(shared.columns) == ["image_id", "rule", "expected", "mend"]
+    assert list(shared.columns) == ["image_id", "rule", "expected", "fix"]
     assert not shared.map(lambda text: "decoder" in text).any(axis=None)
 
 
@@ -120,7 +121,9 @@ def test_what_is_shared_holds_no_value() -> None:
 
 def signed(pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """Entries by Dr A."""
-    return pd.DataFrame([(*pair, "Dr A", "it is as it should be") for pair in pairs], columns=list(SIGNED), dtype="str")
+    return pd.DataFrame(
+        [(*pair, "Dr A", "it is as it should be") for pair in pairs], columns=list(ACCEPTED_COLUMNS), dtype="str"
+    )
 
 
 def write(folder: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -129,28 +132,28 @@ def write(folder: Path, text: str, encoding: str = "utf-8") -> Path:
     return file
 
 
-def test_reasons_are_split_into_those_that_hold_and_those_overruled() -> None:
+def test_reasons_are_split_into_holding_and_overruled_ones() -> None:
     table = records(6)
     reasons = find_unusable(table, facts(table, ["grey", "alpha", "empty"], side=20), CLASSES, 32)
     entries = [("i0", "image.grey"), ("i1", "image.alpha"), ("i1", "image.too_small"), ("i5", "image.cmyk")]
-    judged = apply(reasons, signed(entries))
-    assert len(judged.holding) + len(judged.by_hand) == len(reasons)
-    assert list(judged.holding.columns) == list(COLUMNS)
-    assert judged.by_hand[["image_id", "rule"]].to_numpy().tolist() == [list(pair) for pair in entries[:3]]
-    assert set(judged.by_hand["who"]) == {"Dr A"} and (judged.by_hand["why"] != "").all()
-    assert 1 not in judged.holding.index and 0 in judged.holding.index  # i0 is too small all the same
-    assert judged.by_hand.index.tolist() == [0, 1, 1]
-    assert judged.idle == [
-        "i5 image.cmyk was accepted by hand by Dr A, but no longer needs it: take the line out",
+    decision = apply_accepted(reasons, signed(entries))
+    assert len(decision.holding) + len(decision.overruled) == len(reasons)
+    assert list(decision.holding.columns) == list(COLUMNS)
+    assert decision.overruled[["image_id", "rule"]].to_numpy().tolist() == [list(pair) for pair in entries[:3]]
+    assert set(decision.overruled["who"]) == {"Dr A"} and (decision.overruled["why"] != "").all()
+    assert 1 not in decision.holding.index and 0 in decision.holding.index  # i0 is too small all the same
+    assert decision.overruled.index.tolist() == [0, 1, 1]
+    assert decision.unused == [
+        "i5 image.cmyk was accepted by hand by Dr A, but no longer needs it: delete the line",
     ]
 
 
 def test_without_entries_or_reasons_nothing_changes() -> None:
     table = records(3)
     reasons = find_unusable(table, facts(table, ["grey"]), CLASSES, 32)
-    pd.testing.assert_frame_equal(apply(reasons, signed([])).holding, reasons)
-    judged = apply(reasons.iloc[:0], signed([("i0", "image.grey")]))
-    assert judged.holding.empty and judged.by_hand.empty and len(judged.idle) == 1
+    pd.testing.assert_frame_equal(apply_accepted(reasons, signed([])).holding, reasons)
+    decision = apply_accepted(reasons.iloc[:0], signed([("i0", "image.grey")]))
+    assert decision.holding.empty and decision.overruled.empty and len(decision.unused) == 1
 
 
 def test_the_file_is_read_whatever_the_order_of_columns_and_the_spreadsheet(tmp_path: Path) -> None:
@@ -173,7 +176,7 @@ def test_every_rule_that_people_may_overrule_is_read(tmp_path: Path, rule: str) 
 def test_no_file_and_an_empty_one_with_a_header_accept_nothing(tmp_path: Path) -> None:
     assert read_accepted(tmp_path / "accepted_by_hand.csv", ["i0"]).empty
     found = read_accepted(write(tmp_path, "image_id,rule,who,why\n"), ["i0"])
-    assert found.empty and list(found.columns) == list(SIGNED)
+    assert found.empty and list(found.columns) == list(ACCEPTED_COLUMNS)
 
 
 REFUSED = {
@@ -182,18 +185,18 @@ REFUSED = {
     "image_id,rule,who,why,when\n": "line 1: has the columns ['image_id', 'rule', 'who', 'why', 'when'], expected",
     "image_id,rule,who\n": "line 1: has the columns ['image_id', 'rule', 'who'], expected",
     "image_id,rule,who,who\n": "line 1: has the columns",
-    "H\ni0,image.grey,A,b,c\n": "line 2: has 5 cells ['i0', 'image.grey', 'A', 'b', 'c'], expected 4; a text with",
+    "H\ni0,image.grey,A,b,c\n": "line 2: has 5 cells ['i0', 'image.grey', 'A', 'b', 'c'], expected 4; put a text with",
     "H\ni0,image.grey,A,b\n,image.grey,A,b\n": "line 3: image_id is empty, expected the image's id",
     "H\ni0,,A,b\n": "line 2: rule is empty, expected the rule's name",
     "H\ni0,image.grey, ,b\n": "line 2: who is empty, expected the name of the person",
     "H\ni0,image.grey,A,\n": "line 2: why is empty, expected the reason",
     "H\ni7,image.grey,A,b\n": "line 2: image_id is 'i7', expected an image of this data set",
     'H\ni0,image.grey,A,"two\nlines"\n\ni0,image.gray,A,b\n': "line 5: rule is 'image.gray', which is no rule; exp",
-    "H\ni0,image.corrupt,A,b\n": "line 2: rule is 'image.corrupt', and nobody can accept it: there is no picture",
-    "H\ni0,image.missing,A,b\n": "line 2: rule is 'image.missing', and nobody can accept it: there is no picture",
+    "H\ni0,image.corrupt,A,b\n": "line 2: rule is 'image.corrupt', and nobody can accept it: there is no image",
+    "H\ni0,image.missing,A,b\n": "line 2: rule is 'image.missing', and nobody can accept it: there is no image",
     "H\ni0,age.range,A,b\n": "line 2: rule is 'age.range', and nobody can accept it: later stages rely on the contract",
     "H\ni0,diagnosis.outside_map,A,b\n": "line 2: rule is 'diagnosis.outside_map', and nobody can accept it: the row",
-    "H\ni0,image.grey,A,b\ni0,image.grey,C,d\n": "line 3: i0 image.grey stands in line 2 already",
+    "H\ni0,image.grey,A,b\ni0,image.grey,C,d\n": "line 3: i0 image.grey is in line 2 already",
     'H\ni0,image.grey,A,"b\n': "is no table of comma-separated values in UTF-8",
 }
 

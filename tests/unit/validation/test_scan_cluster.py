@@ -108,7 +108,7 @@ def test_a_killed_worker_changes_nothing(scheduler: str, tmp_path: Path) -> None
     assert seen == [len(names)] and len(names) > 350
     pd.testing.assert_frame_equal(alone, spread)
     pd.testing.assert_frame_equal(alone, warm.facts)
-    assert warm.anew == 0
+    assert warm.decoded == 0
 
 
 def test_a_scheduler_without_workers_is_an_error_that_says_so(scheduler: str) -> None:
@@ -118,7 +118,7 @@ def test_a_scheduler_without_workers_is_an_error_that_says_so(scheduler: str) ->
 
 
 def test_an_address_where_nobody_answers_is_named_with_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.validation.executors.PATIENCE", 1)
+    monkeypatch.setattr("components.validation.executors.TIMEOUT", 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound, but nobody listens
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"

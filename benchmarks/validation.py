@@ -1,9 +1,11 @@
-"""gate_400k_s: a drawn table of 400,000 rows through contract, near-duplicates, acceptance and split; its growth.
+"""validation_400k_s: time and memory of data validation and split by the number of rows, on synthetic tables.
 
-gate_ham10000_cold_s, gate_ham10000_warm_s: the stage `validate` on all of HAM10000, without and with a scan's cache.
+validation_ham10000_cold_s, validation_ham10000_warm_s: the stage `validate` on all of HAM10000, without and with the
+scan's cache.
 
-What reads pixels is left out of the drawn table, and only that: hashes propose pairs, nobody confirms them. `scan_*`
-and `neardup_*` measure those parts. Each size has a fresh process, so that peak memory is its own.
+The synthetic tables go through contract, near-duplicates, acceptance, grouping and split. They have no images, so the
+scan and the comparison of pixels are left out; `scan_*` and `neardup_*` measure these. Each size runs in a process of
+its own, so that its peak memory is its own.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from benchmarks.pipeline import REPO, seconds
 
 SIZES = (10_000, 50_000, 100_000, 400_000)
 REPEATS = 2
-COMMAND = "python -m benchmarks gate"
+COMMAND = "python -m benchmarks validation"
 HAM10000 = REPO.parent / "shared" / "data" / "ham10000"
 FIGURE = REPO / "docs" / "figures" / "gate-scaling.png"
 SHARES = {"nv": 0.67, "mel": 0.11, "bkl": 0.11, "bcc": 0.05, "akiec": 0.03, "vasc": 0.015, "df": 0.015}  # HAM10000's
@@ -43,12 +45,12 @@ def run() -> list[Result]:
 
 
 def scaling() -> list[Result]:
-    """The gate at each size, in a process of its own, and the curve as a picture."""
+    """Each size in a process of its own, and the curve as a figure."""
     measured = {size: [measure_apart(size) for _ in range(REPEATS)] for size in SIZES}
     draw_curve(measured)
     results = []
     for size, runs in measured.items():
-        name, largest = f"gate_{size // 1000}k", size == max(SIZES)
+        name, largest = f"validation_{size // 1000}k", size == max(SIZES)
         times = [sum(one[part] for part in PARTS) for one in runs]
         results.append(summarise(f"{name}_s", times, "under 60" if largest else "a curve", "s CPU", COMMAND))
         if largest:
@@ -58,18 +60,20 @@ def scaling() -> list[Result]:
 
 def measure_apart(size: int) -> dict[str, float]:
     """CPU seconds of each part and peak GB, from a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.gate", str(size)]
+    command = [sys.executable, "-m", "benchmarks.validation", str(size)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=REPO, env=environment, check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def measure(size: int) -> dict[str, float]:
-    """CPU seconds of each part of the gate on a drawn table, and the process's peak memory in GB."""
+    """CPU seconds of each part on a synthetic table, and the process's peak memory in GB."""
+    from components.data.leaks import prove_no_leak
     from components.data.records import Accepted, Split, check
-    from components.data.splits import group_rows, prove_no_leak, split_table
-    from components.validation.duplicates import DISTANCE, name_groups, propose
+    from components.data.splits import group_rows, split_table
+    from components.validation.duplicate_groups import name_groups
     from components.validation.expectations import accept
+    from components.validation.hash_candidates import DISTANCE, propose
     from components.validation.quarantine import find_unusable
 
     records, facts = draw_tables(size)
@@ -87,13 +91,13 @@ def measure(size: int) -> dict[str, float]:
         accepted = good[list(Accepted.columns)].astype({"width": "int64", "height": "int64"})
         groups = group_rows(check(accepted, Accepted), GROUP_BY)
     with clock(spent, "acceptance"), tempfile.TemporaryDirectory() as folder:
-        findings = accept(good.assign(group=groups), list(SHARES), 3, 0.5, Path(folder) / "docs")
+        outcomes = accept(good.assign(group=groups), list(SHARES), Path(folder) / "docs", min_groups=3, max_missing=0.5)
     with clock(spent, "split"):
         split = split_table(accepted, list(SHARES), GROUP_BY, FRACTIONS, seed=0)
         prove_no_leak(check(split, Split), accepted, GROUP_BY)
     assert len(reasons) == PLANTED_FAULTS, reasons
     assert good["twins"].notna().sum() >= 2 * (size // 200), "the planted copies are not found"
-    assert all(finding["success"] for finding in findings), findings
+    assert all(outcome["success"] for outcome in outcomes), outcomes
     gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return {**spent, "gb": gb, "twins": int(good["twins"].nunique()), "groups": int(groups.nunique())}
 
@@ -141,7 +145,7 @@ def draw_tables(size: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def draw_facts(paths: pd.Series, random: np.random.Generator) -> pd.DataFrame:
-    """What a scan would have told of good images; 1 of 200 is a turned copy of another whose hash is a bit off."""
+    """Facts of sound images; 1 of 200 is a turned copy of another, with a hash that differs in one bit."""
     from components.validation.perceptual_hash import TURNS, turned
 
     size = len(paths)
@@ -208,7 +212,7 @@ def draw_curve(measured: dict[int, list[dict[str, float]]]) -> None:
 def ham10000() -> list[Result]:
     """Wall seconds of `validate` in a fresh clone with two workers: no cache, then nothing changed."""
     if not (HAM10000 / "HAM10000_metadata.csv").is_file():
-        print("gate_ham10000_*: skipped, ../shared/data/ham10000 is not here")
+        print("validation_ham10000_*: skipped, ../shared/data/ham10000 is not here")
         return []
     with tempfile.TemporaryDirectory() as temporary:
         clone = Path(temporary) / "clone"
@@ -219,8 +223,8 @@ def ham10000() -> list[Result]:
         validate = [sys.executable, "-m", "flows.validate"]
         cold, *warm = [seconds(validate, clone) for _ in range(4)]
     return [
-        summarise("gate_ham10000_cold_s", [cold], "under 60", "s wall", COMMAND),
-        summarise("gate_ham10000_warm_s", warm, "under 10", "s wall", COMMAND),
+        summarise("validation_ham10000_cold_s", [cold], "under 60", "s wall", COMMAND),
+        summarise("validation_ham10000_warm_s", warm, "under 10", "s wall", COMMAND),
     ]
 
 
