@@ -1,6 +1,6 @@
-"""The verbs, in time order: one file a stage of dvc.yaml, and the flow that runs them.
+"""The pipeline: one file for each stage of dvc.yaml, the flow that runs them, and the command line.
 
-Importing it turns telemetry off, which these libraries read once, on their own import.
+Importing this package turns off the telemetry of the libraries below, which read these variables when imported.
 """
 
 import os

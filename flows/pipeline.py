@@ -1,15 +1,13 @@
-"""The Prefect flow: one task a stage of dvc.yaml; names no stage.
+"""The Prefect flow: one task for each stage of dvc.yaml, whatever the stages are.
 
-DVC decides what is stale and writes dvc.lock; Prefect decides when, how many at once, how often and how long;
-MLflow gets a parent run. `python -m flows.pipeline` needs no server.
+DVC decides which stages are stale and writes dvc.lock. Prefect decides when a stage runs, how many run at once, how
+often it is tried and how long it may take. MLflow gets a parent run. `python -m flows.pipeline` needs no server.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import queue
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -32,8 +30,9 @@ from prefect.states import Completed
 from components.base.errors import DermflowError, RunError
 from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph
 from flows.orchestration.policy import Policy, load_policies
-from flows.orchestration.processes import CHATTER, Processes, mark_checkout, only_run, stop_on_sigterm, venv_path
+from flows.orchestration.processes import DVC_HINTS, Processes, checkout_id, only_run, stop_on_sigterm, venv_path
 from flows.settings import Settings, load_settings
+from flows.tracking.environment import THREADS_VARIABLE, count_cores, count_gpus
 from flows.tracking.lineage import LOCK, file_md5, lineage_tags
 from flows.tracking.mlflow_log import (
     FLOW_VARIABLE,
@@ -46,76 +45,81 @@ from flows.tracking.mlflow_log import (
     log_dataset,
     open_client,
     recorded_run,
+    search_runs,
 )
 
-GPU_LIMIT = "dermflow-gpu"  # Prefect's global concurrency limit: one slot a GPU of this host
+GPU_LIMIT = "dermflow-gpu"  # Prefect's global concurrency limit: one slot for each GPU of this host
 
 
 @dataclass(frozen=True)
-class Run:
-    """What every task of one pipeline run shares."""
+class PipelineRun:
+    """What all tasks of one pipeline run share."""
 
     settings: Settings
     policies: dict[str, Policy]
     processes: Processes
-    parent: str
-    slots: threading.BoundedSemaphore
-    gpus: queue.Queue[str] | None
+    parent: str  # id of the MLflow parent run
+    slots: threading.BoundedSemaphore  # one for each stage that may run at the same time
+    gpus: queue.Queue[str] | None  # indices of the GPUs that are free; None without GPUs
 
     def policy(self, node: Node) -> Policy:
-        """The stage's own policy, else the default."""
+        """The policy of the stage, else the default one."""
         return self.policies.get(node.kind, self.policies["default"])
 
 
-def run_stage(node: Node, run: Run) -> State[Any]:
-    """Bring one stage up to date through `dvc repro`, or say that nothing made it stale."""
+def run_stage(node: Node, run: PipelineRun) -> State[Any]:
+    """Bring one stage up to date with `dvc repro`; skip it where nothing made it stale."""
     with run.slots:
         if not is_changed(node.address):
-            return Completed(name="Skipped", message=f"unchanged{_made_by(node)}")
-        return _reproduce(node, run)
+            return Completed(name="Skipped", message=f"unchanged{_find_maker(node)}")
+        return _run_stale(node, run)
 
 
-def _reproduce(node: Node, run: Run) -> State[Any]:
+def _run_stale(node: Node, run: PipelineRun) -> State[Any]:
     policy = run.policy(node)
     with _gpu_slot(run, policy) as gpu:
         environment = {
             PARENT_VARIABLE: run.parent,
             FLOW_VARIABLE: str(flow_run.get_id() or ""),
             "PATH": venv_path(),
-            "OMP_NUM_THREADS": str(run.settings.compute.threads),
+            THREADS_VARIABLE: str(run.settings.compute.threads),
             **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}),
         }
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.address]
-        run.processes.run(node.address, command, environment, policy.deadline_s, _voice(node))
+        run.processes.run(
+            node.address, command, environment=environment, deadline_s=policy.deadline_s, on_line=_line_logger(node)
+        )
     return Completed(message=f"ran{f' on GPU {gpu}' if gpu else ''}")
 
 
-def _voice(node: Node) -> Callable[[str], None]:
-    """The stage's lines into the flow's log, without its name, which stands there already, and DVC's chatter."""
+def _line_logger(node: Node) -> Callable[[str], None]:
+    """Writes a stage's lines to the flow's log, without the stage's name, which is there already, and DVC's hints."""
     logger = get_run_logger()
 
-    def hear(line: str) -> None:
+    def log_line(line: str) -> None:
         text = line.strip().removeprefix(f"{node.address}: ")
-        if text and not text.startswith(CHATTER):
+        if text and not text.startswith(DVC_HINTS):
             logger.info(text)
 
-    return hear
+    return log_line
 
 
-def _made_by(node: Node) -> str:
-    """The MLflow run that made what stands here, found by the content of the stage's metrics file."""
+def _find_maker(node: Node) -> str:
+    """The MLflow run that made the stage's present outputs, found by the md5 of its metrics file."""
     client = open_client()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     for path in map(Path, node.results):
         query = f"tags.stage = '{node.kind}' and tags.made = '{file_md5(path)}'"
-        for found in client.search_runs(experiments, query, max_results=1):
+        for found in search_runs(client, query, limit=1):
             return f"; made by MLflow run {found.info.run_id}"
     return ""
 
 
 @contextmanager
-def _gpu_slot(run: Run, policy: Policy) -> Iterator[str]:
-    """One GPU for a stage that wants one: a slot against other flows, a number against this one's tasks."""
+def _gpu_slot(run: PipelineRun, policy: Policy) -> Iterator[str]:
+    """The index of a GPU for a stage whose policy needs one, else "".
+
+    Prefect's limit keeps flows apart that share this host; the queue keeps the tasks of this flow apart.
+    """
     if run.gpus is None or not policy.gpu:
         yield ""
         return
@@ -127,18 +131,8 @@ def _gpu_slot(run: Run, policy: Policy) -> Iterator[str]:
             run.gpus.put(gpu)
 
 
-def count_gpus(device: str) -> int:
-    """GPUs of this host that settings allow, by the driver's own list: torch would cost seconds and memory."""
-    if device == "cpu":
-        return 0
-    try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return 0
-    return sum(line.startswith("GPU ") for line in listing.splitlines())
-
-
 def _gpu_queue(gpus: int) -> queue.Queue[str] | None:
+    """The indices of the GPUs, and Prefect's limit set to their number; None without GPUs."""
     if not gpus:
         return None
     with get_client(sync_client=True) as client:
@@ -153,9 +147,8 @@ def _gpu_queue(gpus: int) -> queue.Queue[str] | None:
 
 
 def workers(settings: Settings, gpus: int) -> int:
-    """Stages at once: as many as cores, threads divided among them; with GPUs at least one a GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // settings.compute.threads, gpus)
+    """How many stages run at the same time: cores / threads per stage, and not fewer than GPUs."""
+    return max(1, count_cores() // settings.compute.threads, gpus)
 
 
 @flow(name="dermflow", validate_parameters=False, persist_result=False)
@@ -175,20 +168,23 @@ def pipeline() -> None:
 
 @contextmanager
 def _recorded(settings: Settings) -> Iterator[RunLog]:
-    """The parent run; whatever of this checkout says that it still runs is dead, as `only_run` holds it."""
-    checkout = mark_checkout()
+    """The parent run. Earlier runs of this checkout that are still RUNNING are closed: `only_run` holds its lock."""
+    checkout = checkout_id()
     for name in end_dead_flows(open_client(), checkout):
-        print(f"{name} was killed without a word; MLflow says so now", flush=True)  # noqa: T201  # as RunLog.line
+        print(f"{name} was killed; its MLflow run is now closed as KILLED", flush=True)  # noqa: T201  # as RunLog.line
     tags = {"stage": PIPELINE, "checkout": checkout}
     with recorded_run(settings, f"pipeline {settings.study.name}", tags) as log:
         yield log
 
 
 def _run_all(nodes: list[Node], settings: Settings, log: RunLog) -> dict[str, State[Any]]:
-    """Submit every node behind its upstream ones; whatever stops the run leaves no process behind."""
+    """Submit every stage to run after its upstream stages; if the run is stopped, all processes are stopped."""
     gpus = count_gpus(settings.compute.device)
     slots = threading.BoundedSemaphore(workers(settings, gpus))
-    run = Run(settings, load_policies(), Processes(), log.run_id, slots, _gpu_queue(gpus))
+    run = PipelineRun(
+        settings=settings, policies=load_policies(), processes=Processes(), parent=log.run_id, slots=slots,
+        gpus=_gpu_queue(gpus),
+    )  # fmt: skip
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
         with stop_on_sigterm():
@@ -204,7 +200,7 @@ def _run_all(nodes: list[Node], settings: Settings, log: RunLog) -> dict[str, St
         end_orphans(log)
 
 
-def _as_task(node: Node, run: Run) -> Task[..., Any]:
+def _as_task(node: Node, run: PipelineRun) -> Task[..., Any]:
     policy = run.policy(node)
     return Task(
         run_stage,
@@ -218,17 +214,21 @@ def _as_task(node: Node, run: Run) -> Task[..., Any]:
 
 
 def _conclude(states: dict[str, State[Any]], settings: Settings, log: RunLog) -> None:
-    """Tell what ran, keep the answer with the parent run, fail where a stage failed."""
+    """Log the counts of stages, the study's answer and its reports with the parent run.
+
+    Raises:
+        RunError: where a stage failed, or did not run because one upstream failed.
+    """
     skipped = sum(state.name == "Skipped" for state in states.values())
     failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
-    held = [name for name, state in states.items() if state.is_pending()]
+    blocked = [name for name, state in states.items() if state.is_pending()]
     log.metrics({"stages/skipped": skipped, "stages/failed": len(failed), "stages/all": len(states)})
     log_dataset(log.client, log.run_id, settings)
     log.artifact(LOCK)
-    if failed or held:
+    if failed or blocked:
         raise RunError(
-            f"{len(failed)} of {len(states)} stages failed ({', '.join(failed)}), {len(held)} wait for them; what "
-            "succeeded is kept, and the next run does only what is missing"
+            f"{len(failed)} of {len(states)} stages failed ({', '.join(failed)}), {len(blocked)} depend on "
+            "them and did not run; finished stages are kept, and the next run does only what is missing"
         )
     log.tags(lineage_tags(settings))
     log.artifact(settings.paths.reports, "reports")
@@ -238,17 +238,21 @@ def _conclude(states: dict[str, State[Any]], settings: Settings, log: RunLog) ->
 
 
 def read_numbers(path: Path) -> dict[str, float]:
-    """The numbers of a metrics file, nested names joined by slashes."""
+    """The numbers of a metrics file, with nested names joined by slashes; empty where there is no file."""
     values = flatten(json.loads(path.read_text()), "/") if path.exists() else {}
     return {name: float(value) for name, value in values.items() if isinstance(value, (int, float))}
 
 
 def main() -> int:
-    """Run the flow here and now; the exit status says how it went."""
+    """Run the flow in this process.
+
+    Returns:
+        The exit status: 0 where all stages are up to date, 1 after an error, 130 after Ctrl-C.
+    """
     try:
         pipeline()
     except DermflowError as error:
-        print(f"dermflow: {error}", file=sys.stderr)  # noqa: T201  # the command line's last word
+        print(f"dermflow: {error}", file=sys.stderr)  # noqa: T201  # the message of the command line
         return 1
     except KeyboardInterrupt:
         print("dermflow: stopped; finished stages are kept", file=sys.stderr)  # noqa: T201  # likewise

@@ -116,7 +116,9 @@ def _set(settings: Any, change: str) -> None:
             place = place.get(part) if isinstance(place, Mapping) else None
     if not isinstance(place, Mapping) or (last not in place and "kind" not in place):
         known = ", ".join(place) if isinstance(place, Mapping) else "nothing"
-        raise SettingsError(f"use: {key} is no setting; the settings under {'.'.join(parents) or 'params.yaml'} are: {known}")
+        raise SettingsError(
+            f"use: {key} is no setting; the settings under {'.'.join(parents) or 'params.yaml'} are: {known}"
+        )
     try:
         place[last] = YAML(typ="safe").load(text)  # type: ignore[index]  # a mapping of ruamel's is mutable
     except YAMLError as error:

@@ -1,9 +1,9 @@
 """@stage: typed settings in, one MLflow run, metrics file out; the same for every stage of dvc.yaml.
 
-A stage's arguments say what it takes: a section of params.yaml by its name, `log`, and what dvc.yaml's matrix
-varies (arm, protocol, seed), which comes from the command line in order. A stage that `resumes` may be killed at any
-moment: the same command goes on from its resume state, in the same MLflow run. Where several processes train
-together, each runs the stage, and one of them tells and writes.
+The arguments of a stage's function declare what it needs: sections of params.yaml by their names, `log`, and the
+variables of dvc.yaml's matrix (arm, protocol, seed), which come from the command line in this order. A stage with
+`resumes` can be killed at any moment: the same command resumes from its state, in the same MLflow run. Where several
+processes train together, each runs the stage, and only the leading process logs and writes.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from components.base.errors import DermflowError, SettingsError
+from components.base.files import write_text
 from components.base.log import Log, SilentLog
+from components.base.run_id import RunId
 from components.training.checkpoints import StaleStateError, kept_until_end, set_aside
+from components.training.settings import Compute
 from flows.settings import Settings, load_settings
-from flows.settings.study import Compute
 from flows.tracking.lineage import file_md5, recorded_hashes
 from flows.tracking.mlflow_log import RunLog, flatten, recorded_run
-from flows.tracking.resumed_runs import Training, identify, only_process
+from flows.tracking.resumed_runs import ResumableRun, fingerprint, lock_training
 
 Work = Callable[..., Mapping[str, Any]]
 SECTIONS = {field.alias or name: name for name, field in Settings.model_fields.items()}
@@ -39,7 +41,7 @@ STALE_VARIABLE = "DERMFLOW_STALE_STATE"  # refuse or set-aside
 
 
 class Stage:
-    """A verb of the pipeline: a plain function, and what running it as a stage adds."""
+    """A stage of the pipeline: a plain function, with settings, an MLflow run and a metrics file around it."""
 
     def __init__(self, work: Work, metrics: str | None, resumes: bool) -> None:
         self.work = work
@@ -50,17 +52,17 @@ class Stage:
 
     @cached_property
     def arguments(self) -> list[str]:
-        """The function's arguments by name."""
+        """Names of the function's arguments."""
         return list(inspect.signature(self.work).parameters)
 
     @property
     def sections(self) -> list[str]:
-        """The sections of params.yaml that it takes."""
+        """The sections of params.yaml among the arguments."""
         return [name for name in self.arguments if name in SECTIONS]
 
     @property
     def varying(self) -> list[str]:
-        """What the matrix varies, in the order of the command line."""
+        """The matrix variables among the arguments, in the order of the command line."""
         return [name for name in self.arguments if name not in SECTIONS and name != "log"]
 
     def main(self) -> None:
@@ -72,54 +74,67 @@ class Stage:
             sys.exit(f"{self.name}: {type(error).__name__}: {error}")
 
     def run(self, words: list[str]) -> Mapping[str, Any]:
-        """Bind settings and words to arguments, do the work inside an MLflow run, write the metrics file."""
+        """Run the function inside an MLflow run and write the metrics file.
+
+        Args:
+            words: the values of the matrix variables, as on the command line.
+
+        Returns:
+            The function's metrics, as the metrics file holds them.
+
+        Raises:
+            SettingsError: where the number of words is wrong.
+        """
         settings = load_settings()
         varying = self._parse(words)
-        item = "-".join(words)
+        item = _item_name(varying)
         if not self.resumes:
             return self._record(settings, varying, item)
         if not leads(settings.compute):
-            return self._do(settings, varying, SilentLog())
+            return self._call(settings, varying, SilentLog())
         folder = settings.paths.checkpoints / self.name / item
-        with only_process(folder), kept_until_end(folder):
+        with lock_training(folder), kept_until_end(folder):
             return self._record_training(settings, varying, item, folder)
 
     def _record_training(
         self, settings: Settings, varying: Mapping[str, Any], item: str, folder: Path
     ) -> Mapping[str, Any]:
-        """As `_record`, going on from what is in `folder`, or without it where nobody is there to decide."""
+        """As `_record`, resumed from the state in `folder`.
+
+        A state of other settings is refused, or set aside where `sets_aside` allows it.
+        """
         shown = {name: section for name, section in self._shown(settings).items() if name != "compute"}
         hashes = recorded_hashes()
         data = {str(path): hashes.get(str(path)) for path in (settings.dataset.path, settings.paths.split)}
-        training = Training(folder, identify({**shown, "data": data}))
+        training = ResumableRun(folder, fingerprint({**shown, "data": data}))
         try:
             return self._record(settings, varying, item, training)
         except StaleStateError as error:
             if not sets_aside():
                 raise
-            print(f"{self.name}: {error}", flush=True)  # noqa: T201  # the stage's voice is its stdout
+            print(f"{self.name}: {error}", flush=True)  # noqa: T201  # stages report on stdout
             print(f"{self.name}: set aside as {set_aside(folder)}, starting anew", flush=True)  # noqa: T201  # likewise
         return self._record(settings, varying, item, training)
 
     def _record(
-        self, settings: Settings, varying: Mapping[str, Any], item: str, training: Training | None = None
+        self, settings: Settings, varying: Mapping[str, Any], item: str, training: ResumableRun | None = None
     ) -> Mapping[str, Any]:
         name = f"{self.name}@{item}" if item else self.name
         tags = {"stage": self.name, "item": item, **_text(varying)}
         with recorded_run(settings, name, tags, training) as log:
             log.settings(self._shown(settings))
             began = time.monotonic()
-            metrics = self._do(settings, varying, log)
+            metrics = self._call(settings, varying, log)
             path = write_metrics(settings.paths.metrics / self._metrics, item, metrics)
-            _remember(log, metrics, path, time.monotonic() - began)
+            _log_result(log, metrics, path, time.monotonic() - began)
         return metrics
 
-    def _do(self, settings: Settings, varying: Mapping[str, Any], log: Log) -> Mapping[str, Any]:
+    def _call(self, settings: Settings, varying: Mapping[str, Any], log: Log) -> Mapping[str, Any]:
         given = {section: getattr(settings, SECTIONS[section]) for section in self.sections}
         return self.work(**given, **varying, **({"log": log} if "log" in self.arguments else {}))
 
     def _shown(self, settings: Settings) -> dict[str, Any]:
-        """The sections that it takes, for MLflow; places are no part of what was done."""
+        """The sections among the arguments, for MLflow; without `paths`, which do not affect a result."""
         given = {section: getattr(settings, SECTIONS[section]) for section in self.sections if section != "paths"}
         return {name: to_jsonable_python(section, by_alias=False) for name, section in given.items()}
 
@@ -138,9 +153,12 @@ def stage(*, metrics: str | None = None, resumes: bool = False) -> Callable[[Wor
 def stage(
     work: Work | None = None, *, metrics: str | None = None, resumes: bool = False
 ) -> Stage | Callable[[Work], Stage]:
-    """Make a function a stage; `metrics` names its metrics file where that is not the function's name.
+    """Make a function a stage.
 
-    One that `resumes` keeps its resume state in the folder `<paths.checkpoints>/<stage>/<item>`.
+    Args:
+        work: the function; it returns the stage's metrics.
+        metrics: name of the metrics file, where it is not the function's name.
+        resumes: whether the function can resume from the folder `<paths.checkpoints>/<stage>/<item>`.
     """
     if work is None:
         return lambda function: Stage(function, metrics, resumes)
@@ -148,22 +166,34 @@ def stage(
 
 
 def leads(compute: Compute) -> bool:
-    """Whether this process is the one that tells and writes, of those that torchrun or Lightning started."""
+    """Whether this process logs and writes: the one with rank 0 among those that torchrun or Lightning started.
+
+    Raises:
+        SettingsError: where torchrun started another number of processes than params.yaml has devices.
+    """
     world, started = compute.devices * compute.num_nodes, os.environ.get("WORLD_SIZE", "1")
     if "TORCHELASTIC_RUN_ID" in os.environ and int(started) != world:
         raise SettingsError(
             f"torchrun started {started} processes, compute.devices x compute.num_nodes is {world}: "
-            "give torchrun --nproc-per-node and --nnodes as params.yaml says, or set them there"
+            "give torchrun the same --nproc-per-node and --nnodes as params.yaml, or change params.yaml"
         )
     if world == 1:
         return True
-    from components.training.session import find_rank  # torch takes seconds, and other stages need none
+    from components.training.session import (
+        find_rank,
+    )  # here, since torch takes seconds to import and most stages do not need it
 
     return find_rank(compute.devices, compute.num_nodes) == 0
 
 
 def sets_aside() -> bool:
-    """Whether a resume state of other settings gives way: where Prefect started the run, nobody is there to ask."""
+    """Whether a resume state of other settings is set aside; otherwise the stage refuses to start.
+
+    DERMFLOW_STALE_STATE decides; by default a run that Prefect started sets it aside, as no user can decide there.
+
+    Raises:
+        SettingsError: where the variable has another value than refuse or set-aside.
+    """
     unattended = "PREFECT__FLOW_RUN_ID" in os.environ  # set by Prefect's runner and workers, not by `dermflow run`
     choice = os.environ.get(STALE_VARIABLE) or ("set-aside" if unattended else "refuse")
     if choice not in ("refuse", "set-aside"):
@@ -172,17 +202,26 @@ def sets_aside() -> bool:
 
 
 def write_metrics(base: Path, item: str, metrics: Mapping[str, Any]) -> Path:
-    """`<base>.json`, or `<base>/<item>.json` for one of a matrix; written whole and moved into place."""
+    """Write `<base>.json`, or `<base>/<item>.json` for an item of a matrix, and return its path.
+
+    Raises:
+        ValueError: where a metric is not finite.
+    """
     path = base / f"{item}.json" if item else base.with_suffix(".json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".json.part")
-    temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-    temporary.replace(path)
+    write_text(path, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     return path
 
 
-def _remember(log: RunLog, metrics: Mapping[str, Any], path: Path, seconds: float) -> None:
-    """Numbers and file to MLflow; `made` is how a later flow finds the run of a stage that it skips."""
+def _item_name(varying: Mapping[str, Any]) -> str:
+    """The item of dvc.yaml's matrix, as files and MLflow name it: a `RunId` for runs of fine-tuning."""
+    run = {"arm", "protocol", "seed"}
+    if run <= varying.keys() <= run | {"share"}:
+        return str(RunId(**varying))
+    return "-".join(map(str, varying.values()))
+
+
+def _log_result(log: RunLog, metrics: Mapping[str, Any], path: Path, seconds: float) -> None:
+    """Log the metrics and their file; by the tag `made`, its md5, a later flow finds the run of a skipped stage."""
     numbers = {key: value for key, value in flatten(metrics, "/").items() if isinstance(value, (int, float))}
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     log.metrics({**numbers, "system/seconds": seconds, "system/peak_rss_gib": peak_kib / 2**20})
@@ -195,5 +234,5 @@ def _text(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """SIGTERM ends like Ctrl-C, so that the run is closed as KILLED."""
+    """Handle SIGTERM like Ctrl-C, so that the MLflow run is closed as KILLED."""
     raise KeyboardInterrupt

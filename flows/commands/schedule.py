@@ -1,4 +1,4 @@
-"""Runs on a schedule, all on this host: Prefect's server on loopback, and a runner that refuses to overlap."""
+"""Scheduled runs on this host: Prefect's server on 127.0.0.1, and a runner that starts one run at a time."""
 
 from __future__ import annotations
 
@@ -17,56 +17,64 @@ NAME = "scheduled"
 
 
 def serve(cron: str, port: int) -> None:
-    """Serve the pipeline until Ctrl-C; a server that answers at the port is used, else one is started."""
+    """Run the pipeline on a schedule until Ctrl-C.
+
+    Args:
+        cron: the schedule, five fields as in crontab.
+        port: of Prefect's server on 127.0.0.1; a server that runs there is used, else one is started.
+
+    Raises:
+        RunError: where the schedule is not valid or the server does not start.
+    """
     check_cron(cron)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     with prefect_server(port):
-        from flows.pipeline import pipeline  # after the address is set: prefect reads it once
+        from flows.pipeline import pipeline  # after the address is set: Prefect reads it once, when imported
 
-        # limit=1: a run that is due while another works waits; a run of another process is refused by its lock.
+        # limit=1: a run that is due while another one works waits; the checkout's lock refuses runs of other processes.
         pipeline.serve(name=NAME, cron=cron, limit=1, print_starting_message=True)
 
 
 def check_cron(cron: str) -> None:
-    """Refuse what no scheduler understands, before a server is started."""
+    """Raise RunError where Prefect cannot read the schedule, before a server is started."""
     from prefect.client.schemas.schedules import CronSchedule
     from pydantic import ValidationError
 
     try:
         CronSchedule(cron=cron)
     except ValidationError as error:
-        raise RunError(f"--cron {cron!r} is no cron line, such as '0 3 * * *' (every night at three)") from error
+        raise RunError(f"--cron {cron!r} is not a cron schedule, such as '0 3 * * *' (every night at three)") from error
 
 
 @contextmanager
 def prefect_server(port: int) -> Iterator[None]:
-    """A Prefect server on 127.0.0.1, ended with the block when it was started here."""
+    """A Prefect server on 127.0.0.1 during the block; one that was started here is stopped afterwards."""
     if _answers(port):
         yield
         return
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
-        _await(server, port)
+        _wait_until_ready(server, port)
         yield
     finally:
         server.terminate()
         server.wait(timeout=30)
 
 
-def _await(server: subprocess.Popen[bytes], port: int, patience_s: float = 120) -> None:
-    until = time.monotonic() + patience_s
+def _wait_until_ready(server: subprocess.Popen[bytes], port: int, timeout_s: float = 120) -> None:
+    until = time.monotonic() + timeout_s
     while not _answers(port):
         if server.poll() is not None or time.monotonic() > until:
             raise RunError(
-                f"Prefect's server did not start at 127.0.0.1:{port}; is the port taken? --port names another"
+                f"Prefect's server did not start at 127.0.0.1:{port}; if another program uses this port, set --port"
             )
         time.sleep(0.5)
 
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2) as response:
+            return bool(response.status == 200)
     except (OSError, urllib.error.URLError):
         return False

@@ -1,4 +1,4 @@
-"""How a stage is run: retries, deadline and GPU slots, keyed by stage in policy.toml."""
+"""How Prefect runs each stage: retries, deadline and GPU slots, from policy.toml."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ POLICY = Path(__file__).with_name("policy.toml")
 
 
 class Policy(Frozen):
-    """What Prefect needs to know about a stage and DVC does not."""
+    """How Prefect runs one stage; DVC needs none of it."""
 
-    retries: int = Field(ge=0)
-    retry_delay_s: float = Field(ge=0)
-    deadline_s: PositiveFloat
-    gpu: bool = Field(description="takes one GPU slot where there are GPUs")
+    retries: int = Field(ge=0, description="further attempts after a failure")
+    retry_delay_s: float = Field(ge=0, description="seconds between two attempts")
+    deadline_s: PositiveFloat = Field(description="seconds after which an attempt is stopped and counts as failed")
+    gpu: bool = Field(description="whether the stage takes one GPU slot where there are GPUs")
 
 
 def load_policies(path: Path = POLICY) -> dict[str, Policy]:
-    """Stage -> policy, with `default` for those that have no section."""
+    """Policy of each stage with a section in the file, and `default` for all others.
+
+    Raises:
+        SettingsError: where the file has an unknown key or a wrong value.
+    """
     data = tomllib.loads(path.read_text())
     try:
         return {stage: Policy.model_validate(data["default"] | own) for stage, own in data.items()}

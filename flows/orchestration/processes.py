@@ -1,4 +1,4 @@
-"""A stage's process: started, heard, stopped at its deadline, and never left behind."""
+"""Processes of stages: started, their output read, stopped at a deadline, and none left running after the flow."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from filelock import FileLock, Timeout
 
 from components.base.errors import RunError
 
-STATE = Path(".dvc/tmp/dermflow")  # git ignores it, and it belongs to this checkout
-GRACE_S = 20.0  # for a stage to write its state and close its MLflow run
+STATE = Path(".dvc/tmp/dermflow")  # ignored by git; each checkout has its own
+GRACE_S = 20.0  # seconds in which a stage that is stopped can write its state and close its MLflow run
 
-# What DVC says to a person who runs it by hand; a log has no use for it.
-CHATTER = (
+# Beginnings of DVC's hints for interactive use, which are left out of logs.
+DVC_HINTS = (
     "To track the changes",
     "git add",
     "To enable auto staging",
@@ -38,7 +38,7 @@ CHATTER = (
 
 
 class Processes:
-    """The children of one pipeline run."""
+    """The child processes of one pipeline run."""
 
     def __init__(self) -> None:
         self._running: dict[str, int] = {}
@@ -49,12 +49,25 @@ class Processes:
         self,
         stage: str,
         command: list[str],
+        *,
         environment: Mapping[str, str],
         deadline_s: float,
-        hear: Callable[[str], None],
+        on_line: Callable[[str], None],
         folder: Path | None = None,
     ) -> None:
-        """Run a command to its end (in `folder`), handing on every line; raises RunError at failure or deadline."""
+        """Run a command to its end.
+
+        Args:
+            stage: its name in messages.
+            command: program and arguments.
+            environment: variables added to those of this process.
+            deadline_s: seconds after which the process and all its children are stopped.
+            on_line: called with every line of stdout and stderr, without the line break.
+            folder: where the command runs; the current folder by default.
+
+        Raises:
+            RunError: where the command fails, takes longer than the deadline, or the whole run is being stopped.
+        """
         if self.stopping:
             raise RunError(f"{stage}: not started, the run is being stopped")
         process = subprocess.Popen(
@@ -71,7 +84,7 @@ class Processes:
             assert process.stdout is not None
             with process.stdout:
                 for line in process.stdout:
-                    hear(line.rstrip())
+                    on_line(line.rstrip())
                     last.append(line)
             code = process.wait()
         except BaseException:  # Ctrl-C where this is the main thread
@@ -91,7 +104,7 @@ class Processes:
             raise RunError(f"{stage} failed with exit status {code}:\n{''.join(last)}")
 
     def stop_all(self) -> None:
-        """Stop every child, the stages' work first, so that DVC sees the end and frees its locks."""
+        """Stop all child processes; from now on none is started."""
         self.stopping = True
         with self._lock:
             pids = list(self._running.values())
@@ -103,7 +116,10 @@ class Processes:
 
 
 def stop_tree(pid: int) -> None:
-    """End a process and all below it: leaves first and politely, then by force after a grace."""
+    """Stop a process and all its descendants: SIGTERM first, SIGKILL after `GRACE_S`.
+
+    SIGTERM goes to the descendants alone, so that the parent (DVC) sees the stage end and frees its locks.
+    """
     with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
         below = root.children(recursive=True)
@@ -119,7 +135,14 @@ def stop_tree(pid: int) -> None:
 
 @contextmanager
 def only_run(kinds: Iterable[str]) -> Iterator[None]:
-    """Hold this checkout: a second run is refused, and so is one while a dead run's stage lives on."""
+    """Hold the lock of this checkout.
+
+    Args:
+        kinds: names of the stages, as in `flows/<kind>.py`.
+
+    Raises:
+        RunError: where another run holds the lock, or a stage of a killed run still works here.
+    """
     STATE.mkdir(parents=True, exist_ok=True)
     lock = FileLock(STATE / "run.lock", timeout=0)
     holder = STATE / "run.pid"
@@ -127,7 +150,7 @@ def only_run(kinds: Iterable[str]) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise RunError(
-            f"another run (process {_read(holder)}) is going on in this checkout: wait for it, or stop it with "
+            f"another run (process {_read(holder)}) works in this checkout: wait for it, or stop it with "
             "Ctrl-C or `kill`; two studies at once need two clones"
         ) from None
     try:
@@ -147,21 +170,28 @@ def _read(path: Path) -> str:
 
 
 def refuse_survivors(kinds: Iterable[str]) -> None:
-    """A killed run cannot stop its children, and two trainings of one stage would spoil each other's output."""
+    """Refuse to start while a stage's process of a killed run still works in this folder.
+
+    A run that is killed with SIGKILL cannot stop its children, and two trainings of one stage would overwrite each
+    other's output.
+
+    Raises:
+        RunError: with the process id of the stage.
+    """
     modules = {f"flows.{kind}" for kind in kinds}
     here = str(Path.cwd())
     for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
         words = process.info["cmdline"] or []
         if process.info["cwd"] == here and "-m" in words and modules & set(words):
             raise RunError(
-                f"{' '.join(words[words.index('-m') + 1 :])} still works here as process {process.pid}, of a run that "
-                f"was killed or of a `dvc repro`: wait for it, or end it with `kill {process.pid}`"
+                f"{' '.join(words[words.index('-m') + 1 :])} still works here as process {process.pid}; it belongs to "
+                f"a run that was killed or to a `dvc repro`: wait for it, or end it with `kill {process.pid}`"
             )
 
 
 @contextmanager
 def stop_on_sigterm() -> Iterator[None]:
-    """`kill`, a scheduler's cancel and Ctrl-C end alike."""
+    """Within the block SIGTERM (`kill`, a scheduler's cancel) raises KeyboardInterrupt, as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -172,21 +202,22 @@ def stop_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def mark_checkout() -> str:
-    """A name for this checkout on this host that no other has and that tells neither path nor host.
+def checkout_id() -> str:
+    """A unique id of this checkout on this host, 16 hexadecimal characters, from which neither can be read.
 
-    Host and path alone may meet again in two containers; a copied folder carries the mark of the first.
+    It hashes host name, path and a random number in the checkout. Host and path alone are equal in two containers of
+    one image, and a copied folder has the random number of the first.
     """
     STATE.mkdir(parents=True, exist_ok=True)
-    mark = STATE / "checkout"
+    number = STATE / "checkout"
     with FileLock(STATE / "checkout.lock"):
-        if not mark.exists():
-            mark.write_text(uuid4().hex)
-    words = f"{platform.node()}\n{Path.cwd()}\n{mark.read_text()}"
-    return hashlib.sha256(words.encode()).hexdigest()[:16]
+        if not number.exists():
+            number.write_text(uuid4().hex)
+    text = f"{platform.node()}\n{Path.cwd()}\n{number.read_text()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def venv_path() -> str:
-    """PATH with this interpreter's folder first, so that `python` and `dvc` in dvc.yaml are this environment's."""
+    """PATH with this interpreter's folder first, so that dvc.yaml's `python` and `dvc` belong to this environment."""
     here = str(Path(sys.executable).parent)
     return os.pathsep.join([here, os.environ.get("PATH", "")])

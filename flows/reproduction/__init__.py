@@ -1,1 +1,1 @@
-"""A finished run made again in a fresh clone and compared with the first."""
+"""`dermflow reproduce`: repeat a finished run in a fresh clone and compare all its outputs."""

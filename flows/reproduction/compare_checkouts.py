@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from components.base.errors import DataError
 from flows.reproduction.compare_runs import read_flat
-from flows.reproduction.differences import Difference, differing_values, distance_of_files
+from flows.reproduction.differences import ValueDifference, differing_values, distance_of_files
 from flows.settings import PARAMS, read_yaml
 from flows.tracking.lineage import LOCK
 
@@ -31,7 +31,7 @@ class ComparedFile:
     path: str
     exact: bool  # whether equality to the last bit is expected
     distance: float  # 0: equal; infinite: more than digits differ
-    numbers: tuple[Difference, ...] = ()  # numbers of a metrics file that are further apart than the tolerance
+    numbers: tuple[ValueDifference, ...] = ()  # numbers of a metrics file that are further apart than the tolerance
     one_sided: tuple[str, ...] = ()  # names of values that only one side has, and texts that differ
 
     @property
@@ -134,5 +134,5 @@ def _compare(path: str, there: Path, here: Path, *, exact: bool) -> ComparedFile
     )
 
 
-def _both_numbers(pair: Difference) -> bool:
+def _both_numbers(pair: ValueDifference) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in (pair.then, pair.now))

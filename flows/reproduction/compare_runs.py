@@ -1,7 +1,8 @@
-"""What a run made then against what it made now: each stage's outputs by md5, and numbers where a md5 differs.
+"""Compare the outputs of a repeated run with the original ones: by md5, and by numbers where the md5 differs.
 
-The two dvc.lock hold every output of every stage and every input that it had, code files and settings among them; the
-first stage of the graph whose outputs differ is where it began, and those of its inputs that differ are the reason.
+A dvc.lock has the md5 of every input and output of every stage, code files included, and the settings. The first stage
+of the graph whose outputs differ is the origin of all differences, and those of its inputs that differ are the reason.
+In names of this package, `then` is the original run and `now` the repeated one.
 """
 
 from __future__ import annotations
@@ -9,47 +10,48 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flows.reproduction.differences import TOLERANCE, Difference, differing_values, distance_of_files
+from flows.reproduction.differences import TOLERANCE, ValueDifference, differing_values, distance_of_files
+from flows.settings import read_yaml
 from flows.tracking.lineage import file_md5
 from flows.tracking.mlflow_log import flatten
 
 Lock = Mapping[str, Any]  # a stage's address -> its entry in dvc.lock
-Former = Callable[[str, str], Path | None]  # path and md5 -> a file with the content of then, if one is left
+FindOriginal = Callable[[str, str], Path | None]  # path and md5 of an output -> a file with its original content
 CODE = ("flows/", "components/")
-PAGES = (".html", ".md", ".txt", ".png", ".svg", ".css", ".js", ".ico")  # their numbers stand in other files
+PAGES = (".html", ".md", ".txt", ".png", ".svg", ".css", ".js", ".ico")  # their numbers are in other files, too
 EQUAL, NEAR, DIFFERS = "equal", f"equal within {TOLERANCE:g}", "differs"
 
 
 @dataclass(frozen=True)
-class File:
-    """An output whose md5 differs, and how far apart the numbers in it are."""
+class ChangedFile:
+    """An output whose md5 differs, and the distance of the numbers in it."""
 
     path: str
-    then: str
-    now: str | None
-    distance: float  # infinite: something else than last digits differs, or what was in it then is lost
-    lost: bool = False  # what was in it then is nowhere to be had
+    then: str  # md5
+    now: str | None  # md5; None where the repeated run did not make the file
+    distance: float  # infinite: something else than numbers differs, or the original content is lost
+    lost: bool = False  # no copy of the original content is left
 
     @property
     def verdict(self) -> str:
-        """Of a page nothing is compared: its numbers stand in other files, its maps and pictures in none."""
+        """Near or different. A page counts as near: its numbers are in other files, its pictures are not compared."""
         near = self.distance <= TOLERANCE or (self.now is not None and self.path.endswith(PAGES))
         return NEAR if near else DIFFERS
 
 
 @dataclass(frozen=True)
-class Made:
-    """A stage then and now."""
+class StageComparison:
+    """The outputs of one stage, compared."""
 
     address: str
-    outputs: int  # whose md5 was recorded
-    files: list[File]
-    numbers: list[Difference]
-    reasons: list[str]
+    outputs: int  # number of outputs whose md5 was recorded
+    files: list[ChangedFile]
+    numbers: list[ValueDifference]  # in its JSON files
+    reasons: list[str]  # inputs that differ, each as a sentence
 
     @property
     def verdict(self) -> str:
@@ -59,26 +61,30 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All stages of a run in the graph's order."""
+class RunComparison:
+    """All stages of a run, compared, in the graph's order."""
 
-    stages: list[Made]
-    unrecorded: list[str]  # stages that ran now, of which nothing was recorded then
-    prints: list[Difference] = field(default_factory=list)  # sha256 of weights, in the tags of MLflow
+    stages: list[StageComparison]
+    unrecorded: list[str]  # stages of the repeated run of which nothing was recorded in the original
+    weights: list[ValueDifference] = field(default_factory=list)  # sha256 of weights, from tags of MLflow
 
     @property
-    def first(self) -> Made | None:
-        """Where it began."""
+    def first(self) -> StageComparison | None:
+        """The first stage that differs."""
         return next((stage for stage in self.stages if stage.files), None)
 
     @property
     def verdict(self) -> str:
-        """The worst of its stages, and of prints where weights are known by nothing else."""
-        found = {stage.verdict for stage in self.stages} | ({DIFFERS} if self.prints else set())
+        """The worst of its stages and, where they were compared by sha256, of the weights."""
+        found = {stage.verdict for stage in self.stages} | ({DIFFERS} if self.weights else set())
         return next((word for word in (DIFFERS, NEAR) if word in found), EQUAL)
 
+    def with_weights(self, weights: list[ValueDifference]) -> RunComparison:
+        """The same with differences of weights."""
+        return replace(self, weights=weights)
+
     def as_data(self) -> dict[str, Any]:
-        """As JSON takes it: an infinite distance is null."""
+        """The comparison for JSON, where an infinite distance is null."""
         stages = [{**asdict(stage), "verdict": stage.verdict} for stage in self.stages]
         numbers = [number for stage in stages for number in stage["files"]]
         for file in numbers:
@@ -86,71 +92,98 @@ class Comparison:
         first = self.first.address if self.first else None
         return {
             "verdict": self.verdict, "tolerance": TOLERANCE, "first": first, "stages": stages,
-            "unrecorded": self.unrecorded, "prints": [asdict(print_) for print_ in self.prints],
+            "unrecorded": self.unrecorded, "prints": [asdict(each) for each in self.weights],
         }  # fmt: skip
 
 
+def read_lock(path: Path | None) -> Lock:
+    """The stages of a dvc.lock; empty where there is no file."""
+    lock: Any = read_yaml(path) if path is not None and path.exists() else {}
+    return dict((lock or {}).get("stages") or {})
+
+
 def compare_locks(
-    then: Lock, now: Lock, order: Sequence[str], root: Path, former: Former, moved: Mapping[str, str]
-) -> Comparison:
-    """Compare the stages of `order` as they ran in the checkout `root`; `moved` is a data set's path now -> then."""
+    then: Lock,
+    now: Lock,
+    *,
+    order: Sequence[str],
+    root: Path,
+    find_original: FindOriginal,
+    moved: Mapping[str, str],
+) -> RunComparison:
+    """Compare the outputs of a repeated run with the original ones.
+
+    Args:
+        then: the stages of the original dvc.lock.
+        now: the stages of the repeated run's dvc.lock.
+        order: addresses of the stages to compare, in the graph's order.
+        root: the checkout of the repeated run.
+        find_original: gives a file with the original content of an output.
+        moved: path of a data set in the repeated run -> its path in the original.
+    """
+    files = _Files(root, find_original)
     known = [address for address in order if address in then]
-    stages = [_compare_stage(address, then[address], now.get(address, {}), root, former, moved) for address in known]
-    return Comparison(stages, [address for address in order if address in now and address not in then])
+    stages = [_compare_stage(address, then[address], now.get(address, {}), files, moved) for address in known]
+    return RunComparison(stages, [address for address in order if address in now and address not in then])
 
 
 def _compare_stage(
-    address: str, then: Mapping[str, Any], now: Mapping[str, Any], root: Path, former: Former, moved: Mapping[str, str]
-) -> Made:
+    address: str, then: Mapping[str, Any], now: Mapping[str, Any], files: _Files, moved: Mapping[str, str]
+) -> StageComparison:
     before, after = hashes(then, "outs"), hashes(now, "outs")
-    files = [
-        _compare_file(path, md5, after.get(path), root, former)
-        for path, md5 in before.items()
-        if md5 != after.get(path)
-    ]
-    numbers = [number for file in files if file.path.endswith(".json") for number in _numbers(file, root, former)]
-    return Made(address, len(before), files, numbers, _reasons(then, now, moved) if files and "cmd" in then else [])
+    changed = [files.compare(path, md5, after.get(path)) for path, md5 in before.items() if md5 != after.get(path)]
+    numbers = [number for file in changed if file.path.endswith(".json") for number in files.numbers(file)]
+    reasons = _reasons(then, now, moved) if changed and "cmd" in then else []
+    return StageComparison(address, len(before), changed, numbers, reasons)
 
 
 def hashes(entry: Mapping[str, Any], part: str) -> dict[str, str]:
-    """Path -> md5 of a lock entry's `deps` or `outs`."""
+    """Path -> md5 in a part of a lock entry: `deps` or `outs`."""
     return {item["path"]: item["md5"] for item in entry.get(part, []) if "md5" in item}
 
 
-def _compare_file(path: str, then: str, now: str | None, root: Path, former: Former) -> File:
-    if now is None or not (root / path).exists():
-        return File(path, then, None, math.inf)
-    if then.endswith(".dir") != now.endswith(".dir"):
-        return File(path, then, now, math.inf)
-    old = former(path, then)
-    if old is None:
-        return File(path, then, now, math.inf, lost=True)
-    if then.endswith(".dir"):
-        return _compare_folder(path, then, now, old, root, former)
-    return File(path, then, now, distance_of_files(old, root / path, path))
+@dataclass(frozen=True)
+class _Files:
+    """Original and repeated contents of outputs, compared."""
 
+    root: Path  # of the repeated run's checkout
+    find_original: FindOriginal
 
-def _compare_folder(path: str, then: str, now: str, listing: Path, root: Path, former: Former) -> File:
-    """As far apart as its furthest files; DVC keeps a folder as a JSON list of its files' md5."""
-    before = {item["relpath"]: item["md5"] for item in json.loads(listing.read_text())}
-    after = {file.relative_to(root / path).as_posix(): file for file in (root / path).rglob("*") if file.is_file()}
-    if before.keys() != after.keys():
-        return File(path, then, now, math.inf)
-    changed = {name: md5 for name, md5 in before.items() if md5 != file_md5(after[name])}
-    inner = [_compare_file(f"{path}/{name}", md5, "", root, former) for name, md5 in changed.items()]
-    apart = [0.0 if file.path.endswith(PAGES) else file.distance for file in inner]
-    return File(path, then, now, max(apart, default=0.0), any(file.lost for file in inner))
+    def compare(self, path: str, then: str, now: str | None) -> ChangedFile:
+        """A file or folder whose md5 differs."""
+        if now is None or not (self.root / path).exists():
+            return ChangedFile(path, then, None, math.inf)
+        if then.endswith(".dir") != now.endswith(".dir"):  # a file became a folder, or the reverse
+            return ChangedFile(path, then, now, math.inf)
+        original = self.find_original(path, then)
+        if original is None:
+            return ChangedFile(path, then, now, math.inf, lost=True)
+        if then.endswith(".dir"):
+            return self._compare_folder(path, then, now, original)
+        return ChangedFile(path, then, now, distance_of_files(original, self.root / path, path))
 
+    def _compare_folder(self, path: str, then: str, now: str, listing: Path) -> ChangedFile:
+        """The largest distance of its files; DVC stores a folder as a JSON list of the md5 of its files."""
+        before = {item["relpath"]: item["md5"] for item in json.loads(listing.read_text())}
+        folder = self.root / path
+        after = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+        if before.keys() != after.keys():
+            return ChangedFile(path, then, now, math.inf)
+        changed = {name: md5 for name, md5 in before.items() if md5 != file_md5(after[name])}
+        inner = [self.compare(f"{path}/{name}", md5, "") for name, md5 in changed.items()]
+        distances = [0.0 if file.path.endswith(PAGES) else file.distance for file in inner]
+        return ChangedFile(path, then, now, max(distances, default=0.0), any(file.lost for file in inner))
 
-def _numbers(file: File, root: Path, former: Former) -> list[Difference]:
-    old = former(file.path, file.then)
-    if old is None or file.now is None:
-        return []
-    return differing_values(read_flat(old), read_flat(root / file.path))
+    def numbers(self, file: ChangedFile) -> list[ValueDifference]:
+        """The values of a JSON file that differ."""
+        original = self.find_original(file.path, file.then)
+        if original is None or file.now is None:
+            return []
+        return differing_values(read_flat(original), read_flat(self.root / file.path))
 
 
 def read_flat(path: Path) -> dict[str, Any]:
-    """The values of a JSON file, nested names and places in lists joined by slashes."""
+    """The values of a JSON file by their names; nested names and list indices are joined by slashes."""
     return _flat(json.loads(path.read_text()), "")
 
 
@@ -162,22 +195,25 @@ def _flat(value: Any, name: str) -> dict[str, Any]:
 
 
 def _reasons(then: Mapping[str, Any], now: Mapping[str, Any], moved: Mapping[str, str]) -> list[str]:
-    """Inputs of a stage that differ, each in words."""
+    """Inputs and settings of a stage that differ, each as a sentence."""
     before = hashes(then, "deps")
     after = {moved.get(path, path): md5 for path, md5 in hashes(now, "deps").items()}
     names = [path for path in dict.fromkeys([*before, *after]) if before.get(path) != after.get(path)]
     kinds = {path: "code" if path.startswith(CODE) else "data" for path in names}
     found = [f"other {kinds[path]}: {path} (md5 {before.get(path)} then, {after.get(path)} now)" for path in names]
-    settings = differing_values(_settings_of(then), _moved_back(_settings_of(now), moved))
+    settings = differing_values(_settings_of(then), _with_original_paths(_settings_of(now), moved))
     return [*found, *(f"other setting: {each.name} = {each.then} then, {each.now} now" for each in settings)]
 
 
-def _moved_back(value: Any, moved: Mapping[str, str]) -> Any:
-    """A setting with every path as the run called it, in lists of cohorts too: the machine's own path goes nowhere."""
+def _with_original_paths(value: Any, moved: Mapping[str, str]) -> Any:
+    """Settings with each data set's path as in the original run, also within lists of cohorts.
+
+    So absolute paths of this machine do not get into reports.
+    """
     if isinstance(value, Mapping):
-        return {key: _moved_back(inner, moved) for key, inner in value.items()}
+        return {key: _with_original_paths(inner, moved) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_moved_back(inner, moved) for inner in value]
+        return [_with_original_paths(inner, moved) for inner in value]
     return moved.get(value, value) if isinstance(value, str) else value
 
 

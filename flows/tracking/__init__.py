@@ -1,1 +1,1 @@
-"""What MLflow keeps of a run: metrics, lineage, environment, and how a resumed run is found again."""
+"""What MLflow records of a run: metrics, lineage and environment; and how a resumed training finds its run again."""

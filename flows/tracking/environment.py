@@ -1,4 +1,4 @@
-"""What a run keeps of where it came from, so that it can be made again: code beside the commit, settings, versions."""
+"""Code, settings and software versions that a run is recorded with, so that `dermflow reproduce` can repeat it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,79 +17,88 @@ from mlflow.tracking import MlflowClient
 
 from components.base.errors import RunError
 from flows.settings import PARAMS, Settings
+from flows.tracking.git import run_git
 from flows.tracking.lineage import LOCK, file_md5, lock_bytes
 
-FOLDER = "origin"  # among a run's artifacts
-DIFF, PACKAGES = "code.diff", "packages.txt"
+ORIGIN_FOLDER = "origin"  # of a run's artifacts
+CODE_DIFF, PACKAGES_FILE = "code.diff", "packages.txt"  # in that folder; `code.diff` is also the tag with its sha256
 CODE = ("flows", "components", "dvc.yaml", "pyproject.toml", "requirements.lock")
-POINTERS = "**/*.dvc"  # DVC's, named as a person named the data
-NEW = ("flows", "components")  # git knows nothing of these files yet, and they make results
+NEW_CODE = ("flows", "components")  # files here that git does not track yet make results, too
+POINTERS = "**/*.dvc"  # DVC's pointer files, which are named as a person named the data
 REQUIREMENTS = Path("requirements.lock")
-THREADS_VARIABLE, THREADS = "OMP_NUM_THREADS", "env.threads"
+THREADS_VARIABLE, THREADS_TAG = "OMP_NUM_THREADS", "env.threads"
+EXACT = {"core.quotePath": "true", "core.autocrlf": "false"}  # the same bytes under every user's configuration
 
 
-def keep_origin(client: MlflowClient, run_id: str, settings: Settings) -> dict[str, str]:
-    """Keep settings, lock, packages and changed code as artifacts; return the tags that say what they are."""
+def log_environment(client: MlflowClient, run_id: str, settings: Settings) -> dict[str, str]:
+    """Log settings, dvc.lock, packages and changed code as artifacts in `origin/`.
+
+    Returns:
+        The run's tags: sha256 of the code changes ("none" without changes), and `environment_tags`.
+    """
     diff = code_changes(settings)
     with TemporaryDirectory(prefix="dermflow-") as scratch:
         folder = Path(scratch)
         for file, content in ((PARAMS, PARAMS.read_bytes() if PARAMS.exists() else b""), (LOCK, lock_bytes())):
             if content:
                 (folder / file.name).write_bytes(content)
-        (folder / PACKAGES).write_text("".join(f"{name}=={version}\n" for name, version in packages().items()))
+        lines = [f"{name}=={version}\n" for name, version in installed_packages().items()]
+        (folder / PACKAGES_FILE).write_text("".join(lines))
         if diff:
-            (folder / DIFF).write_bytes(diff)
-        client.log_artifacts(run_id, scratch, FOLDER)
-    return {DIFF: hashlib.sha256(diff).hexdigest() if diff else "none", **environment()}
+            (folder / CODE_DIFF).write_bytes(diff)
+        client.log_artifacts(run_id, scratch, ORIGIN_FOLDER)
+    return {CODE_DIFF: hashlib.sha256(diff).hexdigest() if diff else "none", **environment_tags()}
 
 
 def code_changes(settings: Settings) -> bytes:
-    """What the checkout has beyond the commit, as git's diff; settings and results stand elsewhere. Empty without git.
+    """The changes of the checkout beyond its commit, as a git diff; empty without git or a commit.
 
-    New files count under flows/ and components/ alone, and DVC's pointers to data. With data of one's own it is code
-    and no pointer: what other files are called, and what is in them, stays on the host.
+    Files that git does not track yet are included under flows/ and components/, and DVC's pointers to data. Settings
+    and results are excluded, since they are recorded on their own. With `privacy.key: secret` the diff holds code
+    alone: names and contents of other files, pointers included, stay on the host.
+
+    Raises:
+        RunError: where git fails in a repository with a commit. A lost change would make the record of the run wrong.
     """
     try:
-        index = _git("rev-parse", "--git-path", "index").decode().strip()
-        _git("rev-parse", "--verify", "--quiet", "HEAD")
-    except (OSError, RunError):  # no git, no repository, no commit
+        index = run_git("rev-parse", "--git-path", "index").decode().strip()
+        run_git("rev-parse", "--verify", "--quiet", "HEAD")
+    except RunError:  # no git, no repository, no commit
         return b""
-    changed, untracked = _scope(settings)
-    new = _git("ls-files", "-z", "--others", "--exclude-standard", "--", *untracked).split(b"\0")
+    try:
+        return _diff(Path(index), *_scope(settings))
+    except RunError as error:
+        raise RunError(f"the code changes beyond the commit cannot be recorded: {error}") from error
+
+
+def _diff(index: Path, changed: list[str], untracked: list[str]) -> bytes:
+    """Diff of the tracked files `changed` and the new files `untracked` (git pathspecs) against HEAD."""
+    new = run_git("ls-files", "-z", "--others", "--exclude-standard", "--", *untracked).split(b"\0")
     with TemporaryDirectory(prefix="dermflow-") as scratch:
-        given = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}  # the real one is the person's
-        if Path(index).exists():
-            shutil.copyfile(index, given["GIT_INDEX_FILE"])
+        copy = Path(scratch) / "index"  # new files are added to a copy: the index itself is the user's
+        if index.exists():
+            shutil.copyfile(index, copy)
+        git = partial(run_git, config=EXACT, environment={"GIT_INDEX_FILE": str(copy)})
         names = [os.fsdecode(name) for name in new if name]
         if names:
-            _git("--literal-pathspecs", "add", "--intent-to-add", "--", *names, **given)
-        plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
-        return _git("diff", *plain, "HEAD", "--", *changed, **given)
+            git("--literal-pathspecs", "add", "--intent-to-add", "--", *names)
+        form = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
+        return git("diff", *form, "HEAD", "--", *changed)
 
 
 def _scope(settings: Settings) -> tuple[list[str], list[str]]:
-    """Git's patterns of the known files that count, and of the new ones."""
+    """Git pathspecs of the tracked files that count as code, and of the untracked ones."""
     if settings.privacy.key == "secret":
         no_pointer = f":(exclude,glob){POINTERS}"
-        return [*CODE, no_pointer], [*NEW, no_pointer]
+        return [*CODE, no_pointer], [*NEW_CODE, no_pointer]
     paths = settings.paths
     results = [PARAMS, LOCK, paths.metrics, paths.curves, paths.reports]
-    return [".", *(f":(exclude){path}" for path in results)], [*NEW, f":(glob){POINTERS}"]
+    return [".", *(f":(exclude){path}" for path in results)], [*NEW_CODE, f":(glob){POINTERS}"]
 
 
-def _git(*arguments: str, **variables: str) -> bytes:
-    """Git's answer to the byte; RunError with what git says, as a lost change would make the run another one."""
-    command = ["git", "-c", "core.quotePath=true", "-c", "core.autocrlf=false", *arguments]
-    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, **variables})
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip()
-        raise RunError(f"git {' '.join(arguments[:2])} failed, so what the code has beyond the commit is lost: {said}")
-    return done.stdout
-
-
-def environment() -> dict[str, str]:
-    """Tags of what results may depend on in their last bits, and nothing that names the machine."""
-    found = packages()
+def environment_tags() -> dict[str, str]:
+    """MLflow tags of what can change the last bits of a result; none of them identifies the machine."""
+    found = installed_packages()
     known = {name: found.get(name, "none") for name in ("torch", "torchvision", "numpy", "pandas", "scipy")}
     return {
         "env.python": platform.python_version(),
@@ -98,14 +107,14 @@ def environment() -> dict[str, str]:
         "env.requirements.lock": file_md5(REQUIREMENTS) if REQUIREMENTS.exists() else "none",
         "env.platform": f"{platform.system()} {platform.machine()}",
         "env.cpu": _first_line("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
-        "env.gpu": _gpus(),
-        THREADS: os.environ.get(THREADS_VARIABLE) or str(_cores()),
+        "env.gpu": _gpu_models(),
+        THREADS_TAG: os.environ.get(THREADS_VARIABLE) or str(count_cores()),  # all cores are OpenMP's default
     }
 
 
 @cache
-def packages() -> dict[str, str]:
-    """Distribution -> version of everything installed here, by the folders' names: metadata would cost a second."""
+def installed_packages() -> dict[str, str]:
+    """Distribution -> version of all installed packages, from folder names: reading metadata takes a second."""
     found: dict[str, str] = {}
     for place in sys.path:
         for folder in Path(place or ".").glob("*.dist-info"):
@@ -114,15 +123,37 @@ def packages() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def differing(then: Iterable[str], now: dict[str, str]) -> list[str]:
-    """Packages of another version than the lines `name==version` say."""
-    before = dict(line.strip().split("==", 1) for line in then if "==" in line)
-    names = sorted(before.keys() | now.keys())
+def differing_packages(recorded: Iterable[str], installed: dict[str, str]) -> list[str]:
+    """One sentence for each package whose version differs; `recorded` has lines `name==version`."""
+    before = dict(line.strip().split("==", 1) for line in recorded if "==" in line)
+    names = sorted(before.keys() | installed.keys())
     return [
-        f"{name} {before.get(name, 'absent')} then, {now.get(name, 'absent')} now"
+        f"{name} {before.get(name, 'absent')} then, {installed.get(name, 'absent')} now"
         for name in names
-        if before.get(name) != now.get(name)
+        if before.get(name) != installed.get(name)
     ]
+
+
+def count_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def count_gpus(device: str) -> int:
+    """GPUs of this host that the setting `compute.device` allows, counted by nvidia-smi: torch takes seconds."""
+    if device == "cpu":
+        return 0
+    try:
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in listing.splitlines())
+
+
+def _gpu_models() -> str:
+    """GPU models from the driver's files: torch or nvidia-smi would take seconds in every stage."""
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return ", ".join(_first_line(str(file), "Model") for file in files) or "none"
 
 
 def _first_line(file: str, key: str) -> str:
@@ -131,14 +162,3 @@ def _first_line(file: str, key: str) -> str:
     except OSError:
         return ""
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
-
-
-def _cores() -> int:
-    """What OpenMP takes where nothing is said."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _gpus() -> str:
-    """Models by the driver's own files: asking torch or nvidia-smi would cost seconds a stage."""
-    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return ", ".join(_first_line(str(file), "Model") for file in files) or "none"

@@ -1,9 +1,8 @@
-"""Where a result comes from: the commit and the content hashes that DVC recorded for every output."""
+"""Lineage of a result: the git commit, and the content hashes that DVC recorded for every output in dvc.lock."""
 
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from ruamel.yaml import YAML
 
 from components.base.errors import RunError
 from flows.settings import Settings
+from flows.tracking.git import read_git
 
 LOCK = Path("dvc.lock")
 
@@ -22,9 +22,13 @@ def recorded_hashes() -> dict[str, str]:
 
 
 def lock_bytes() -> bytes:
-    """dvc.lock as it stands, empty where there is none.
+    """Content of dvc.lock, empty where there is none.
 
-    DVC writes it in place while other stages run: what is empty or changes within a moment is read again.
+    DVC writes the file in place while other stages run. So the file is read again until two reads, 10 ms apart, give
+    the same content that is not empty.
+
+    Raises:
+        RunError: where that does not happen within 5 s.
     """
     before = b""
     for _ in range(500):
@@ -35,7 +39,7 @@ def lock_bytes() -> bytes:
             return now
         before = now
         time.sleep(0.01)
-    raise RunError(f"{LOCK} changes all the time or is empty: expected DVC's lock file; see what else writes it")
+    raise RunError(f"{LOCK} is empty or keeps changing: expected DVC's lock file; find out which process writes it")
 
 
 def _entries() -> Iterator[dict[str, str]]:
@@ -46,11 +50,11 @@ def _entries() -> Iterator[dict[str, str]]:
 
 
 def lineage_tags(settings: Settings) -> dict[str, str]:
-    """Git commit, whether the tree was changed since, and DVC's hashes of data, split and the whole lock."""
+    """MLflow tags: git commit, whether the tree has changes beyond it, md5 of dvc.lock, DVC's md5 of data and split."""
     hashes = recorded_hashes()
     return {
-        "git.commit": _git("rev-parse", "HEAD") or "none",
-        "git.dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower(),
+        "git.commit": read_git("rev-parse", "HEAD") or "none",
+        "git.dirty": str(bool(read_git("status", "--porcelain", "--untracked-files=no"))).lower(),
         "dvc.lock.md5": _md5(lock) if (lock := lock_bytes()) else "none",
         "dvc.data": hashes.get(str(settings.dataset.path), "none"),
         "dvc.split": hashes.get(str(settings.paths.split), "none"),
@@ -58,22 +62,9 @@ def lineage_tags(settings: Settings) -> dict[str, str]:
 
 
 def file_md5(path: Path) -> str:
-    """Content hash as DVC records it for a file."""
+    """Md5 of a file's content, in hexadecimal, as DVC records it."""
     return _md5(path.read_bytes())
 
 
 def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def read_revision(revision: str, path: str) -> str:
-    """A file's text as git has it at a revision; empty where there is no such revision or file."""
-    return _git("show", f"{revision}:{path}")
-
-
-def _git(*arguments: str) -> str:
-    """Git's answer, empty where there is no git or no commit."""
-    try:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

@@ -1,4 +1,7 @@
-"""MLflow remembers: one experiment a study, a parent run a pipeline run, a child a stage run, and how each ended."""
+"""MLflow records of runs: one experiment per study, one parent run per pipeline run, one child run per stage.
+
+Each run closes with the status that it really had: FINISHED, FAILED or KILLED.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.tracking import MlflowClient
 
 from flows.settings import Settings
-from flows.tracking.environment import keep_origin
+from flows.tracking.environment import log_environment
 from flows.tracking.lineage import lineage_tags, recorded_hashes
-from flows.tracking.resumed_runs import TAG, Training, points_of
+from flows.tracking.resumed_runs import TRAINING_TAG, ResumableRun, logged_points
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,17 +31,23 @@ if TYPE_CHECKING:
 MLRUNS = Path("mlruns")
 PARENT_VARIABLE = "DERMFLOW_PARENT_RUN"
 FLOW_VARIABLE = "DERMFLOW_FLOW_RUN"
-PIPELINE = "pipeline"  # the tag `stage` of a run that is all stages
+PIPELINE = "pipeline"  # value of the tag `stage` in the parent run, which stands for all stages
 T = TypeVar("T")
 
 
 def tracking_uri() -> str:
-    """The database in mlruns/ unless MLFLOW_TRACKING_URI names a server; absolute, as MLflow resolves it late."""
+    """The database in mlruns/, unless MLFLOW_TRACKING_URI names a server.
+
+    The path is absolute, since MLflow resolves a relative one only when it is used.
+    """
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{MLRUNS.resolve()}/mlflow.db"
 
 
 def open_client() -> MlflowClient:
-    """A client on a database that exists: processes that create one at the same time crash each other."""
+    """A client of the MLflow store, whose database exists afterwards.
+
+    A file lock guards its creation: two processes that create it at the same time both fail.
+    """
     uri = tracking_uri()
     if not uri.startswith("sqlite"):
         return MlflowClient(uri)
@@ -50,7 +59,7 @@ def open_client() -> MlflowClient:
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:
-    """The experiment's id; made where it is missing, with its artifacts beside the database."""
+    """The id of an experiment, which is created where it is missing, with its artifacts next to the database."""
     MLRUNS.mkdir(exist_ok=True)
     with FileLock(MLRUNS / ".lock"):
         found = client.get_experiment_by_name(name)
@@ -58,87 +67,105 @@ def open_experiment(client: MlflowClient, name: str) -> str:
             return str(found.experiment_id)
         local = tracking_uri().startswith("sqlite")
         place = (MLRUNS / "artifacts").resolve().as_uri() if local else None
-        kind = {"mlflow.experimentKind": "custom_model_development"}  # else its page is that of a chat application
+        kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows the page of a chat application
         return str(client.create_experiment(name, artifact_location=place, tags=kind))
 
 
-class RunLog:
-    """One MLflow run as a `components.base.log.Log`: metrics go out in batches, words go to the terminal.
+def search_runs(client: MlflowClient, query: str = "", limit: int | None = None) -> list[Run]:
+    """Runs of all experiments that match an MLflow query, newest first; all of them, or the first `limit`."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    newest_first = ["attributes.start_time DESC"]
+    runs: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            experiments, query, max_results=limit or 1000, order_by=newest_first, page_token=token
+        )
+        runs, token = [*runs, *page], page.token
+        if limit or not token:
+            return runs
 
-    A name has one point a step: MLflow would keep a second beside it, as after a training that went on.
+
+class RunLog:
+    """One MLflow run as a `components.base.log.Log`: metrics are sent in batches, lines go to the terminal.
+
+    A metric gets one value per step. MLflow would keep a second value of the same step, as after a resumed training.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, name: str, before: Run | None = None) -> None:
         self.client, self.run_id, self.name = client, run_id, name
         self._waiting: list[Metric] = []
-        self._told = points_of(client, before) if before else set()
+        self._logged = logged_points(client, before) if before else set()
         self._params = dict(before.data.params) if before else {}
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Buffered: `log_metric` costs 4 to 13 ms each, a batch 0.1 ms a metric."""
+        """Log values at a step. They are buffered: `log_metric` costs 4 to 13 ms each, a batch 0.1 ms per metric."""
         now = int(time.time() * 1000)
         points = [Metric(_metric_name(key), float(value), now, step or 0) for key, value in values.items()]
-        self._waiting += [point for point in points if (point.key, point.step) not in self._told]
-        self._told |= {(point.key, point.step) for point in points}
+        self._waiting += [point for point in points if (point.key, point.step) not in self._logged]
+        self._logged |= {(point.key, point.step) for point in points}
         if len(self._waiting) >= 100 or step is not None:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
-        for start in range(0, len(self._waiting), 1000):  # MLflow's limit a batch
+        """Send the buffered metrics."""
+        for start in range(0, len(self._waiting), 1000):  # MLflow's limit per batch
             self.client.log_batch(self.run_id, metrics=self._waiting[start : start + 1000])
         self._waiting = []
 
     def figure(self, name: str, figure: Figure) -> None:
-        """A picture among the run's artifacts."""
+        """Log a figure as an artifact in figures/, at 120 dpi."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / Path(name).name
             figure.savefig(path, dpi=120, bbox_inches="tight")
             self.client.log_artifact(self.run_id, str(path), "figures")
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """A file or a folder as it stands now."""
+        """Log a copy of a file or a folder."""
         if path.is_dir():
             self.client.log_artifacts(self.run_id, str(path), folder or path.name)
         elif path.exists():
             self.client.log_artifact(self.run_id, str(path), folder or None)
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Words about the run."""
+        """Set tags of the run."""
         self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in values.items()])
 
     def settings(self, values: Mapping[str, object]) -> None:
-        """The settings that the run was made with, dotted as in params.yaml; a tag where it began with another."""
+        """Log settings as params, with dotted names as in params.yaml.
+
+        MLflow does not change a param: where a resumed run has another value, the new one becomes a tag.
+        """
         given = {key: str(value)[:6000] for key, value in flatten(values, ".").items()}
         params = [Param(key, value) for key, value in given.items() if key not in self._params]
-        for start in range(0, len(params), 100):  # MLflow's limit a batch
+        for start in range(0, len(params), 100):  # MLflow's limit per batch
             self.client.log_batch(self.run_id, params=params[start : start + 100])
         self.tags({key: value for key, value in given.items() if self._params.get(key, value) != value})
 
     def line(self, text: str) -> None:
-        """One line to the terminal and the flow's log."""
-        print(f"{self.name}: {text}", flush=True)  # noqa: T201  # the stage's voice is its stdout
+        """Print one line to the terminal, and so to the flow's log."""
+        print(f"{self.name}: {text}", flush=True)  # noqa: T201  # stages report on stdout
 
     def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
-        """A bar on a terminal, else a line at most every ten seconds."""
+        """The items, with a progress bar on a terminal, else with a line every 10 s at most."""
         if sys.stderr.isatty():
             yield from _bar(items, total, f"{self.name}: {what}")
         else:
             yield from self._lines(items, total, what)
 
     def _lines(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
-        began = told = time.monotonic()
+        began = last = time.monotonic()
         for done, item in enumerate(items):
             now = time.monotonic()
-            if now - told >= 10 and done:
+            if now - last >= 10 and done:
                 rate = done / (now - began)
                 self.line(f"{what} {done}/{total}, {rate:.3g}/s, {(total - done) / rate:.0f} s left")
-                told = now
+                last = now
             yield item
 
 
 def _metric_name(key: str) -> str:
-    """MLflow takes letters, digits and these signs in a metric's name, and refuses a whole batch for another."""
+    """A metric's name without the characters that MLflow refuses; one of them would make it refuse a whole batch."""
     return re.sub(r"[^\w\-. :/]", "", key)
 
 
@@ -152,7 +179,7 @@ def _bar(items: Iterable[T], total: int, what: str) -> Iterator[T]:
 
 
 def flatten(values: Mapping[str, Any], joint: str) -> dict[str, Any]:
-    """Nested mappings as one, keys joined: {'a': {'b': 1}} -> {'a/b': 1}."""
+    """Nested mappings as a flat one, with the keys joined: {'a': {'b': 1}} -> {'a/b': 1}."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         inner = flatten(value, joint) if isinstance(value, Mapping) else None
@@ -162,17 +189,21 @@ def flatten(values: Mapping[str, Any], joint: str) -> dict[str, Any]:
 
 @contextmanager
 def recorded_run(
-    settings: Settings, name: str, tags: Mapping[str, str], training: Training | None = None
+    settings: Settings, name: str, tags: Mapping[str, str], training: ResumableRun | None = None
 ) -> Iterator[RunLog]:
-    """A run from start to end; its status is FINISHED, FAILED or KILLED as it really ended.
+    """An MLflow run around a block of work, closed as FINISHED, FAILED or KILLED as the block ended.
 
-    A `training` that an earlier process began goes on in that one's run.
+    Args:
+        settings: of the study; they give the experiment, the data set and the lineage.
+        name: of the run, such as `finetune@vae-frozen-0`.
+        tags: of the run, beside those that every run has.
+        training: of a stage that can be resumed; a run that an earlier process began is continued.
     """
     client = open_client()
     log = _open(client, settings, name, tags, training)
     try:
         log_dataset(client, log.run_id, settings)
-        log.tags(keep_origin(client, log.run_id, settings))
+        log.tags(log_environment(client, log.run_id, settings))
         yield log
         log.flush()
     except BaseException as error:
@@ -185,53 +216,58 @@ def recorded_run(
 
 
 def _shareable(error: BaseException, settings: Settings) -> str:
-    """What MLflow may know: a message can name a file, and the name of a file of one's own can name a person."""
+    """The error as MLflow may keep it: with private data its message can hold a file name, and so a person's name."""
     kind = type(error).__name__
-    return f"{kind}: {error}"[:4000] if settings.privacy.key == "public" else f"{kind}: its message stays on the host"
+    if settings.privacy.key == "public":
+        return f"{kind}: {error}"[:4000]
+    return f"{kind}: its message stays on the host"
 
 
 def _open(
-    client: MlflowClient, settings: Settings, name: str, tags: Mapping[str, str], training: Training | None
+    client: MlflowClient, settings: Settings, name: str, tags: Mapping[str, str], training: ResumableRun | None
 ) -> RunLog:
     if training is None:
         return RunLog(client, _create(client, settings, name, tags), name)
     experiment = open_experiment(client, settings.study.name)
     before = training.find_run(client, experiment)
     if before is not None:
-        return _go_on(client, before, settings, name, tags)
-    marked = {**tags, TAG: training.begin(client, experiment)}
-    return RunLog(client, _create(client, settings, name, marked), name)
+        return _resume(client, before, settings, name, tags)
+    tagged = {**tags, TRAINING_TAG: training.begin(client, experiment)}
+    return RunLog(client, _create(client, settings, name, tagged), name)
 
 
-def _go_on(client: MlflowClient, before: Run, settings: Settings, name: str, tags: Mapping[str, str]) -> RunLog:
-    """The run of a process that ended before its work was done, as a child of the present flow if there is one."""
+def _resume(client: MlflowClient, before: Run, settings: Settings, name: str, tags: Mapping[str, str]) -> RunLog:
+    """Reopen the run of a process that ended before its work was done, as a child of the current flow, if any."""
     run_id = before.info.run_id
     client.update_run(run_id, "RUNNING")
     if "error" in before.data.tags:
         client.delete_tag(run_id, "error")
     log = RunLog(client, run_id, name, before)
     resumed = int(before.data.tags.get("resumed", "0")) + 1
-    log.tags({**_words(settings), **tags, "resumed": str(resumed)})
-    log.line(f"going on with MLflow run {run_id}")
+    log.tags({**_common_tags(settings), **tags, "resumed": str(resumed)})
+    log.line(f"resuming MLflow run {run_id}")
     return log
 
 
-def _words(settings: Settings) -> dict[str, str]:
-    """Study, lineage, and the flow that this process belongs to."""
+def _common_tags(settings: Settings) -> dict[str, str]:
+    """Tags that every run has: study, lineage, and the parent run and Prefect flow run of this process."""
     parent = os.environ.get(PARENT_VARIABLE)
-    family = {"mlflow.parentRunId": parent, "prefect.flow_run": os.environ.get(FLOW_VARIABLE)}
-    known = {key: value for key, value in family.items() if value}
+    flow = {"mlflow.parentRunId": parent, "prefect.flow_run": os.environ.get(FLOW_VARIABLE)}
+    known = {key: value for key, value in flow.items() if value}
     return {"study": settings.study.name, **lineage_tags(settings), **known}
 
 
 def _create(client: MlflowClient, settings: Settings, name: str, tags: Mapping[str, str]) -> str:
     experiment = open_experiment(client, settings.study.name)
-    words = {**_words(settings), **tags}
-    return str(client.create_run(experiment, run_name=name, tags=words).info.run_id)
+    all_tags = {**_common_tags(settings), **tags}
+    return str(client.create_run(experiment, run_name=name, tags=all_tags).info.run_id)
 
 
 def log_dataset(client: MlflowClient, run_id: str, settings: Settings) -> None:
-    """The data set as the run's input, once, with DVC's digest; nothing before ingest has recorded one."""
+    """Log the data set as the run's input, with DVC's md5, unless the run has one.
+
+    Before the stage `ingest` has run once, dvc.lock has no md5 of the data, and nothing is logged.
+    """
     digest = recorded_hashes().get(str(settings.dataset.path))
     known = client.get_run(run_id).inputs
     if digest is None or (known and known.dataset_inputs):
@@ -242,7 +278,7 @@ def log_dataset(client: MlflowClient, run_id: str, settings: Settings) -> None:
 
 
 def end_orphans(parent: RunLog) -> None:
-    """Mark children that still say RUNNING as KILLED: their processes ended without a word."""
+    """Close child runs whose status is still RUNNING as KILLED: their processes ended without closing them."""
     experiment = parent.client.get_run(parent.run_id).info.experiment_id
     query = f"tags.mlflow.parentRunId = '{parent.run_id}' and attributes.status = 'RUNNING'"
     for run in parent.client.search_runs([experiment], query):
@@ -250,17 +286,20 @@ def end_orphans(parent: RunLog) -> None:
 
 
 def end_dead_flows(client: MlflowClient, checkout: str) -> list[str]:
-    """Mark pipeline runs of a checkout that no process holds, and their stages, as KILLED; return what they were.
+    """Close pipeline runs of a checkout that have the status RUNNING, and their child runs, as KILLED.
 
-    A training keeps its word: the process that goes on with it finds it by its status (`continuity`).
+    The caller holds the checkout's lock, so no process works on these runs any more. Runs of resumable trainings keep
+    their status: the process that resumes one finds it by that (`resumed_runs`).
+
+    Returns:
+        Name and id of each pipeline run that was closed.
     """
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     query = f"tags.stage = '{PIPELINE}' and tags.checkout = '{checkout}' and attributes.status = 'RUNNING'"
-    dead = list(client.search_runs(experiments, query))
+    dead = search_runs(client, query)
     for flow in dead:
         below = f"tags.mlflow.parentRunId = '{flow.info.run_id}' and attributes.status = 'RUNNING'"
-        children = [run for run in client.search_runs(experiments, below) if TAG not in run.data.tags]
+        children = [run for run in search_runs(client, below) if TRAINING_TAG not in run.data.tags]
         for run in [*children, flow]:
-            client.set_tag(run.info.run_id, "error", "its process ended without a word, as after kill -9")
+            client.set_tag(run.info.run_id, "error", "its process ended without closing the run, as after kill -9")
             client.set_terminated(run.info.run_id, "KILLED")
     return [f"{flow.info.run_name} ({flow.info.run_id})" for flow in dead]

@@ -1,4 +1,4 @@
-"""A folder as a study leaves it after `pack`: params.yaml and packed images, small enough for tests."""
+"""A small study after the stage `pack`: params.yaml and packed images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VAE = {"kind": "vae", "epochs": 1, "batch_size": 6, "latent_dim": 4, "decoder_wi
 
 
 def build(root: Path, count: int = 21, **finetune: Any) -> Path:
-    """`count` train images of three classes, and the demo's settings on a small backbone with some of `finetune`."""
+    """Write `count` train images of three classes, and the demo's settings with a small backbone; returns `root`."""
     values = YAML(typ="safe").load((REPO / "params.yaml").read_text())
     values["labels"] = {"scheme": "three", "schemes": {"three": {name: [name] for name in CLASSES}}}
     values["backbone"] = {"kind": "timm", "name": "test_efficientnet"}
@@ -34,7 +34,7 @@ def build(root: Path, count: int = 21, **finetune: Any) -> Path:
 
 
 def write_split(folder: Path, count: int) -> None:
-    """Smooth images without symmetry, no two alike, whose classes take turns."""
+    """Write smooth images without symmetry, all different, with classes in turn."""
     ramp = np.linspace(0, 1, SIDE)
     numbers = np.arange(count)[:, None, None]
     red = 60 + 120 * ramp[:, None] + numbers % 7 + 0 * ramp

@@ -1,4 +1,4 @@
-"""Two results are the same to the bit, near each other in their numbers, or say different things."""
+"""Two results are equal to the last bit, near in their numbers, or different."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
-from flows.reproduction.differences import TOLERANCE, Difference, differing_values, distance_of_files
+from flows.reproduction.differences import TOLERANCE, ValueDifference, differing_values, distance_of_files
 
 TABLE = pd.DataFrame({"image_id": ["a", "b", None], "count": [1, 2, 3], "p": [0.25, 0.5, np.nan]})
 
@@ -27,9 +27,9 @@ def test_differing_values_are_named_in_order() -> None:
 
 
 def test_distance_is_absolute_below_one_and_relative_above() -> None:
-    assert Difference("x", 1e-9, 3e-9).distance == pytest.approx(2e-9)
-    assert Difference("x", 1e6, 1e6 + 1).distance == pytest.approx(1e-6, rel=1e-5)
-    assert Difference("x", True, False).distance == math.inf
+    assert ValueDifference("x", 1e-9, 3e-9).distance == pytest.approx(2e-9)
+    assert ValueDifference("x", 1e6, 1e6 + 1).distance == pytest.approx(1e-6, rel=1e-5)
+    assert ValueDifference("x", True, False).distance == math.inf
 
 
 def write(path: Path, table: pd.DataFrame) -> Path:
@@ -48,7 +48,7 @@ def write(path: Path, table: pd.DataFrame) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json", ".npy", ".safetensors"])
-def test_last_digits_are_near_and_all_else_is_not(tmp_path: Path, suffix: str) -> None:
+def test_only_last_digits_are_near(tmp_path: Path, suffix: str) -> None:
     def distance(**columns: Any) -> float:
         now = write(tmp_path / f"now{suffix}", TABLE.assign(**columns))
         return distance_of_files(then, now, f"any{suffix}")
@@ -58,10 +58,10 @@ def test_last_digits_are_near_and_all_else_is_not(tmp_path: Path, suffix: str) -
     assert 0 < distance(p=TABLE["p"] + 1e-9) < TOLERANCE
     assert distance(p=TABLE["p"] + 0.125) == pytest.approx(0.125)
     if suffix != ".npy":
-        assert distance(count=[1, 2, 4]) == math.inf  # a whole number has no last digits
+        assert distance(count=[1, 2, 4]) == math.inf  # integers are equal or not
 
 
-def test_words_rows_and_absent_numbers_are_never_near(tmp_path: Path) -> None:
+def test_texts_rows_and_absent_numbers_are_never_near(tmp_path: Path) -> None:
     then = write(tmp_path / "then.parquet", TABLE)
     for other in (
         TABLE.assign(image_id=["a", "c", None]),
@@ -72,4 +72,4 @@ def test_words_rows_and_absent_numbers_are_never_near(tmp_path: Path) -> None:
         assert distance_of_files(then, write(tmp_path / "now.parquet", other), "p.parquet") == math.inf
     page = tmp_path / "page.html"
     page.write_text("one")
-    assert distance_of_files(page, page, page.name) == math.inf  # of a page nothing is known but its md5
+    assert distance_of_files(page, page, page.name) == math.inf  # pages have no numbers to compare

@@ -1,34 +1,42 @@
-"""A stage's process is heard, stopped at its deadline, and never left behind."""
+"""Processes of stages: their output is read, they stop at a deadline, and none is left running."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from components.base.errors import RunError
-from flows.orchestration.processes import Processes, only_run, refuse_survivors, stop_tree
+from flows.orchestration.processes import Processes, checkout_id, only_run, refuse_survivors, stop_tree
 
 NESTED = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
 
 
+def options(deadline_s: float) -> dict[str, Any]:
+    return {"environment": {}, "deadline_s": deadline_s, "on_line": lambda line: None}
+
+
 def below() -> set[psutil.Process]:
-    """All that descends from this process; other tests may have left helpers, such as multiprocessing's tracker."""
+    """All descendants of this process; other tests can leave some, such as the tracker of multiprocessing."""
     return set(psutil.Process().children(recursive=True))
 
 
-def test_lines_are_handed_on_and_failure_shows_the_last() -> None:
-    heard: list[str] = []
+def test_lines_are_passed_on_and_a_failure_shows_the_last_ones() -> None:
+    lines: list[str] = []
     with pytest.raises(RunError, match=r"split failed with exit status 3:\nfirst\nthe reason"):
         Processes().run(
-            "split", [sys.executable, "-c", "print('first'); print('the reason'); exit(3)"], {}, 30, heard.append
-        )
-    assert heard == ["first", "the reason"]
+            "split", [sys.executable, "-c", "print('first'); print('the reason'); exit(3)"], environment={},
+            deadline_s=30, on_line=lines.append,
+        )  # fmt: skip
+    assert lines == ["first", "the reason"]
 
 
 def test_a_deadline_ends_the_whole_tree() -> None:
@@ -36,18 +44,18 @@ def test_a_deadline_ends_the_whole_tree() -> None:
     with pytest.raises(
         RunError, match=r"pack: stopped at its deadline of 1 s \(deadline_s in flows/orchestration/policy.toml\)"
     ):
-        Processes().run("pack", [sys.executable, "-c", NESTED], {}, 1, lambda line: None)
+        Processes().run("pack", [sys.executable, "-c", NESTED], **options(deadline_s=1))
     assert time.monotonic() - began < 15
     assert not below() - before
 
 
-def test_stopping_ends_what_runs_and_starts_nothing_more() -> None:
+def test_after_a_stop_nothing_runs_and_nothing_starts() -> None:
     processes, before = Processes(), below()
     caught: list[BaseException] = []
 
     def work() -> None:
         try:
-            processes.run("finetune", [sys.executable, "-c", NESTED], {}, 60, lambda line: None)
+            processes.run("finetune", [sys.executable, "-c", NESTED], **options(deadline_s=60))
         except RunError as error:
             caught.append(error)
 
@@ -60,7 +68,7 @@ def test_stopping_ends_what_runs_and_starts_nothing_more() -> None:
     assert len(caught) == 1
     assert not below() - before
     with pytest.raises(RunError, match="not started, the run is being stopped"):
-        processes.run("compare", [sys.executable, "-c", ""], {}, 60, lambda line: None)
+        processes.run("compare", [sys.executable, "-c", ""], **options(deadline_s=60))
 
 
 def test_a_second_run_in_the_same_checkout_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,11 +77,11 @@ def test_a_second_run_in_the_same_checkout_is_refused(tmp_path: Path, monkeypatc
     with only_run(["split"]):
         other = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, check=False)
     assert "another run (process" in other.stderr
-    assert "is going on in this checkout" in other.stderr
+    assert "works in this checkout" in other.stderr
     assert subprocess.run([sys.executable, "-c", second], check=False).returncode == 0
 
 
-def test_a_stage_that_outlived_its_run_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_that_still_works_after_its_run_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows" / "__init__.py").touch()
@@ -88,3 +96,11 @@ def test_a_stage_that_outlived_its_run_is_found(tmp_path: Path, monkeypatch: pyt
         stop_tree(survivor.pid)
         survivor.wait()
     refuse_survivors(["finetune"])
+
+
+def test_a_copied_checkout_has_another_id(toy_checkout: Path, tmp_path: Path) -> None:
+    here = checkout_id()
+    assert here == checkout_id() and str(toy_checkout) not in here
+    shutil.copytree(toy_checkout / ".dvc" / "tmp" / "dermflow", tmp_path / ".dvc" / "tmp" / "dermflow")
+    with chdir(tmp_path):
+        assert checkout_id() != here
