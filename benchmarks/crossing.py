@@ -1,7 +1,7 @@
-"""Whether the crossing of two learning curves lies in its interval as often as promised, on curves that are known.
+"""Coverage of the interval of the crossing of two learning curves, on curves that are known.
 
 `python -m benchmarks.crossing [REPEATS]` simulates studies of two arms and prints the table of docs/deciding.md: how
-often nominal 95 % intervals hold the true crossing and the true label saving, and how often something is said of
+often nominal 95 % intervals hold the true crossing and the true label saving, and how often a crossing is claimed of
 arms that are equal.
 
 Letters: N test lesions of two classes, S seeds, P shares.
@@ -17,7 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from components.label_efficiency.analysis import METRICS, Answer, EfficiencyPlan, Outcome, Place, answer, draw_luck
+from components.label_efficiency.analysis import LEADING
+from components.label_efficiency.crossing import (
+    CurveComparison,
+    ShareEstimate,
+    ShareOutcome,
+    compare_curves,
+    draw_seed_noise,
+)
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.resampled import resample
 
@@ -26,12 +33,12 @@ Array = npt.NDArray[Any]
 SHARES = np.array([0.125, 0.25, 0.5, 1.0])
 CROSSING = 0.35
 GAIN = 0.02  # of the reference, a doubling of the lesions
-CLAIMS = {Outcome.WITHIN, Outcome.BELOW}
+CLAIMS = {ShareOutcome.WITHIN, ShareOutcome.BELOW}
 
 
 @dataclass(frozen=True)
-class World:
-    """Accuracies straight in log2(share), 70 % where they meet."""
+class CurveWorld:
+    """A simulated world: accuracies straight in log2(share), 70 % where the curves meet."""
 
     name: str
     lesions: int
@@ -53,40 +60,36 @@ class World:
 
 
 WORLDS = (
-    World("200 lesions, 3 seeds", 200, 3, 0.02),
-    World("200 lesions, 3 seeds alike", 200, 3, 0.005),
-    World("600 lesions, 3 seeds", 600, 3, 0.02),
-    World("200 lesions, 5 seeds apart", 200, 5, 0.03),
-    World("equal arms", 200, 3, 0.02, slope=GAIN),
-    World("an advantage that ends with all", 200, 3, 0.02, slope=-0.02, meet=1.0),
+    CurveWorld("200 lesions, 3 seeds", 200, 3, 0.02),
+    CurveWorld("200 lesions, 3 similar seeds", 200, 3, 0.005),
+    CurveWorld("600 lesions, 3 seeds", 600, 3, 0.02),
+    CurveWorld("200 lesions, 5 different seeds", 200, 5, 0.03),
+    CurveWorld("equal arms", 200, 3, 0.02, slope=GAIN),
+    CurveWorld("an advantage that ends with all", 200, 3, 0.02, slope=-0.02, meet=1.0),
 )
 
 
-def study(world: World, resamples: int, rng: np.random.Generator) -> Answer:
-    """One simulated study's answer; half of what makes a lesion hard is common to all models."""
+def study(world: CurveWorld, resamples: int, rng: np.random.Generator) -> CurveComparison:
+    """One simulated study; half of a lesion's difficulty is common to all models."""
     labels, common = np.arange(world.lesions) % 2, rng.normal(size=world.lesions)
     test = resample(labels, np.arange(world.lesions), resamples, 0.95, rng)
 
     def measure(truth: Array) -> Array:
         own = np.sqrt(0.5) * (common + rng.normal(size=(len(truth), world.lesions)))
         right = norm.cdf(own) < (truth + world.training * rng.normal(size=len(truth)))[:, None]  # (P, N)
-        said = np.eye(2)[np.where(right, labels, 1 - labels)]  # (P, N, 2)
-        return np.stack([balanced_accuracy(labels, p, test.weights) for p in said])
+        predicted = np.eye(2)[np.where(right, labels, 1 - labels)]  # (P, N, 2)
+        return np.stack([balanced_accuracy(labels, p, test.weights) for p in predicted])
 
     arm, reference = (np.stack([measure(truth) for _ in range(world.seeds)]) for truth in world.truth.values())
-    plan = EfficiencyPlan(
-        study="simulated", protocol="frozen", arms=tuple(world.truth), reference="reference", classes=("no", "yes"),
-        shares=tuple(SHARES), seeds=tuple(range(world.seeds)), budget="steps", confidence=0.95, min_seeds=3,
-        resamples=resamples, seed=0, synthetic=True,
-    )  # fmt: skip
-    return answer("arm", METRICS[0], arm, reference, SHARES, plan, test, draw_luck(world.seeds, resamples, rng))
+    noise = draw_seed_noise(world.seeds, resamples, rng)
+    return compare_curves("arm", LEADING, arm, reference, shares=SHARES, test=test, noise=noise, min_seeds=3)
 
 
-def simulate(world: World, repeats: int, resamples: int = 300) -> dict[str, float]:
+def simulate(world: CurveWorld, repeats: int, resamples: int = 300) -> dict[str, float]:
     """Shares of studies in which each interval holds the truth, lies too high, and in which a crossing is claimed."""
     found = [study(world, resamples, np.random.default_rng([7, number])) for number in range(repeats)]
 
-    def held(places: list[Place], truth: float) -> float:
+    def held(places: list[ShareEstimate], truth: float) -> float:
         return float(np.mean([place.low <= truth <= place.high for place in places]))
 
     places = [each.crossing for each in found]

@@ -1,4 +1,4 @@
-"""One point of the learning curve: `finetune` on a part of the train lesions, all else as it is there."""
+"""One point of the learning curve: as the stage `finetune`, on a share of the train lesions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 
 from components.base.errors import SettingsError
 from components.base.log import Log
-from components.base.run_id import FinetuneProtocol
+from components.base.run_id import FinetuneProtocol, RunId
 from components.data.labels import Labels
-from components.label_efficiency.subsets import Part, describe_part, draw_part
+from components.label_efficiency.settings import LabelEfficiency as LabelEfficiencySettings
+from components.label_efficiency.subsets import LesionSubset, describe_subset, draw_subset
 from components.models.backbone import Backbone
-from components.training.augment import Augment
+from components.training.conditions import build_conditions
 from components.training.examples import Examples
-from components.training.finetune_batches import Feed
-from flows.settings.analysis import LabelEfficiency as LabelEfficiencySettings
-from flows.settings.study import Compute, Paths
-from flows.settings.training import Finetune as FinetuneSettings
-from flows.settings.training import Schedule
+from components.training.finetune_batches import FinetuneBatches
+from components.training.settings import Augment, Compute, Schedule
+from components.training.settings import Finetune as FinetuneSettings
+from flows.settings.study import Paths
 from flows.stage import stage
-from flows.stage_io.training import Files, build_conditions, read_split, train_classifier
+from flows.stage_io.training import TrainingFiles, read_split, train_classifier
 
 
 @stage(resumes=True)
@@ -38,31 +38,43 @@ def finetune_subset(
     compute: Compute,
     log: Log,
 ) -> dict[str, Any]:
-    """Learn from `share` of the train lesions; val is untouched and test images stay closed."""
+    """Train on `share` of the train lesions; val is the same as without a share, and test images are not read."""
     if share not in label_efficiency.shares:
         raise SettingsError(
             f"share {share} is none of label_efficiency.shares {list(label_efficiency.shares)} (params.yaml)"
         )
-    run = f"{arm}-{protocol}-{seed}-{share}"
-    files = Files(
-        encoder=paths.encoders / f"{arm}.safetensors",
-        classifier=paths.partial / f"{run}.safetensors",
-        curve=paths.curves / "finetune_subset" / f"{run}.csv",
-        checkpoint=paths.checkpoints / "finetune_subset" / run,
-    )
+    run = RunId(arm, FinetuneProtocol(protocol), seed, share)
     everything, val = (read_split(paths, labels, split) for split in ("train", "val"))
-    part = draw_part(_groups(everything), everything.labels, share, [label_efficiency.seed, seed])
-    train = Examples(everything.pixels.rows(part.rows), everything.labels[part.rows])
+    subset = draw_subset(_groups(everything), everything.labels, share, [label_efficiency.seed, seed])
+    train = Examples(everything.pixels.rows(subset.rows), everything.labels[subset.rows])
     if label_efficiency.budget == "steps":
-        conditions = build_conditions(protocol, labels, augment, finetune)
-        finetune = lengthen(finetune, *(Feed(images, conditions, seed).steps for images in (everything, train)))
-    _tell(part, share, train, labels, log)
-    result = train_classifier(run, files, train, val, protocol, seed, labels, backbone, augment, finetune, compute, log)
-    return {**_size(part, train, everything), **result}
+        conditions = build_conditions(run.protocol, classes=labels.classes, augment=augment, finetune=finetune)
+        steps, fewer = (FinetuneBatches(images, conditions, seed).steps for images in (everything, train))
+        finetune = lengthen(finetune, steps=steps, fewer=fewer)
+    _log_subset(subset, share, train, labels, log)
+    result = train_classifier(
+        run,
+        files=TrainingFiles.of(run, stage="finetune_subset", classifiers=paths.partial, paths=paths),
+        train=train,
+        val=val,
+        labels=labels,
+        backbone=backbone,
+        augment=augment,
+        finetune=finetune,
+        compute=compute,
+        log=log,
+    )
+    return {**_sizes(subset, train, everything), **result}
 
 
-def lengthen(finetune: FinetuneSettings, steps: int, fewer: int) -> FinetuneSettings:
-    """Schedules and patience in epochs of `fewer` steps, for as many steps as they have in epochs of `steps`."""
+def lengthen(finetune: FinetuneSettings, *, steps: int, fewer: int) -> FinetuneSettings:
+    """Schedules and patience with more epochs, so that the total number of steps stays the same.
+
+    Args:
+        finetune: settings for epochs of `steps` steps.
+        steps: of an epoch over all train images.
+        fewer: of an epoch over the subset.
+    """
 
     def more(epochs: int) -> int:
         return -(-epochs * steps // fewer)  # rounded up
@@ -81,18 +93,19 @@ def lengthen(finetune: FinetuneSettings, steps: int, fewer: int) -> FinetuneSett
 
 
 def _groups(examples: Examples) -> np.ndarray[Any, Any]:
+    """The group of each image (N,): images of a group are of the same lesion or patient."""
     return examples.pixels.index["group"].to_numpy(str)
 
 
-def _size(part: Part, train: Examples, everything: Examples) -> dict[str, int]:
-    """What was learned from, and of how much."""
-    whole = len(np.unique(_groups(everything)))
-    return {"lesions": part.groups, "all_lesions": whole, "images": len(train.labels)}
+def _sizes(subset: LesionSubset, train: Examples, everything: Examples) -> dict[str, int]:
+    """Lesions and images of the subset, and all train lesions."""
+    all_lesions = len(np.unique(_groups(everything)))
+    return {"lesions": subset.groups, "all_lesions": all_lesions, "images": len(train.labels)}
 
 
-def _tell(part: Part, share: float, train: Examples, labels: Labels, log: Log) -> None:
-    log.line(f"{part.groups} lesions with {len(train.labels)} images: {100 * share:g} % of those to learn from")
-    for line in describe_part(part, share, labels.classes):
+def _log_subset(subset: LesionSubset, share: float, train: Examples, labels: Labels, log: Log) -> None:
+    log.line(f"{subset.groups} lesions with {len(train.labels)} images: {100 * share:g} % of the train lesions")
+    for line in describe_subset(subset, share, labels.classes):
         log.line(line)
 
 

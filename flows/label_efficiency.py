@@ -1,27 +1,29 @@
-"""Label efficiency under one protocol: every arm's accuracy by the number of lesions that it learned from."""
+"""Label efficiency under one protocol: test metrics of every arm by the number of train lesions."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from itertools import product
 
-from components.base.files import write_text
 from components.base.log import Log
 from components.base.run_id import FinetuneProtocol, RunId
 from components.comparison.settings import Compare as CompareSettings
 from components.data.adapters import Adapter
 from components.data.labels import Labels
-from components.label_efficiency.analysis import EfficiencyPlan, as_metrics, as_record, assess
-from components.label_efficiency.page import draw_figures, render, summary
+from components.label_efficiency.analysis import assess
+from components.label_efficiency.page import draw_figures, render
+from components.label_efficiency.record import as_metrics, as_record
+from components.label_efficiency.settings import LabelEfficiency as LabelEfficiencySettings
+from components.label_efficiency.wording import summary
 from components.models.backbone import Backbone
 from components.statistics.runs import Run
 from components.training.settings import Compute
-from flows.settings.analysis import LabelEfficiency as LabelEfficiencySettings
 from flows.settings.study import Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import read_json
-from flows.stage_io.predictions import open_reader, predict_file, read_examples
+from flows.stage_io.predictions import open_inference_session, predict_file, read_packed
+from flows.stage_io.publish import publish
+from flows.stage_io.question import build_question
 from flows.stage_io.runs import read_run
 
 
@@ -38,25 +40,31 @@ def label_efficiency(
     compute: Compute,
     log: Log,
 ) -> dict[str, float]:
-    """Predict test images by what learned from parts, and write PROTOCOL.json and .html; `evaluate` did the rest."""
-    partial = _predict_partial(protocol, study, labels, backbone, label_efficiency, paths, compute, log)
+    """Predict test images with the runs of `finetune_subset`; write PROTOCOL.json and PROTOCOL.html.
+
+    The runs with all lesions are the study's own, predicted by `evaluate`.
+    """
+    protocol = FinetuneProtocol(protocol)
+    subsets = _predict_subsets(protocol, study, labels, backbone, label_efficiency, paths, compute, log)
     complete = [
-        _read_run(RunId(arm, protocol, seed), paths) for arm, seed in product(study.arms, label_efficiency.seeds)
+        _read_complete(RunId(arm, protocol, seed), paths) for arm, seed in product(study.arms, label_efficiency.seeds)
     ]
-    found = assess([*partial, *complete], _plan(protocol, study, dataset, labels, compare, label_efficiency))
-    figures, folder = draw_figures(found), paths.reports / "label_efficiency"
-    write_text(folder / f"{protocol}.json", json.dumps(as_record(found), indent=2, allow_nan=False) + "\n")
-    write_text(folder / f"{protocol}.html", render(found, figures))
-    for line in [*summary(found), f"Look at {folder / f'{protocol}.html'}"]:
-        log.line(line)
-    for name, figure in figures.items():
-        log.figure(f"{name}.png", figure)
-    for kind in ("html", "json"):
-        log.artifact(folder / f"{protocol}.{kind}", "report")
-    return as_metrics(found)
+    question = build_question(study, dataset, labels, compare)
+    result = assess([*subsets, *complete], question, protocol, label_efficiency)
+    figures = draw_figures(result)
+    publish(
+        paths.reports / "label_efficiency",
+        str(protocol),
+        record=as_record(result),
+        page=render(result, figures),
+        figures=figures,
+        lines=summary(result),
+        log=log,
+    )
+    return as_metrics(result)
 
 
-def _predict_partial(
+def _predict_subsets(
     protocol: FinetuneProtocol,
     study: Study,
     labels: Labels,
@@ -66,46 +74,22 @@ def _predict_partial(
     compute: Compute,
     log: Log,
 ) -> list[Run]:
-    """The runs that learned from a part, each asked about the test images."""
-    session = open_reader(backbone, compute, log)
-    examples, runs = {"test": read_examples(paths.pixels / "test", labels.classes)}, []
-    points = list(product(study.arms, label_efficiency.seeds, label_efficiency.shares))
-    for arm, seed, share in log.track(points, len(points), "predictions"):
-        run = RunId(arm, protocol, seed, share)
-        path, metrics = paths.partial / f"{run}.safetensors", paths.metrics / "finetune_subset" / f"{run}.json"
-        table = predict_file(path, examples, backbone, labels.classes, session)
-        runs.append(Run(run, table, summary=read_json(metrics)))
+    """The runs that were trained on a subset of the lesions, with their predictions of the test images."""
+    session = open_inference_session(backbone, compute, log)
+    examples = {"test": read_packed(paths.pixels / "test", labels.classes)}
+    points = product(study.arms, label_efficiency.seeds, label_efficiency.shares)
+    names = [RunId(arm, protocol, seed, share) for arm, seed, share in points]
+    runs = []
+    for name in log.track(names, len(names), "predictions"):
+        weights = paths.partial / f"{name}.safetensors"
+        table = predict_file(weights, examples, classes=labels.classes, backbone=backbone, session=session)
+        runs.append(Run(name, table, summary=read_json(paths.metrics / "finetune_subset" / f"{name}.json")))
     return runs
 
 
-def _read_run(run: RunId, paths: Paths) -> Run:
-    """A run of the study itself, which learned from all."""
-    return replace(read_run(run, paths), summary=read_json(paths.metrics / "finetune" / f"{run}.json"))
-
-
-def _plan(
-    protocol: FinetuneProtocol,
-    study: Study,
-    dataset: Adapter,
-    labels: Labels,
-    compare: CompareSettings,
-    label_efficiency: LabelEfficiencySettings,
-) -> EfficiencyPlan:
-    return EfficiencyPlan(
-        study=study.name,
-        protocol=protocol,
-        arms=study.arms,
-        reference=study.reference,
-        classes=labels.classes,
-        shares=(*label_efficiency.shares, 1.0),
-        seeds=label_efficiency.seeds,
-        budget=label_efficiency.budget,
-        confidence=compare.confidence,
-        min_seeds=compare.min_seeds,
-        resamples=compare.resamples,
-        seed=compare.seed,
-        synthetic=dataset.kind == "synthetic",
-    )
+def _read_complete(name: RunId, paths: Paths) -> Run:
+    """A run of the study itself, trained on all lesions."""
+    return replace(read_run(name, paths), summary=read_json(paths.metrics / "finetune" / f"{name}.json"))
 
 
 if __name__ == "__main__":

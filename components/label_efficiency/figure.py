@@ -1,4 +1,4 @@
-"""A metric by the number of train lesions, a line an arm with the band of its interval, over a log axis."""
+"""A metric by the number of train lesions: for each arm a line with the band of its interval, over a log axis."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from matplotlib.ticker import NullLocator
 from components.report.figures import INK, PANEL_WIDTH, plain_axes
 from components.statistics.intervals import Interval
 
-APART = 0.12
-"""Of the axis: numbers of lesions that are nearer would touch, and the smaller goes without."""
+LABEL_DISTANCE = 0.12
+"""Share of the axis: tick labels that are nearer would overlap, so the smaller number gets none."""
 
 
 def draw(
@@ -25,7 +25,7 @@ def draw(
     unit: float = 1.0,
     line: float | None = None,
 ) -> Figure:
-    """`curves` has an interval for each of `lesions`, by arm, shown times `unit`; dashed: `line`."""
+    """`curves` has for each arm an interval at each of `lesions`, shown times `unit`; `line` is dashed."""
     figure = Figure(figsize=(PANEL_WIDTH, 3.1), layout="constrained")
     axes = figure.subplots()
     if line is not None:
@@ -33,7 +33,7 @@ def draw(
     for arm, intervals in curves.items():
         _line(axes, lesions, intervals, colours[arm], unit)
     axes.set_xscale("log")
-    shown = _apart(lesions)
+    shown = _labelled(lesions)
     axes.set_xticks(shown, [f"{count:,}" for count in shown])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set(xlabel="train lesions", ylabel=title)
@@ -41,10 +41,10 @@ def draw(
     return figure
 
 
-def _apart(lesions: Sequence[int]) -> list[int]:
+def _labelled(lesions: Sequence[int]) -> list[int]:
     shown = [lesions[-1]]
     for count in lesions[-2::-1]:
-        if np.log(shown[-1] / count) >= APART * np.log(lesions[-1] / lesions[0]) > 0:
+        if np.log(shown[-1] / count) >= LABEL_DISTANCE * np.log(lesions[-1] / lesions[0]) > 0:
             shown.append(count)
     return shown
 

@@ -13,6 +13,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from ruamel.yaml import YAML
 
+from components.label_efficiency.settings import LabelEfficiency
 from components.base.config import Frozen, OneOf, explain
 from components.base.errors import SettingsError
 from components.clinical.settings import Clinical
@@ -24,7 +25,7 @@ from components.models.backbone import Backbone
 from components.robustness.settings import Robustness
 from components.training.settings import Augment, Compute, Finetune
 from components.validation.settings import Scan, Validate
-from flows.settings.analysis import Cards, LabelEfficiency
+from flows.settings.analysis import Cards
 from flows.settings.data import Cohort, Pack, Privacy, Split, Synthesize
 from flows.settings.study import Paths, Study
 from flows.settings.training import Pretrain

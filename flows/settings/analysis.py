@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from components.base.config import Frozen
-from components.base.fields import OpenShare, Seed
-from components.base.run_id import FinetuneProtocol
 
 Said = Annotated[str, Field(min_length=1)] | None  # null: not stated, and the cards say so
 
@@ -27,31 +25,3 @@ class Cards(Frozen):
         description="under which the model is given on, as Hugging Face writes it: cc-by-nc-4.0"
     )
     notes: Said = Field(description="anything else")
-
-
-class LabelEfficiency(Frozen):
-    """Learning curves over the number of train lesions: which points, and what is kept equal."""
-
-    shares: tuple[OpenShare, ...] = Field(description="of the train lesions, rising; all of them is the study itself")
-    protocols: tuple[FinetuneProtocol, ...] = Field(
-        description="of study.protocols, those that are asked; none: nothing is trained"
-    )
-    seeds: tuple[Seed, ...] = Field(description="of study.seeds; each draws lesions of its own")
-    budget: Literal["steps", "epochs"] = Field(
-        description="steps: as many as the study's, so that labels alone are fewer; epochs: as many passes, fewer steps"
-    )
-    seed: Seed = Field(description="of the draw of lesions, with the run's seed")
-
-    @field_validator("shares", "protocols", "seeds")
-    @classmethod
-    def _no_repeats(cls, values: tuple[object, ...]) -> tuple[object, ...]:
-        if len(set(values)) < len(values):
-            raise ValueError("names something twice")
-        return values
-
-    @field_validator("shares")
-    @classmethod
-    def _shares_rise(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
-        if list(shares) != sorted(shares):
-            raise ValueError("expected rising shares, such as [0.1, 0.25, 0.5]")
-        return shares

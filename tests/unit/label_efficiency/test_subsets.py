@@ -1,4 +1,4 @@
-"""Parts of the train lesions: nested, whole, of every class, and the same whoever asks."""
+"""Subsets of the train lesions: nested, of whole lesions, of every class, and the same for every arm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.label_efficiency.subsets import LEAST, describe_part, draw_part
+from components.label_efficiency.subsets import MIN_LESIONS, describe_subset, draw_subset
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.9)
 
@@ -28,26 +28,26 @@ def lesions(draw) -> tuple[np.ndarray, np.ndarray]:
 
 @settings(max_examples=60, deadline=None)
 @given(lesions(), st.integers(0, 5))
-def test_parts_are_nested_whole_and_keep_every_class(table, seed) -> None:
+def test_subsets_are_nested_and_keep_whole_lesions_of_every_class(table, seed) -> None:
     groups, labels = table
-    found = [draw_part(groups, labels, share, [0, seed]) for share in SHARES]
+    found = [draw_subset(groups, labels, share, [0, seed]) for share in SHARES]
     for small, large in pairwise(found):
         assert set(small.rows) <= set(large.rows)
-    for share, part in zip(SHARES, found, strict=True):
-        kept = np.isin(np.arange(len(groups)), part.rows)
+    for share, subset in zip(SHARES, found, strict=True):
+        kept = np.isin(np.arange(len(groups)), subset.rows)
         assert not set(groups[kept]) & set(groups[~kept])
-        assert part.groups == len(set(groups[kept])) and list(part.rows) == sorted(part.rows)
+        assert subset.groups == len(set(groups[kept])) and list(subset.rows) == sorted(subset.rows)
         for k in np.unique(labels):
             there, here = (len(set(groups[where & (labels == k)])) for where in (True, kept))
-            assert (part.kept[k], part.there[k]) == (here, there)
-            assert here >= min(LEAST, there)
-            assert abs(here - share * there) <= 0.5 or here == min(LEAST, there)
+            assert (subset.kept[k], subset.total[k]) == (here, there)
+            assert here >= min(MIN_LESIONS, there)
+            assert abs(here - share * there) <= 0.5 or here == min(MIN_LESIONS, there)
 
 
 def test_the_share_is_reached_and_another_seed_draws_others() -> None:
     groups = np.array([f"{place}" for place in np.repeat(np.arange(400), 2)])
     labels = np.repeat(np.arange(400) % 4, 2)
-    first, again, other = (draw_part(groups, labels, 0.25, [0, seed]) for seed in (0, 0, 1))
+    first, again, other = (draw_subset(groups, labels, 0.25, [0, seed]) for seed in (0, 0, 1))
     assert first.groups == 100 and len(first.rows) == 200
     np.testing.assert_array_equal(first.rows, again.rows)
     common = len(np.intersect1d(first.rows, other.rows))
@@ -61,8 +61,8 @@ def test_the_order_of_images_does_not_matter() -> None:
     groups = np.array([f"{place:02d}" for place in images])
     turned = rng.permutation(200)
     straight, mixed = (
-        draw_part(groups, labels_of[images], 0.3, [1]),
-        draw_part(groups[turned], labels_of[images][turned], 0.3, [1]),
+        draw_subset(groups, labels_of[images], 0.3, [1]),
+        draw_subset(groups[turned], labels_of[images][turned], 0.3, [1]),
     )
     assert set(groups[straight.rows]) == set(groups[turned][mixed.rows])
 
@@ -71,22 +71,22 @@ def test_a_lesion_of_several_classes_is_drawn_with_its_rarest() -> None:
     """A patient with a melanoma and naevi: the melanoma's share decides, and the patient stays whole."""
     groups = np.array(["p0", "p0", "p1", "p1", *[f"n{place}" for place in range(40)]])
     labels = np.array([0, 1, 0, 1, *[0] * 40])
-    part = draw_part(groups, labels, 0.1, [0])
-    assert {"p0", "p1"} <= set(groups[part.rows])
-    assert part.kept == {0: 6, 1: 2} and part.there == {0: 42, 1: 2}
+    subset = draw_subset(groups, labels, 0.1, [0])
+    assert {"p0", "p1"} <= set(groups[subset.rows])
+    assert subset.kept == {0: 6, 1: 2} and subset.total == {0: 42, 1: 2}
 
 
-def test_classes_whose_share_cannot_be_had_are_told() -> None:
+def test_classes_whose_share_differs_are_described() -> None:
     groups = np.array([f"{place}" for place in range(46)])
     labels = np.array([0] * 40 + [1] * 5 + [2])
-    part = draw_part(groups, labels, 0.1, [0])
-    lines = describe_part(part, 0.1, ["nv", "mel", "df"])
+    subset = draw_subset(groups, labels, 0.1, [0])
+    lines = describe_subset(subset, 0.1, ["nv", "mel", "df"])
     assert lines == [
         "mel: 2 of 5 lesions kept, more than the share",
         "df: 1 of 1 lesions kept, more than the share",
         "df: 1 of 1 lesions, too few to learn from",
     ]
-    assert not describe_part(draw_part(groups[:40], labels[:40], 0.1, [0]), 0.1, ["nv"])
+    assert not describe_subset(draw_subset(groups[:40], labels[:40], 0.1, [0]), 0.1, ["nv"])
 
 
 @pytest.mark.real
@@ -95,6 +95,6 @@ def test_every_class_of_ham10000_stands_in_a_tenth(ham10000) -> None:
 
     table = pd.read_csv(ham10000 / "HAM10000_metadata.csv")
     labels, names = pd.factorize(table["dx"], sort=True)
-    part = draw_part(table["lesion_id"].to_numpy(str), labels, 0.1, [0, 0])
-    assert part.groups == pytest.approx(0.1 * table["lesion_id"].nunique(), rel=0.02)
-    assert min(part.kept.values()) >= 7 and len(part.kept) == len(names) == 7
+    subset = draw_subset(table["lesion_id"].to_numpy(str), labels, 0.1, [0, 0])
+    assert subset.groups == pytest.approx(0.1 * table["lesion_id"].nunique(), rel=0.02)
+    assert min(subset.kept.values()) >= 7 and len(subset.kept) == len(names) == 7
