@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME ...]`, names of ALL: run, print a table, keep the rest of benchmarks/results.json."""
+"""`python -m benchmarks [NAME ...]`: run the named benchmarks (all by default) and update benchmarks/results.json."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from importlib import import_module
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("results.json")
-ALL = ("scan", "neardup", "validation", "loader", "feeding", "train_step", "step", "frozen", "evidence", "peers", "pipeline")
+ALL = (
+    "scan",
+    "neardup",
+    "validation",
+    "loader",
+    "feeding",
+    "train_step",
+    "step",
+    "frozen",
+    "evidence",
+    "peers",
+    "pipeline",
+)
 
 
 def main(names: list[str]) -> None:

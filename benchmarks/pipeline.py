@@ -1,4 +1,4 @@
-"""demo_s, noop_repro_s, noop_flow_s: the demo in a fresh clone, then the same with nothing to do; wall seconds."""
+"""demo_s, noop_repro_s, noop_flow_s: wall seconds of the demo in a fresh clone, and of runs that change nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def run() -> list[Result]:
 
 def seconds(command: list[str], folder: Path) -> float:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as the Makefile
+    kept = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }  # as in the Makefile
     began = time.monotonic()
     subprocess.run(
         command,

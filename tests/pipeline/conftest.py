@@ -1,4 +1,4 @@
-"""Checkouts to run whole pipelines in: real DVC, Prefect and MLflow, tiny images, a tiny net."""
+"""Checkouts to run the pipeline in: real DVC, Prefect and MLflow, tiny images, a tiny network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,7 @@ TINY = (
 
 
 def environment(home: Path) -> dict[str, str]:
-    """This interpreter's tools first, Prefect's own database, a quiet host."""
+    """This interpreter's tools first, Prefect's database in `home`, and no server."""
     here = str(Path(sys.executable).parent)
     return {
         **os.environ, "PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "PREFECT_HOME": str(home / "prefect"),
@@ -53,12 +54,12 @@ class Checkout:
         return done
 
     def start(self, *words: str, output: Path) -> subprocess.Popen[bytes]:
-        """Start and go on; Ctrl-C reaches it even where the tests themselves run with it ignored (`nohup`, CI)."""
+        """Start a process; Ctrl-C reaches it even where the tests themselves ignore it (`nohup`, CI)."""
         with output.open("wb") as out:
             return subprocess.Popen(
                 [sys.executable, *words], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
                 stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # one thread here
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # safe: this process has one thread
             )  # fmt: skip
 
     def repro(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -87,9 +88,17 @@ def survivors(checkout: Checkout) -> list[list[str]]:
     return found
 
 
+def wait_until(happened: Callable[[], bool], flow: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait, 300 s at most, for something to happen while the flow runs."""
+    until = time.monotonic() + 300
+    while not happened():
+        assert flow.poll() is None and time.monotonic() < until, log.read_text()[-4000:]
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="session")
 def new_checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Checkout]:
-    """Makes a checkout: the files that git would clone, settings tiny."""
+    """Makes a checkout: the files that git would clone, with settings for a short run."""
 
     def make() -> Checkout:
         folder = tmp_path_factory.mktemp("checkout")
@@ -117,8 +126,8 @@ PEOPLE = (
 )  # fmt: skip
 
 
-def photograph_people(folder: Path) -> None:
-    """A clinic's own folder: names in the files' names, names and places inside the files, one file broken."""
+def write_patients(folder: Path) -> None:
+    """Images of patients: names in the files' names, names and places inside the files, one broken file."""
     drawn = folder.parent / "drawn"
     draw_dataset(
         drawn, lesions=90, unlabelled=6, image_size=48, images_per_lesion=1.4, confounding=0.5, difficulty=0.4, seed=3
@@ -135,7 +144,7 @@ def photograph_people(folder: Path) -> None:
 
 
 def describe_person() -> Image.Exif:
-    """EXIF as a camera and a careless archive write it."""
+    """EXIF with a person's name and a place, as cameras and archives write it."""
     exif = Image.Exif()
     exif[0x013B] = f"Erika {NAME}"  # Artist
     exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0)})  # GPS

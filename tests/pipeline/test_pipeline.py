@@ -1,4 +1,4 @@
-"""The whole pipeline in fresh checkouts: dvc repro and the flow agree, skip, and run by the clock."""
+"""The pipeline in fresh checkouts: dvc repro and the flow give equal results, skip stages, and run on a schedule."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_page_and_the_answer_are_there(by_flow: Checkout) -> None:
     assert "not decided: too few seeds" in answer
 
 
-def test_mlflow_holds_a_parent_and_a_child_a_stage(by_flow: Checkout) -> None:
+def test_mlflow_has_a_parent_run_and_one_child_per_stage(by_flow: Checkout) -> None:
     runs = runs_of(by_flow)
     parents = [run for run in runs if run.data.tags["stage"] == "pipeline"]
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
@@ -65,20 +65,20 @@ def test_mlflow_holds_a_parent_and_a_child_a_stage(by_flow: Checkout) -> None:
     assert tuned.data.params["finetune.batch_size"] == "16"
 
 
-def test_a_second_flow_skips_everything_and_names_the_makers(by_flow: Checkout) -> None:
+def test_a_second_flow_skips_all_stages_and_names_the_runs_that_made_them(by_flow: Checkout) -> None:
     before = by_flow.lock()
     done = by_flow.flow()
-    said = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     stages = before.count("cmd: ")
-    assert f"{stages} stages up to date, {stages} of them unchanged" in said
+    assert f"{stages} stages up to date, {stages} of them unchanged" in output
     makers = {run.info.run_id for run in runs_of(by_flow)}
-    named = set(re.findall(r"made by MLflow run (\w+)", said))
+    named = set(re.findall(r"made by MLflow run (\w+)", output))
     assert named
     assert named <= makers
     assert by_flow.lock() == before
 
 
-def test_new_settings_run_only_what_they_touch(by_repro: Checkout) -> None:
+def test_new_settings_run_only_the_stages_that_use_them(by_repro: Checkout) -> None:
     by_repro.use("evaluate.calibration_bins=10")
     done = by_repro.flow()
     assert re.search(r"\d+ stages up to date", done.stdout)
@@ -86,7 +86,7 @@ def test_new_settings_run_only_what_they_touch(by_repro: Checkout) -> None:
     assert running == {"evaluate", "compare", "cards"}
 
 
-def test_dvc_commands_say_something(by_repro: Checkout) -> None:
+def test_dvc_commands_print_the_results(by_repro: Checkout) -> None:
     assert "finetune@random-frozen-0" in by_repro.run("-m", "dvc", "dag").stdout
     assert "balanced_accuracy" in by_repro.run("-m", "dvc", "metrics", "show").stdout
     assert "evaluate.calibration_bins" in by_repro.run("-m", "dvc", "params", "diff").stdout
@@ -98,8 +98,8 @@ def checkout_schedule(checkout: Checkout, log: Path) -> subprocess.Popen[bytes]:
     return checkout.start(*words, output=log)
 
 
-def test_the_scheduler_itself_starts_a_run(by_flow: Checkout, tmp_path: Path) -> None:
-    """A broken set of dependencies lets a server start, a schedule be made, and no run ever begin."""
+def test_the_scheduler_starts_a_run(by_flow: Checkout, tmp_path: Path) -> None:
+    """With broken dependencies a server can start and a schedule exist, and still no run begins."""
     before = len(runs_of(by_flow))
     log = tmp_path / "schedule.log"
     serving = checkout_schedule(by_flow, log)

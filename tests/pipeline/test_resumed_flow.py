@@ -1,9 +1,7 @@
-"""A run killed with -9, flow, dvc and training at once: the next one goes on where the training was."""
+"""After SIGKILL of flow, dvc and training at once, the next flow resumes the training where it was."""
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import mlflow
 import psutil
 import pytest
 
-from tests.pipeline.conftest import Checkout
+from tests.pipeline.conftest import Checkout, wait_until
 
 pytestmark = pytest.mark.thorough
 CHANGES = (
@@ -21,25 +19,20 @@ CHANGES = (
 
 
 def kill_all(checkout: Checkout) -> None:
-    """Every process that works in the checkout, at once."""
+    """Send SIGKILL to every process that works in the checkout."""
     for process in psutil.process_iter(["cwd"]):
         if process.info["cwd"] == str(checkout.folder):
             process.kill()
 
 
-def wait_for(path: Path, flow: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 300
-    while not path.exists():
-        assert flow.poll() is None and time.monotonic() < until, log.read_text()[-4000:]
-        time.sleep(0.05)
-
-
-def test_a_killed_flow_goes_on_in_the_same_mlflow_run(new_checkout: Callable[[], Checkout], tmp_path: Path) -> None:
+def test_a_killed_training_is_resumed_in_the_same_mlflow_run(
+    new_checkout: Callable[[], Checkout], tmp_path: Path
+) -> None:
     checkout, log = new_checkout(), tmp_path / "flow.log"
     checkout.use(*CHANGES)
     flow = checkout.start("-m", "flows.pipeline", output=log)
     state = checkout.folder / "data" / "checkpoints" / "pretrain" / "vae"
-    wait_for(state / "former.ckpt", flow, log)
+    wait_until((state / "former.ckpt").exists, flow, log)
     kill_all(checkout)
     flow.wait(30)
     client = mlflow.MlflowClient(f"sqlite:///{checkout.folder}/mlruns/mlflow.db")
@@ -47,14 +40,14 @@ def test_a_killed_flow_goes_on_in_the_same_mlflow_run(new_checkout: Callable[[],
     query = "tags.stage = 'pretrain' and tags.arm = 'vae'"
     (killed,) = client.search_runs([study], query)
     assert killed.info.status == "RUNNING"
-    said = checkout.flow()
-    assert "VAE: going on after epoch" in said.stdout + said.stderr
+    done = checkout.flow()
+    assert "VAE: continuing after epoch" in done.stdout + done.stderr
     (run,) = client.search_runs([study], query)
     (*_, newest) = sorted(client.search_runs([study], "tags.stage = 'pipeline'"), key=lambda run: run.info.start_time)
     assert (run.info.run_id, run.info.status) == (killed.info.run_id, "FINISHED")
     assert run.data.tags["mlflow.parentRunId"] == newest.info.run_id != killed.data.tags["mlflow.parentRunId"]
     parent = client.get_run(killed.data.tags["mlflow.parentRunId"])
-    assert parent.info.status == "KILLED" and "ended without a word" in parent.data.tags["error"]
+    assert parent.info.status == "KILLED" and "ended without closing the run" in parent.data.tags["error"]
     points = client.get_metric_history(run.info.run_id, "val/elbo")
     assert sorted(point.step for point in points) == list(range(8))
     assert not state.exists()

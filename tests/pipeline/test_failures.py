@@ -1,34 +1,32 @@
-"""The whole pipeline where it goes wrong: a stage fails, a person stops it; and what leaves the host then."""
+"""The pipeline when a stage fails or the user stops it, and what outputs reveal about patients."""
 
 from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import NAME, PEOPLE, Checkout, photograph_people, runs_of, survivors
+from tests.pipeline.conftest import NAME, PEOPLE, Checkout, runs_of, survivors, wait_until, write_patients
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def of_people(new_checkout: Callable[[], Checkout]) -> Checkout:
-    """A clinic's own images, with a key; nothing has run yet."""
+def with_patients(new_checkout: Callable[[], Checkout]) -> Checkout:
+    """A folder of patients' images, with a key; nothing has run yet."""
     checkout = new_checkout()
-    photograph_people(checkout.folder / "data" / "raw" / "clinic")
+    write_patients(checkout.folder / "data" / "raw" / "clinic")
     key = Path(checkout.environment["DERMFLOW_KEY_FILE"])
     if not key.exists():
         assert str(key) in checkout.run("-m", "flows.commands.cli", "key").stdout
     return checkout
 
 
-def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(of_people: Checkout) -> None:
-    checkout = of_people
+def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(with_patients: Checkout) -> None:
+    checkout = with_patients
     weights = checkout.folder / "weights.pth"
     weights.write_bytes(b"not these")
     wrong = "pretrain.arms.imagenet={kind: imagenet, source: file, file: weights.pth, sha256: " + "a" * 64 + "}"
@@ -44,13 +42,13 @@ def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(of_people: 
     checkout.use(*PEOPLE)
     done = checkout.flow()
     running = set(re.findall(r"Running stage '([\w@-]+)'", done.stdout + done.stderr))
-    behind = {"evaluate", "explain", "robustness", "compare", "cards"}
-    assert running == {"pretrain@imagenet", "finetune@imagenet-frozen-0"} | behind
+    downstream = {"evaluate", "explain", "robustness", "compare", "cards"}
+    assert running == {"pretrain@imagenet", "finetune@imagenet-frozen-0"} | downstream
 
 
-def test_nothing_that_leaves_the_table_names_a_person_or_a_place(of_people: Checkout) -> None:
-    """Names stand in paths, ids, EXIF and a comment of the raw images; a whole run has been made of them."""
-    folder = of_people.folder
+def test_no_output_contains_a_name_or_a_place(with_patients: Checkout) -> None:
+    """Names are in paths, ids, EXIF and a comment of the raw images, from which a complete run was made."""
+    folder = with_patients.folder
     words = [NAME.encode(), b"mustermann", b"Erika", b"Exif\0\0"]
     assert all(word in next(folder.glob("data/raw/clinic/nv/*[0-9].jpg")).read_bytes() for word in (words[0], words[3]))
     leaving = ("mlruns", "reports", "metrics", "curves", "data/pixels", "data/predictions", "data/encoders",
@@ -60,27 +58,24 @@ def test_nothing_that_leaves_the_table_names_a_person_or_a_place(of_people: Chec
     assert any("quarantine" in path.name and "mlruns" in path.parts for path in files)
     found = {(word, str(path.relative_to(folder))) for path in files for word in words if word in path.read_bytes()}
     assert not found
-    told = {run.data.tags.get("error") for run in runs_of(of_people)}
-    assert "WeightsError: its message stays on the host" in told
+    errors = {run.data.tags.get("error") for run in runs_of(with_patients)}
+    assert "WeightsError: its message stays on the host" in errors
 
 
-def wait_for(happened: Callable[[], bool], flow: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 300
-    while not happened():
-        assert time.monotonic() < until, "it never happened"
-        assert flow.poll() is None, "the flow ended before"
-        time.sleep(0.2)
-
-
-def test_ctrl_c_leaves_no_process_and_tells_the_truth(new_checkout: Callable[[], Checkout], tmp_path: Path) -> None:
+def test_ctrl_c_leaves_no_process_and_closes_all_runs_as_killed(
+    new_checkout: Callable[[], Checkout], tmp_path: Path
+) -> None:
     checkout = new_checkout()
-    flow = checkout.start("-m", "flows.pipeline", output=tmp_path / "flow.log")
-    wait_for(lambda: any("flows.validate" in words for words in survivors(checkout)), flow)
+    log = tmp_path / "flow.log"
+    flow = checkout.start("-m", "flows.pipeline", output=log)
+    wait_until(lambda: any("flows.validate" in words for words in survivors(checkout)), flow, log)
     second = checkout.flow(check=False)
-    assert "is going on in this checkout" in second.stdout + second.stderr
+    assert "works in this checkout" in second.stdout + second.stderr
     trainings = ("pretrain", "finetune")
-    wait_for(
-        lambda: any(r.info.status == "RUNNING" and r.data.tags["stage"] in trainings for r in runs_of(checkout)), flow
+    wait_until(
+        lambda: any(run.info.status == "RUNNING" and run.data.tags["stage"] in trainings for run in runs_of(checkout)),
+        flow,
+        log,
     )
     flow.send_signal(signal.SIGINT)
     assert flow.wait(timeout=60) == 130
