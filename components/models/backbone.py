@@ -1,7 +1,8 @@
 """What an architecture offers: the Protocol of components/models/backbones, and the values that it states.
 
 A backbone is one file of that folder with a class `Config(Frozen)`. Torch is imported inside its properties and methods
-only, so that settings can be read without it. Default settings must build, since the contract tests build them.
+only, so that settings can be read without it. The contract tests cover a new file as it is. Where its default settings
+are not complete, it states `EXAMPLE`, settings by name with which the tests make a `Config`.
 """
 
 from __future__ import annotations
