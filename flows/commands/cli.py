@@ -37,7 +37,7 @@ def _print_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 @app.command()
 @_print_errors
 def demo() -> None:
-    """Run the demo study on synthetic images: some minutes, without a server or a download."""
+    """Run the demo study on synthetic images. It takes minutes and needs no server or download."""
     from flows.settings import load_settings
 
     settings = load_settings()
@@ -52,7 +52,7 @@ def demo() -> None:
 @app.command()
 @_print_errors
 def run() -> None:
-    """Run all stages that are not up to date (the same as `python -m flows.pipeline`, or `dvc repro`)."""
+    """Run all stages that are not up to date. Without dermflow: `python -m flows.pipeline`, or `dvc repro`."""
     _run()
 
 
@@ -73,7 +73,7 @@ def schedule(
         int, typer.Option(help="port of Prefect's server on 127.0.0.1, which is started unless it runs")
     ] = 4200,
 ) -> None:
-    """Run the pipeline on a schedule, with Prefect's server and runner on this host, until Ctrl-C."""
+    """Run the pipeline on a schedule until Ctrl-C. Prefect's server and runner work on this host."""
     from flows.commands.schedule import serve
 
     serve(cron, port)
@@ -88,7 +88,7 @@ def use(
         typer.Argument(help="settings to change, each key=value, such as dataset.path=data/raw/mine; none by default"),
     ] = None,
 ) -> None:
-    """Write params.yaml from a preset with changes, and print the difference to the former params.yaml."""
+    """Write params.yaml from a preset with changes. Prints the difference to the former params.yaml."""
     from flows import presets
 
     typer.echo(presets.use(preset, changes or []) or "params.yaml has these settings already")
@@ -97,7 +97,7 @@ def use(
 @app.command()
 @_print_errors
 def status() -> None:
-    """List every stage as fresh or stale; `dermflow run` runs the stale ones (compare `dvc status`)."""
+    """List every stage as fresh or stale. `dermflow run` runs the stale ones; see also `dvc status`."""
     from flows.orchestration.graph import is_changed, read_graph
 
     stale: set[str] = set()
@@ -114,7 +114,7 @@ def status() -> None:
 @app.command()
 @_print_errors
 def ui(port: Annotated[int, typer.Option(help="port of MLflow's server on 127.0.0.1")] = 5000) -> None:
-    """Serve MLflow's web pages to compare runs (as `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db`)."""
+    """Serve MLflow's web pages to compare runs. Also: `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db`."""
     from flows.settings import load_settings
     from flows.tracking.mlflow_log import open_client, open_experiment, tracking_uri
 
@@ -134,7 +134,7 @@ def ui(port: Annotated[int, typer.Option(help="port of MLflow's server on 127.0.
 @app.command()
 @_print_errors
 def report() -> None:
-    """Print the result of the last run: verdict and table (from reports/answer.txt)."""
+    """Print verdict and table of the last run. They are in reports/answer.txt, too."""
     from flows.settings import load_settings
 
     folder = load_settings().paths.reports
@@ -157,7 +157,7 @@ def reproduce(
         bool, typer.Option("--without-changes", help="leave out the code changes that the run had beyond its commit")
     ] = False,
 ) -> None:
-    """Repeat a run in a fresh clone and compare all outputs; exit status 0 equal, 1 different, 2 not possible."""
+    """Repeat a run in a clone and compare the outputs. Exit status: 0 equal, 1 different, 2 not possible."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from flows.reproduction import reproduce as reproduction
     from flows.reproduction.report import describe, is_reproduced
@@ -185,7 +185,7 @@ def data_diff(
         "reports/data-diff.html"
     ),
 ) -> None:
-    """List changes of the data set since a git revision: images, labels, class shares, quality."""
+    """List changes of the data set since a git revision. Compares images, labels, class shares and quality."""
     from flows.commands.data_diff import diff
 
     answer = diff(rev)
@@ -196,7 +196,7 @@ def data_diff(
 @app.command()
 @_print_errors
 def key() -> None:
-    """Create the secret key by which ids of patients and lesions are hashed (privacy.key: secret)."""
+    """Create the secret key that hashes patient ids. It also hashes lesion ids; see privacy.key in params.yaml."""
     from flows.stage_io.pseudonym_key import make_key
 
     typer.echo(f"{make_key()}: keep it safe and outside the repository; later data get the same ids only with this key")
@@ -205,7 +205,7 @@ def key() -> None:
 @app.command()
 @_print_errors
 def doctor() -> None:
-    """Check whether this machine can run the pipeline, and print how to fix what is missing."""
+    """Check whether this machine can run the pipeline. Prints how to fix what is missing."""
     from flows.commands.doctor import examine
 
     checks = examine(Path.cwd())
@@ -223,7 +223,7 @@ def profile(
         int, typer.Option(min=1, help="training steps in each of two epochs: one is timed, one is traced")
     ] = 10,
 ) -> None:
-    """Measure training time by part (data, forward, backward, optimizer, each layer) and write trace files."""
+    """Measure training time by part, and write traces. Parts: data, forward, backward, optimizer, each layer."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no messages of torch's profiler between ours
     from flows.commands import profile as training_profile
 
@@ -238,7 +238,7 @@ def augment(
     ] = 8,
     epochs: Annotated[int, typer.Option(min=1, max=20, help="number of epochs; one column of the picture each")] = 6,
 ) -> None:
-    """Show the augmentation of training: a picture of augmented train images, and the policy as a YAML file."""
+    """Show the augmentation of training. Writes a picture of augmented train images and the policy in YAML."""
     from flows.commands.augment import augment as write_augmentation
 
     policy, picture = write_augmentation(images, epochs, typer.echo)
@@ -254,7 +254,7 @@ def find_rate(
     protocol: Annotated[str, typer.Option(help="frozen or full; by default the first of study.protocols")] = "",
     steps: Annotated[int, typer.Option(min=10, help="number of batches; the rate rises with each")] = 100,
 ) -> None:
-    """Learning-rate range test (Smith 2017) on train images: suggests a peak learning rate and draws the curve."""
+    """Run a learning-rate range test (Smith 2017). It suggests a peak learning rate and draws the curve."""
     from flows.commands import profile as training_profile
 
     typer.echo(f"figure: {training_profile.find_rate(arm, protocol, steps, typer.echo)}")
