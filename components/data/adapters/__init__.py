@@ -1,20 +1,58 @@
 """Adapters: one layout of images and labels a file; each reads a folder into the common table.
 
-An adapter's `Config` has `kind`, `path` (the data set's folder), `published` and `read`.
+An adapter's file defines `Config(Frozen)`, which follows `Adapter`, and `EXAMPLE`, a small data set in its layout: it
+shows the layout, and the contract tests read it. They cover a new file without a change.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import pandas as pd
+
+from components.base.licence import Licence
 
 
 class Adapter(Protocol):
-    """What ingest needs of a data set."""
+    """What the stage ingest needs of a data set."""
 
     kind: str
     path: Path
-    published: ClassVar[bool]  # whether anybody may know its ids of patients and lesions
+    """Folder of the data set."""
+    published: ClassVar[bool]
+    """True where the data set, with its ids of patients and lesions, is public."""
+    licence: ClassVar[Licence]
 
     def read(self) -> pd.DataFrame:
-        """One row an image in the columns of `components.data.records.Raw`; errors name the file and the mend."""
+        """One row an image in the columns of `components.data.records.Raw`.
+
+        Raises:
+            DataError: where files are missing or of another layout; it names the file and the fix.
+        """
+
+
+@dataclass(frozen=True)
+class ExampleData:
+    """A data set of a few images in an adapter's layout."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Path below the data set's folder to the text of the file."""
+    images: tuple[str, ...] = ()
+    """Paths of images, which who writes the example draws."""
+    arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """Path of an .npz to its arrays by name."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the adapter, besides `kind` and `path`."""
+
+
+OWN_IMAGES = Licence(
+    name="images of one's own",
+    licence=None,
+    commercial=None,
+    citation="none",
+    home="dataset.path",
+    note="Their owner states it in cards.data_licence.",
+)
+"""For adapters that read any data set."""

@@ -1,7 +1,6 @@
 """Derm7pt: meta/meta.csv and images/, a dermoscopic and a clinical image of each case.
 
-Kawahara, Daneshvar, Argenziano, Hamarneh: Seven-point checklist and skin lesion classification using multitask
-multimodal neural nets, IEEE J Biomed Health Inform 23:538-546 (2019). A case is a lesion; patients are not named.
+A case is a lesion; patients are not named.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from pydantic import Field
 
 from components.base.config import Frozen
 from components.base.errors import DataError
+from components.base.licence import Licence
+from components.data.adapters import ExampleData
 from components.data.records import conform, read_columns
 from components.data.sources import find_images
 from components.data.vocabulary import translate
@@ -22,18 +23,39 @@ from components.data.vocabulary import translate
 TABLE = "meta/meta.csv"
 COLUMNS = {"case_num": "lesion_id", "diagnosis": "diagnosis", "sex": "sex", "location": "site"}
 
+EXAMPLE = ExampleData(
+    texts={
+        TABLE: (
+            "case_num,diagnosis,seven_point_score,elevation,location,sex,management,clinic,derm,case_id,notes\n"
+            "1,basal cell carcinoma,0,flat,back,female,excision,NEL/NEL026.jpg,NEL/Nel025.jpg,,\n"
+            "2,melanoma (in situ),4,flat,head neck,male,excision,Fbl/Fbl1.jpg,Fbl/Fbl2.jpg,x,y\n"
+        )
+    },
+    # file names differ from the table in upper and lower case, as in the published data set
+    images=("images/NEL/NEL026.jpg", "images/NEL/NEL025.jpg", "images/FBL/Fbl1.jpg", "images/FBL/Fbl2.JPG"),
+)
+
 
 class Config(Frozen):
-    """One of the two images of each of Derm7pt's 1,011 cases."""
+    """One of the two images of each of the 1,011 cases of Derm7pt."""
 
     published: ClassVar[bool] = True
+    licence: ClassVar[Licence] = Licence(
+        name="Derm7pt",
+        licence=None,
+        commercial=None,
+        citation="Kawahara, Daneshvar, Argenziano, Hamarneh: Seven-point checklist and skin lesion classification "
+        "using multitask multimodal neural nets, IEEE J Biomed Health Inform 23:538-546 (2019)",
+        home="Simon Fraser University; derm.cs.sfu.ca",
+        note="Its code's repository names no licence; the terms are stated where the data are requested.",
+    )
 
     kind: Literal["derm7pt"] = "derm7pt"
     path: Path = Field(description="the folder release_v0, with meta/ and images/")
     image: Literal["derm", "clinic"] = Field(default="derm", description="derm: dermoscopic; clinic: clinical")
 
     def read(self) -> pd.DataFrame:
-        """One row a case, named case_NUMBER_derm or _clinic; raises DataError naming what to put where."""
+        """One row a case, with the id case_NUMBER_derm or case_NUMBER_clinic."""
         file = self.path / TABLE
         if not file.is_file():
             raise DataError(
@@ -48,7 +70,7 @@ class Config(Frozen):
 
 
 def _located(names: pd.Series, found: Mapping[str, list[str]]) -> list[str]:
-    """The table's `NEL/Nel025.jpg` below images/ or in a tar; the case of letters differs between file systems."""
+    """Paths of names such as `NEL/Nel025.jpg`, below images/ or in a tar; upper and lower case are equal."""
     places = {_last_two(path): path for paths in found.values() for path in sorted(paths, reverse=True)}
     return [places.get(_last_two(name), f"images/{name}" if name else "") for name in names]
 

@@ -1,9 +1,8 @@
 """DermaMNIST: one npz of HAM10000 at 28, 64, 128 or 224 pixels, read in place, row by row.
 
-Yang et al.: MedMNIST v2, Sci Data 10:41 (2023), CC BY-NC 4.0. Its official split is not used: images of one lesion
-stand on both sides of it (Abhishek, Jain, Hamarneh: Investigating the quality of DermaMNIST and Fitzpatrick17k
-dermatological image datasets, 2024). The file names no lesions either, so that grouping near-duplicates is all
-that keeps them together here; HAM10000 itself names them.
+Its official split is not used: images of one lesion are in several of its parts (Abhishek, Jain, Hamarneh:
+Investigating the quality of DermaMNIST and Fitzpatrick17k dermatological image datasets, 2024). The file names no
+lesions, so only the grouping of near-duplicates keeps images of a lesion together here; HAM10000 itself names them.
 """
 
 from __future__ import annotations
@@ -17,25 +16,49 @@ from pydantic import Field
 
 from components.base.config import Frozen
 from components.base.errors import DataError
+from components.base.licence import Licence
+from components.data.adapters import ExampleData
 from components.data.npz_arrays import read_array
 from components.data.records import conform
 from components.data.source_error import SourceError
 
 PARTS = ("train", "val", "test")
-DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")  # HAM10000's words for labels 0 to 6
+DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")  # HAM10000's names of the labels 0 to 6
+
+EXAMPLE = ExampleData(
+    arrays={
+        "dermamnist.npz": {
+            f"{part}_{what}": array
+            for part, first in zip(PARTS, (0, 2, 4), strict=True)
+            for what, array in {
+                "images": np.arange(first, first + 2 * 28 * 28 * 3).astype(np.uint8).reshape(2, 28, 28, 3),
+                "labels": np.array([[first], [first + 1]], np.uint8),
+            }.items()
+        }
+    },
+    settings={"size": 28},
+)
 
 
 class Config(Frozen):
-    """The 10,015 images of DermaMNIST; it tells a diagnosis and nothing else."""
+    """The 10,015 images of DermaMNIST; the diagnosis is its only metadata."""
 
     published: ClassVar[bool] = True
+    licence: ClassVar[Licence] = Licence(
+        name="DermaMNIST",
+        licence="CC BY-NC 4.0",
+        commercial=False,
+        citation="Yang et al.: MedMNIST v2, Sci Data 10:41 (2023); Tschandl, Rosendahl, Kittler: The HAM10000 "
+        "dataset, Sci Data 5:180161 (2018)",
+        home="medmnist.com; doi:10.5281/zenodo.10519652",
+    )
 
     kind: Literal["dermamnist"] = "dermamnist"
     path: Path = Field(description="the folder with dermamnist.npz or dermamnist_SIZE.npz")
     size: Literal[28, 64, 128, 224] = Field(default=224, description="pixels; which of the files")
 
     def read(self) -> pd.DataFrame:
-        """One row an image, named PART_INDEX at every size; raises DataError naming what to put where."""
+        """One row an image, with the id PART_INDEX at every size."""
         name = "dermamnist.npz" if self.size == 28 else f"dermamnist_{self.size}.npz"
         file = self.path / name
         if not file.is_file():
@@ -48,11 +71,11 @@ class Config(Frozen):
 
 
 def _labels(file: Path) -> dict[str, np.ndarray]:
-    """Part -> labels, (N, 1) of 0 to 6; DataError for a file of another make."""
+    """Part to labels, (N, 1) of 0 to 6; DataError for another file."""
     try:
         labels = {part: read_array(file, f"{part}_labels") for part in PARTS}
     except SourceError as error:
-        raise DataError(f"{file}: {error}; is it DermaMNIST, and copied to its end?") from error
+        raise DataError(f"{file}: {error}; is it DermaMNIST, and copied completely?") from error
     for part, values in labels.items():
         if values.ndim != 2 or values.shape[1] != 1 or not np.isin(values, range(len(DIAGNOSES))).all():
             raise DataError(

@@ -1,9 +1,7 @@
-"""Fitzpatrick17k: fitzpatrick17k.csv beside the images, each named MD5HASH.jpg.
+"""Fitzpatrick17k: fitzpatrick17k.csv next to the images, each named MD5HASH.jpg.
 
-Groh et al.: Evaluating deep neural networks trained on clinical images in dermatology with the Fitzpatrick 17k
-dataset, CVPR workshops (2021), CC BY-NC-SA 3.0. The images come from two atlases; the table names neither
-patients nor lesions nor sites, so near-duplicates are all that tells which images belong together. Rows that its
-authors doubt (column qc, 504 of them, 17 as wrongly labelled) are kept like all others.
+The images come from two atlases; the table names no patients, lesions or sites, so only near-duplicates show which
+images belong together. Rows that its authors doubt (column qc, 504 of them, 17 as wrongly labelled) are kept.
 """
 
 from __future__ import annotations
@@ -16,23 +14,45 @@ from pydantic import Field
 
 from components.base.config import Frozen
 from components.base.errors import DataError
+from components.base.licence import Licence
+from components.data.adapters import ExampleData
 from components.data.records import conform, read_columns
 from components.data.sources import find_images, locate
 from components.data.vocabulary import translate
 
 TABLE = "fitzpatrick17k.csv"
 
+EXAMPLE = ExampleData(
+    texts={
+        TABLE: (
+            "md5hash,fitzpatrick_scale,fitzpatrick_centaur,label,nine_partition_label,three_partition_label,qc\n"
+            "0a,3,3,psoriasis,inflammatory,non-neoplastic,\n"
+            "0b,-1,6,mycosis fungoides,x,malignant,3 Wrongly labelled\n"
+        )
+    },
+    images=("images/0a.jpg", "images/0b.jpg"),
+)
+
 
 class Config(Frozen):
-    """The 16,577 clinical images of Fitzpatrick17k; the skin type is open for 565 of them."""
+    """The 16,577 clinical images of Fitzpatrick17k; the skin type of 565 is not known."""
 
     published: ClassVar[bool] = True
+    licence: ClassVar[Licence] = Licence(
+        name="Fitzpatrick17k",
+        licence="CC BY-NC-SA 3.0",
+        commercial=False,
+        citation="Groh et al.: Evaluating deep neural networks trained on clinical images in dermatology with the "
+        "Fitzpatrick 17k dataset, CVPR workshops (2021)",
+        home="github.com/mattgroh/fitzpatrick17k",
+        note="The images themselves come from two atlases, Atlas Dermatologico and DermaAmin, whose terms hold too.",
+    )
 
     kind: Literal["fitzpatrick17k"] = "fitzpatrick17k"
     path: Path = Field(description=f"the folder with {TABLE} and the images")
     images: str = Field(default="", description="subfolder or tar below path with the images; empty: anywhere")
     label: Literal["label", "nine_partition_label", "three_partition_label"] = Field(
-        default="label", description="the column of the diagnosis: 114, 9 or 3 words"
+        default="label", description="the column of the diagnosis: of 114, 9 or 3 values"
     )
     skin_type: Literal["fitzpatrick_scale", "fitzpatrick_centaur", "fitzpatrick"] = Field(
         default="fitzpatrick_scale",
@@ -40,7 +60,7 @@ class Config(Frozen):
     )
 
     def read(self) -> pd.DataFrame:
-        """One row a row of the table; raises DataError naming what to put where."""
+        """One row a row of the table."""
         file = self.path / TABLE
         if not file.is_file():
             raise DataError(

@@ -1,4 +1,4 @@
-"""A class a subfolder, plain or as a tar: the plainest layout there is, for images of one's own."""
+"""A diagnosis a subfolder, plain or as a tar: the simplest layout, for images of one's own."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from pydantic import Field, field_validator
 
 from components.base.config import Frozen
 from components.base.errors import DataError
+from components.base.licence import Licence
+from components.data.adapters import OWN_IMAGES, ExampleData
 from components.data.records import conform
 from components.data.sources import list_images
 
+EXAMPLE = ExampleData(images=("nv/a.png", "mel/b.jpg", "unlabelled/c.jpg"))
+
 
 class Config(Frozen):
-    """`path/DIAGNOSIS/.../image.jpg`; what lies in the unlabelled subfolder has no diagnosis.
+    """`path/DIAGNOSIS/.../image.jpg`; images in the unlabelled subfolder have no diagnosis.
 
-    A tar stands for a folder: `nv/0.tar/a.jpg`, `nv.tar/a.jpg` and `0.tar/nv/a.jpg` all show a nv.
+    A tar counts as a folder: `nv/0.tar/a.jpg`, `nv.tar/a.jpg` and `0.tar/nv/a.jpg` are all images of nv.
     """
 
     published: ClassVar[bool] = False
+    licence: ClassVar[Licence] = OWN_IMAGES
 
     kind: Literal["folder"] = "folder"
     path: Path = Field(description="the folder whose subfolders are named as the diagnoses")
@@ -42,18 +47,18 @@ class Config(Frozen):
         except re.error as error:
             raise ValueError(f"is no regular expression: {error}") from None
         if groups != 1:
-            raise ValueError(f"has {groups} groups, expected one: '^([^_]+)_' takes what stands before the first _")
+            raise ValueError(f"has {groups} groups, expected one: '^([^_]+)_' takes the text before the first _")
         return pattern
 
     def read(self) -> pd.DataFrame:
-        """One row an image file; its path is its id. Raises DataError for none."""
+        """One row an image file, with its path as id."""
         files = [PurePosixPath(file) for file in list_images(self.path)]
         folders = [_diagnosis(file) for file in files]
         loose = [file for file, folder in zip(files, folders, strict=True) if folder is None]
         if not files or loose:
             what = f"{loose[0]} lies in no subfolder" if loose else "no image in any subfolder"
             raise DataError(
-                f"dataset.path = {self.path}: {what}; expected one subfolder a diagnosis, such as "
+                f"dataset.path = {self.path}: {what}; expected one subfolder per diagnosis, such as "
                 f"{self.path / 'nv'}, and {self.path / self.unlabelled} for images without one"
             )
         names = [file.name for file in files]
@@ -71,14 +76,14 @@ class Config(Frozen):
 
 
 def _diagnosis(file: PurePosixPath) -> str | None:
-    """The first folder on the path, inside shards too; a shard that holds images bare is one itself."""
+    """The first folder on the path, inside tars too; else the name of the tar itself."""
     folders = [part for part in file.parts[:-1] if not part.endswith(".tar")]
     shards = [part.removesuffix(".tar") for part in file.parts[:-1] if part.endswith(".tar")]
     return next(iter(folders + shards), None)
 
 
 def _matched(names: list[str], pattern: str | None, key: str) -> list[str | None]:
-    """What the pattern's group holds in each file name; one that does not match is an error."""
+    """The match of the pattern's group in each file name; DataError for a name that does not match."""
     if pattern is None:
         return [None] * len(names)
     found = [re.search(pattern, name) for name in names]

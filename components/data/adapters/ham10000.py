@@ -1,7 +1,4 @@
-"""HAM10000: HAM10000_metadata.csv beside its JPEGs, in images/, as unpacked from the two archives, or in tars.
-
-Tschandl, Rosendahl, Kittler: The HAM10000 dataset, Sci Data 5:180161 (2018), CC BY-NC 4.0.
-"""
+"""HAM10000: HAM10000_metadata.csv next to its JPEGs, in images/, as unpacked from the two archives, or in tars."""
 
 from __future__ import annotations
 
@@ -13,12 +10,14 @@ from pydantic import Field
 
 from components.base.config import Frozen
 from components.base.errors import DataError
+from components.base.licence import Licence
+from components.data.adapters import ExampleData
 from components.data.records import conform, read_columns
 from components.data.sources import find_images, locate
 from components.data.vocabulary import translate
 
 METADATA = "HAM10000_metadata.csv"
-FOLDERS = ("images", "HAM10000_images_part_1", "HAM10000_images_part_2")  # copies elsewhere are not read
+FOLDERS = ("images", "HAM10000_images_part_1", "HAM10000_images_part_2")  # preferred to copies elsewhere
 COLUMNS = {
     "image_id": "image_id",
     "dx": "diagnosis",  # akiec, bcc, bkl, df, mel, nv, vasc
@@ -28,18 +27,37 @@ COLUMNS = {
     "localization": "site",
 }
 
+EXAMPLE = ExampleData(
+    texts={
+        METADATA: (
+            "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
+            "L1,ISIC_1,nv,histo,45.0,male,back\n"
+            "L1,ISIC_2,nv,histo,45.0,male,scalp\n"
+            "L2,ISIC_3,mel,histo,,unknown,\n"
+        )
+    },
+    images=("images/ISIC_1.jpg", "images/ISIC_2.jpg", "images/ISIC_3.jpg"),
+)
+
 
 class Config(Frozen):
-    """The 10,015 dermoscopic images of HAM10000; it names lesions, and no patients."""
+    """The 10,015 dermoscopic images of HAM10000; it names lesions, but no patients."""
 
     published: ClassVar[bool] = True
+    licence: ClassVar[Licence] = Licence(
+        name="HAM10000",
+        licence="CC BY-NC 4.0",
+        commercial=False,
+        citation="Tschandl, Rosendahl, Kittler: The HAM10000 dataset, Sci Data 5:180161 (2018)",
+        home="ViDIR group, Medical University of Vienna; doi:10.7910/DVN/DBW86T",
+    )
 
     kind: Literal["ham10000"] = "ham10000"
     path: Path = Field(description=f"the folder with {METADATA} and images/")
     images: str = Field(default="", description="subfolder or tar below path with the images; empty: anywhere")
 
     def read(self) -> pd.DataFrame:
-        """One row a row of the metadata; raises DataError naming what to put where."""
+        """One row a row of the metadata."""
         file = self.path / METADATA
         if not file.is_file():
             raise DataError(

@@ -1,13 +1,10 @@
 """ISIC: the archive's metadata, and the tables of the challenges of 2018 (task 3), 2019 and 2020.
 
-Which of them a file is, its columns tell:
+The columns of a file show which of them it is:
 
     archive    isic_id (before 2022: name)   diagnosis, or diagnosis_1 to diagnosis_5 from coarse to fine
     2018, 2019 image, MEL, NV, BCC ...       one column a diagnosis; lesions, age, sex and site in a second file
     2020       image_name                    diagnosis, mostly `unknown`, and benign_malignant
-
-Codella et al., arXiv:1902.03368 (2018); Combalia et al., arXiv:1908.02288 (2019); Rotemberg et al., Sci Data 8:34
-(2021).
 """
 
 from __future__ import annotations
@@ -24,13 +21,15 @@ from pydantic import Field
 
 from components.base.config import Frozen
 from components.base.errors import DataError
+from components.base.licence import Licence
+from components.data.adapters import ExampleData
 from components.data.records import conform, read_columns
 from components.data.sources import find_images, locate
 from components.data.vocabulary import is_site, translate
 
 ONE_HOT = ("MEL", "NV", "BCC", "AK", "AKIEC", "BKL", "DF", "VASC", "SCC", "UNK")
 PREFIXES = ("meta.clinical.", "meta.acquisition.")  # the archive's, before 2022
-# Contract's column -> what it is called in one or another table; the first that has something counts.
+# Column of the common table -> its names in the tables; the first that has a value in the row counts.
 NAMES = {
     "image_id": ("isic_id", "image_name", "image", "name"),
     "lesion_id": ("lesion_id",),
@@ -48,11 +47,34 @@ Label = Literal[
     "diagnosis", "benign_malignant", "diagnosis_1", "diagnosis_2", "diagnosis_3", "diagnosis_4", "diagnosis_5"
 ]
 
+EXAMPLE = ExampleData(
+    texts={
+        "ISIC_2020_Training_GroundTruth_v2.csv": (
+            "image_name,patient_id,lesion_id,sex,age_approx,anatom_site_general_challenge,diagnosis,"
+            "benign_malignant,target\n"
+            "ISIC_1,IP_1,IL_1,male,45,head/neck,unknown,benign,0\n"
+            "ISIC_2,IP_1,IL_2,,,,melanoma,malignant,1\n"
+            "ISIC_3,IP_2,IL_3,female,90,palms/soles,nevus,benign,0\n"
+        ),
+        "ISIC_2020_Training_Duplicates.csv": "image_name_1,image_name_2\nISIC_1,ISIC_3\n",
+    },
+    images=("train/ISIC_1.jpg", "train/ISIC_2.jpg", "train/ISIC_3.jpg"),
+)
+
 
 class Config(Frozen):
     """Any table of the International Skin Imaging Collaboration, with its images in folders or tars."""
 
     published: ClassVar[bool] = True
+    licence: ClassVar[Licence] = Licence(
+        name="ISIC Archive",
+        licence="each image its own: CC0, CC BY or CC BY-NC",
+        commercial=None,
+        citation="Codella et al., arXiv:1902.03368 (2018); Combalia et al., arXiv:1908.02288 (2019); Rotemberg et "
+        "al., Sci Data 8:34 (2021)",
+        home="International Skin Imaging Collaboration; isic-archive.com",
+        note="The archive's metadata names each image's licence (copyright_license); the strictest of them binds.",
+    )
 
     kind: Literal["isic"] = "isic"
     path: Path = Field(description="the folder with the table and the images")
@@ -63,7 +85,7 @@ class Config(Frozen):
     label: Label = Field(default="diagnosis", description="the column of the diagnosis; of one-hot tables: diagnosis")
 
     def read(self) -> pd.DataFrame:
-        """One row an image; raises DataError naming the tables found and the columns expected."""
+        """One row an image; a DataError names the tables found and the columns expected."""
         files = self._files()
         table = pd.concat([self._table(file) for file in files], ignore_index=True)
         found = find_images(self.path, self.images)
@@ -71,7 +93,7 @@ class Config(Frozen):
         return conform(translate(table).assign(path=paths, source="isic"), str(files[0]))
 
     def _files(self) -> list[Path]:
-        """The tables of `dataset.tables`, or the one whose columns are those of a table of images."""
+        """The tables of `dataset.tables`, or the only one with the columns of a table of images."""
         if self.tables:
             return [self.path / name for name in self.tables]
         seen = _csv_files(self.path)
@@ -91,23 +113,23 @@ class Config(Frozen):
         )
 
     def _table(self, file: Path) -> pd.DataFrame:
-        """One file in the contract's columns, as far as it has them."""
+        """One file in the columns of the common table, those that it has."""
         table = _read(file)
         layout = _layout([str(name) for name in table])
         if layout is None:
             raise DataError(f"{file}: has {list(table)}, expected {EXPECTED}")
         if layout == "one_hot":
-            table = _beside(table, self.path).assign(diagnosis=_decode(table, file))
+            table = _join_other_files(table, self.path).assign(diagnosis=_decode(table, file))
         if self.label not in table or (layout == "one_hot" and self.label != "diagnosis"):
             usable = [name for name in get_args(Label) if name in table]
             raise DataError(
                 f"dataset.label = {self.label} (params.yaml): {file} has no such column; expected one of {usable}"
             )
-        return _named(table).assign(diagnosis=table[self.label])
+        return _common_columns(table).assign(diagnosis=table[self.label])
 
 
 def _csv_files(root: Path) -> dict[Path, list[str]]:
-    """Every CSV file below a folder and its header, hidden ones left out."""
+    """Every CSV file below a folder with the names in its header, except hidden files."""
     found = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -116,11 +138,11 @@ def _csv_files(root: Path) -> dict[Path, list[str]]:
 
 
 def _header(file: Path) -> list[str]:
-    """The first row as it stands; nothing for a file that is no table."""
+    """The first row; empty for a file that is no table."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             return next(csv.reader(stream), [])
-    except (UnicodeDecodeError, csv.Error, OSError):  # some other program's file, or none
+    except (UnicodeDecodeError, csv.Error, OSError):  # a file of another program
         return []
 
 
@@ -129,23 +151,23 @@ def _short(name: str) -> str:
 
 
 def _layout(columns: Sequence[str]) -> Literal["archive", "one_hot", "2020"] | None:
-    """What a table's columns make it; None for the files beside the tables, such as lesion groupings."""
+    """The layout by a table's columns; None for additional files, such as lesion groupings."""
     has = set(columns)
-    told = {"diagnosis", "benign_malignant", "diagnosis_1"} & has
+    diagnoses = {"diagnosis", "benign_malignant", "diagnosis_1"} & has
     if {"image", "MEL", "NV", "BCC"} <= has:
         return "one_hot"
-    if "image_name" in has and told:
+    if "image_name" in has and diagnoses:
         return "2020"
-    return "archive" if told and {"isic_id", "name"} & has else None
+    return "archive" if diagnoses and {"isic_id", "name"} & has else None
 
 
 def _read(file: Path) -> pd.DataFrame:
-    """The whole table as text, its columns less the archive's prefixes."""
+    """The whole table as text, the archive's prefixes removed from its columns."""
     return read_columns(file, _header(file)).rename(columns=_short)
 
 
 def _decode(table: pd.DataFrame, file: Path) -> pd.Series:
-    """The name of the column that holds the row's 1; UNK, and no 1 at all, are no diagnosis."""
+    """The name of the column with the row's 1; missing for UNK and for rows without a 1."""
     columns = [name for name in ONE_HOT if name in table]
     marks = table[columns].apply(pd.to_numeric, errors="coerce")
     wrong = ~marks.isin([0, 1]).all(axis="columns") | (marks.sum(axis="columns") > 1)
@@ -153,14 +175,14 @@ def _decode(table: pd.DataFrame, file: Path) -> pd.Series:
         first = table[wrong].iloc[0]
         raise DataError(
             f"{file}: {wrong.sum()} rows are not one-hot, first {first['image']}: {first[columns].to_dict()}; "
-            "expected 0 in every column and 1 in one at most"
+            "expected 0 in every column and 1 in at most one"
         )
-    word: pd.Series = marks.idxmax(axis="columns").where(marks.any(axis="columns"))
-    return word.mask(word == "UNK")
+    diagnosis: pd.Series = marks.idxmax(axis="columns").where(marks.any(axis="columns"))
+    return diagnosis.mask(diagnosis == "UNK")
 
 
-def _beside(table: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """The table joined with what other files tell of its images: lesions (2018), or lesion, age, sex, site (2019)."""
+def _join_other_files(table: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """The table joined with other files about its images: lesions (2018), or lesion, age, sex, site (2019)."""
     wanted = {name for names in NAMES.values() for name in names} - {"image"}
     others = [
         _read(file)
@@ -174,18 +196,18 @@ def _beside(table: pd.DataFrame, root: Path) -> pd.DataFrame:
     return table[["image"]].merge(known, on="image", how="left").set_axis(table.index)
 
 
-def _named(table: pd.DataFrame) -> pd.DataFrame:
-    """The contract's columns, each from the first of its names that has something in the row."""
+def _common_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the common table, each from the first of its names that has a value in the row."""
     named = {}
     for column, names in NAMES.items():
-        cells = [_usable(table[name]) for name in names if name in table]
+        cells = [_known_sites(table[name]) for name in names if name in table]
         if cells:
             named[column] = reduce(lambda first, second: first.fillna(second), cells)
     return pd.DataFrame(named)
 
 
-def _usable(column: pd.Series) -> pd.Series:
-    """The archive's second level of sites, such as `Upper arm`, where it says more than the first, else nothing."""
+def _known_sites(column: pd.Series) -> pd.Series:
+    """A column; of the archive's second level of sites, such as `Upper arm`, only the values that are known sites."""
     if column.name != "anatom_site_2":
         return column
     return column.where(column.fillna("").map(is_site))

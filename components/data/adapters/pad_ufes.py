@@ -1,11 +1,8 @@
-"""PAD-UFES-20: metadata.csv beside smartphone PNGs, in images/imgs_part_1 to 3, flat, or in tars.
+"""PAD-UFES-20: metadata.csv next to smartphone PNGs, in images/imgs_part_1 to 3, flat, or in tars.
 
-Pacheco et al.: PAD-UFES-20: a skin lesion dataset composed of patient data and clinical images collected from
-smartphones, Data in Brief 32:106221 (2020), CC BY 4.0.
-
-`lesion_id` alone names no lesion: 250 of its 1,641 values stand at two patients each, 226 of them with two
-diagnoses. A lesion is therefore patient and lesion together, as in the images' names: 1,891 of them, and
-each has one diagnosis.
+`lesion_id` alone does not identify a lesion: 250 of its 1,641 values belong to two patients each, 226 of them with two
+diagnoses. Here a lesion is patient and lesion together, as in the images' names: there are 1,891, each with one
+diagnosis.
 """
 
 from __future__ import annotations
@@ -18,6 +15,8 @@ from pydantic import Field
 
 from components.base.config import Frozen
 from components.base.errors import DataError
+from components.base.licence import Licence
+from components.data.adapters import ExampleData
 from components.data.records import conform, read_columns
 from components.data.sources import find_images, locate
 from components.data.vocabulary import translate
@@ -31,24 +30,42 @@ COLUMNS = {
     "age": "age",
     "gender": "sex",
     "region": "site",
-    "fitspatrick": "skin_type",  # so spelt
+    "fitspatrick": "skin_type",  # the table's spelling
 }
+
+EXAMPLE = ExampleData(
+    texts={
+        TABLES[0]: (
+            "patient_id,lesion_id,smoke,age,gender,fitspatrick,region,diagnostic,img_id\n"
+            "PAT_1,7,,8,,,ARM,NEV,PAT_1_7_5.png\n"
+            "PAT_2,7,False,55,FEMALE,3.0,NOSE,BCC,PAT_2_7_9.png\n"
+        )
+    },
+    images=("images/imgs_part_1/PAT_1_7_5.png", "images/imgs_part_3/PAT_2_7_9.png"),
+)
 
 
 class Config(Frozen):
-    """The 2,298 clinical images of PAD-UFES-20; sex and skin type are open for 804 of them."""
+    """The 2,298 clinical images of PAD-UFES-20; sex and skin type of 804 are not known."""
 
     published: ClassVar[bool] = True
+    licence: ClassVar[Licence] = Licence(
+        name="PAD-UFES-20",
+        licence="CC BY 4.0",
+        commercial=True,
+        citation="Pacheco et al.: PAD-UFES-20, Data in Brief 32:106221 (2020)",
+        home="Federal University of Espírito Santo; doi:10.17632/zr7vgbcyr2",
+    )
 
     kind: Literal["pad_ufes"] = "pad_ufes"
     path: Path = Field(description=f"the folder with {TABLES[0]} and images/")
     images: str = Field(default="", description="subfolder or tar below path with the images; empty: anywhere")
 
     def read(self) -> pd.DataFrame:
-        """One row a row of the metadata; raises DataError naming what to put where."""
+        """One row a row of the metadata."""
         file = self._table()
         table = read_columns(file, list(COLUMNS)).rename(columns=COLUMNS)
-        lesions = table["patient_id"] + "_" + table["lesion_id"]  # nothing where one of them is open
+        lesions = table["patient_id"] + "_" + table["lesion_id"]  # missing where one of the two is
         names = [PurePosixPath(name).stem for name in table["image_id"].fillna("")]
         paths = locate(names, find_images(self.path, self.images), "images/{}.png")
         table = translate(table).assign(image_id=names, lesion_id=lesions, path=paths, source="pad_ufes")
@@ -59,6 +76,6 @@ class Config(Frozen):
             if (self.path / name).is_file():
                 return self.path / name
         raise DataError(
-            f"dataset.path = {self.path}: {self.path / TABLES[0]} is missing; put it there ({TABLES[1]} is taken, "
-            f"too), and the PNGs into {self.path / 'images'}"
+            f"dataset.path = {self.path}: {self.path / TABLES[0]} is missing; put it there (or {TABLES[1]}), "
+            f"and the PNGs into {self.path / 'images'}"
         )

@@ -1,4 +1,4 @@
-"""The embedded SYNTHETIC data set: metadata.csv and images/, as drawn by the stage synthesize."""
+"""The embedded SYNTHETIC data set: metadata.csv and images/, as the stage synthesize writes them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,44 @@ from pydantic import Field
 
 from components.base.config import Frozen
 from components.base.errors import DataError
+from components.base.licence import Licence
+from components.data.adapters import ExampleData
 from components.data.records import conform, read_columns
 
 COLUMNS = (
     "image_id", "path", "diagnosis", "lesion_id", "patient_id", "age", "sex", "site", "skin_type",
 )  # fmt: skip
 
+EXAMPLE = ExampleData(
+    texts={
+        "metadata.csv": (
+            "image_id,path,diagnosis,lesion_id,patient_id,age,sex,site,skin_type\n"
+            "a,images/a.png,nv,L1,P1,45,female,back,2\n"
+            "b,images/b.png,mel,L2,P2,70,male,abdomen,3\n"
+        )
+    },
+    images=("images/a.png", "images/b.png"),
+)
+
 
 class Config(Frozen):
-    """Drawings of components/synthetic/lesions.py; good for tests and the demo, and for no medical statement."""
+    """Drawings of components/synthetic/lesions.py, for tests and the demo; no evidence about patients."""
 
     published: ClassVar[bool] = True
+    licence: ClassVar[Licence] = Licence(
+        name="Dermflow's drawings",
+        licence="Apache-2.0",
+        commercial=True,
+        citation="components/synthetic/lesions.py of Dermflow",
+        home="drawn by the stage synthesize",
+        note="Drawings, not patients.",
+    )
 
     kind: Literal["synthetic"] = "synthetic"
     path: Path = Field(description="the folder that synthesize writes: paths.synthetic")
 
     def read(self) -> pd.DataFrame:
-        """One row an image; raises DataError where the drawings are missing."""
+        """One row an image."""
         file = self.path / "metadata.csv"
         if not file.is_file():
             raise DataError(

@@ -1,4 +1,4 @@
-"""Any table, CSV or parquet: settings say which of its columns is what, and where the images are."""
+"""Any table, CSV or parquet: settings map its columns to those of the common table, and say where the images are."""
 
 from __future__ import annotations
 
@@ -12,29 +12,54 @@ from pydantic import Field, field_validator, model_validator
 
 from components.base.config import Frozen
 from components.base.errors import DataError
+from components.base.licence import Licence
+from components.data.adapters import OWN_IMAGES, ExampleData
 from components.data.records import SEXES, Raw, conform
 from components.data.sources import find_images, locate
 from components.data.vocabulary import translate
 
 TAKEN = tuple(name for name in Raw.columns if name != "label")  # the label comes from labels.schemes
 
+EXAMPLE = ExampleData(
+    texts={
+        "list.csv": (
+            "Bild,Befund,Fall,Geschlecht,Alter,Ort\n"
+            "a,nv,1,w,45,Back\n"
+            "b,mel,2,m,,face\n"
+            "c,,3,,85+,\n"
+        )
+    },
+    images=("pictures/a.png", "pictures/b.png", "pictures/c.png"),
+    settings={
+        "file": "list.csv",
+        "columns": {
+            "image_id": "Bild", "diagnosis": "Befund", "lesion_id": "Fall", "sex": "Geschlecht", "age": "Alter",
+            "site": "Ort",
+        },
+        "vocabulary": {"w": "female"},
+    },
+)  # fmt: skip
+
 
 class Config(Frozen):
-    """A table of one's own, in whose columns `columns` finds those of the contract."""
+    """A table of one's own; `columns` maps the columns of the common table to its own."""
 
     published: ClassVar[bool] = False
+    licence: ClassVar[Licence] = OWN_IMAGES
 
     kind: Literal["table"] = "table"
     path: Path = Field(description="the folder with the table and the images")
     file: str = Field(min_length=1, description="the table below path: .csv, .tsv or .parquet")
-    columns: Mapping[str, str] = Field(description="the contract's column: the table's; image_id or path, and more")
+    columns: Mapping[str, str] = Field(
+        description="column of the common table: column of this one; image_id or path, and others"
+    )
     path_pattern: str | None = Field(
         default=None,
-        description="an image's path from columns of the table or the contract, such as '{image_id}.jpg' or "
+        description="an image's path from columns of this table or of the common one, such as '{image_id}.jpg' or "
         "'{shard}.tar/{image_id}.png'; null: the column mapped to path, else the file named as image_id",
     )
     images: str = Field(default="", description="subfolder or tar to search for images named as image_id; empty: all")
-    vocabulary: Mapping[str, str] = Field(default={}, description="the table's words for sex: male, female or unknown")
+    vocabulary: Mapping[str, str] = Field(default={}, description="the table's values of sex: male, female or unknown")
     source: str = Field(default="table", min_length=1, description="the data set's name, in the column source")
 
     @field_validator("columns")
@@ -65,17 +90,17 @@ class Config(Frozen):
         except ValueError as error:
             raise ValueError(f"is no pattern: {error}; expected such as '{{image_id}}.jpg'") from None
         if not parsed or any(not name or spec or conversion for name, spec, conversion in parsed):
-            raise ValueError("expected columns in braces and nothing else in them, such as '{image_id}.jpg'")
+            raise ValueError("expected names of columns in braces, such as '{image_id}.jpg'")
         return pattern
 
     @model_validator(mode="after")
     def _tells_one_place(self) -> Self:
         if self.path_pattern is not None and "path" in self.columns:
-            raise ValueError("dataset.path_pattern and dataset.columns.path both say where an image is; drop one")
+            raise ValueError("dataset.path_pattern and dataset.columns.path both give the path of an image; remove one")
         return self
 
     def read(self) -> pd.DataFrame:
-        """One row a row of the table; raises DataError for a column that the table lacks."""
+        """One row a row of the table."""
         file = self.path / self.file
         cells = _read(file)
         missing = {ours: theirs for ours, theirs in self.columns.items() if theirs not in cells}
@@ -91,7 +116,7 @@ class Config(Frozen):
         return conform(translate(table, self.vocabulary), str(file))
 
     def _paths(self, cells: pd.DataFrame, table: pd.DataFrame, file: Path) -> list[str]:
-        """By the pattern, or by the images' names."""
+        """Paths by the pattern, or by the images' names."""
         if self.path_pattern is None:
             return locate(table["image_id"].fillna(""), find_images(self.path, self.images), "{}")
         known = cells.assign(**{name: table[name] for name in self.columns})
@@ -108,9 +133,11 @@ class Config(Frozen):
 
 
 def _read(file: Path) -> pd.DataFrame:
-    """Every cell as text, empty ones null."""
+    """All cells as text, empty ones missing."""
     if not file.is_file():
-        raise DataError(f"{file}: is missing; put the table there, or mend dataset.path or dataset.file (params.yaml)")
+        raise DataError(
+            f"{file}: is missing; put the table there, or correct dataset.path or dataset.file (params.yaml)"
+        )
     if file.suffix == ".parquet":
         return _read_parquet(file)
     try:
@@ -121,7 +148,7 @@ def _read(file: Path) -> pd.DataFrame:
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:
-    """The same; a whole number loses its decimal point, since ids with gaps are stored as 17.0."""
+    """The same; integers lose their decimal point, since a column of ids with gaps is stored as 17.0."""
     try:
         typed = pd.read_parquet(file, engine="pyarrow").convert_dtypes()
     except (OSError, ValueError) as error:

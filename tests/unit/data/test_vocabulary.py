@@ -1,0 +1,56 @@
+"""Words of data sets for sex, site, age, skin type and diagnosis, in the words of the common table."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from components.data.vocabulary import SITES, age, diagnosis, sex, site, skin_type, translate
+
+
+@pytest.mark.parametrize(
+    ("word", "meaning"),
+    [("M", "male"), ("FEMALE", "female"), (" f ", "female"), ("", "unknown"), ("Unknown", "unknown"), ("w", "w")],
+)
+def test_words_for_sex(word, meaning):
+    assert sex(word) == meaning
+
+
+@pytest.mark.parametrize(
+    ("word", "meaning"),
+    [
+        ("Head and neck", "head/neck"), ("head_neck", "head/neck"), ("FOREARM", "upper extremity"),
+        ("acral", "palms/soles"),
+        ("head/neck", "head/neck"), ("NaN", "unknown"), ("", "unknown"), ("Buttocks", "buttocks"), ("trunk", "torso"),
+    ],
+)  # fmt: skip
+def test_words_for_sites(word, meaning):
+    assert site(word) == meaning
+
+
+def test_common_sites_are_their_own_translation():
+    assert [site(word) for word in SITES] == list(SITES)
+
+
+@pytest.mark.parametrize(
+    ("word", "years"), [("85+", "85"), ("45.0", "45.0"), ("unknown", None), ("", None), ("0", "0")]
+)
+def test_words_for_ages(word, years):
+    assert age(word) == years
+
+
+@pytest.mark.parametrize(
+    ("word", "number"), [("VI", "6"), ("iii", "3"), ("2.0", "2.0"), ("-1", None), ("", None), ("unknown", None)]
+)
+def test_words_for_skin_types(word, number):
+    assert skin_type(word) == number
+
+
+def test_an_open_diagnosis_is_none_and_others_stay_as_written():
+    assert [diagnosis(word) for word in ("unknown", "UNK", "", "none", "Melanoma, NOS")] == [
+        None, None, None, "none", "Melanoma, NOS",
+    ]  # fmt: skip
+
+
+def test_only_columns_that_are_there_are_translated():
+    assert list(translate(pd.DataFrame({"sex": ["m"], "x": [1]}))) == ["sex", "x"]
