@@ -1,18 +1,18 @@
-"""Train one arm's classifier: with one seed, arms differ in the encoder and in nothing else."""
+"""Fine-tune the classifier of one arm: with one seed, arms differ in the encoder only."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from components.base.log import Log
-from components.base.run_id import FinetuneProtocol
+from components.base.run_id import FinetuneProtocol, RunId
 from components.data.labels import Labels
 from components.models.backbone import Backbone
-from components.training.augment import Augment
-from flows.settings.study import Compute, Paths
-from flows.settings.training import Finetune as FinetuneSettings
+from components.training.settings import Augment, Compute
+from components.training.settings import Finetune as FinetuneSettings
+from flows.settings.study import Paths
 from flows.stage import stage
-from flows.stage_io.training import Files, read_split, train_classifier
+from flows.stage_io.training import TrainingFiles, read_split, train_classifier
 
 
 @stage(resumes=True)
@@ -28,16 +28,20 @@ def finetune(
     compute: Compute,
     log: Log,
 ) -> dict[str, Any]:
-    """Learn from train images, choose the epoch on val images; test images stay closed."""
-    run = f"{arm}-{protocol}-{seed}"
-    files = Files(
-        encoder=paths.encoders / f"{arm}.safetensors",
-        classifier=paths.classifiers / f"{run}.safetensors",
-        curve=paths.curves / "finetune" / f"{run}.csv",
-        checkpoint=paths.checkpoints / "finetune" / run,
+    """Train on train images and choose the epoch on val images; test images are not read."""
+    run = RunId(arm, FinetuneProtocol(protocol), seed)
+    return train_classifier(
+        run,
+        files=TrainingFiles.of(run, stage="finetune", classifiers=paths.classifiers, paths=paths),
+        train=read_split(paths, labels, "train"),
+        val=read_split(paths, labels, "val"),
+        labels=labels,
+        backbone=backbone,
+        augment=augment,
+        finetune=finetune,
+        compute=compute,
+        log=log,
     )
-    train, val = (read_split(paths, labels, split) for split in ("train", "val"))
-    return train_classifier(run, files, train, val, protocol, seed, labels, backbone, augment, finetune, compute, log)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""An epoch's batches: row numbers first, images when they are asked for.
+"""The batches of an epoch: row numbers first, images only when they are needed.
 
-So the batches that a resumed training skips cost nothing, a device draws its own part alone, and the images of a
-batch can be named. B batch.
+So a resumed training does not draw the batches that it skips, a device draws only its own part of each batch, and the
+images of a batch can be named. B batch.
 """
 
 from __future__ import annotations
@@ -14,29 +14,48 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
+from components.models.encoder import Ints
 
 
 def generator(*key: int) -> np.random.Generator:
-    """Random numbers of their own for each `key`, such as (seed, epoch), among keys of one length."""
+    """A random generator of its own for each `key`, such as (seed, epoch), among keys of one length."""
     return np.random.default_rng(np.random.SeedSequence(key))
 
 
-def shuffled(count: int, batch_size: int, seed: int, epoch: int) -> list[Ints]:
-    """Row numbers 0..count-1 in a new order each epoch, cut into batches of (B,); the last may be smaller.
+def shuffled_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[Ints]:
+    """Row numbers 0 to count - 1 in a new order each epoch, cut into batches (B,); the last may be smaller.
 
-    A rest of one image is left out: BatchNorm cannot learn from one.
+    A last batch of one image is left out: BatchNorm cannot train on one image.
     """
     order = generator(seed, epoch).permutation(count)
-    batches = [order[start : start + batch_size] for start in range(0, count, batch_size)]
+    return _cut_into_batches(order, batch_size)
+
+
+def balanced_batches(labels: Ints, batch_size: int, rng: np.random.Generator) -> list[Ints]:
+    """Row numbers of one epoch in batches (B,), with as many images as `labels` (N,) and each class equally often.
+
+    Images are drawn with replacement; classes without images are left out. The counts of the classes over the epoch
+    differ by at most one. A last batch of one image is left out: BatchNorm cannot train on one image.
+    """
+    present = np.unique(labels)
+    classes = rng.permutation(np.resize(present, len(labels)))  # (N,) the class at each position
+    rows = np.empty(len(labels), dtype=np.int64)
+    for k in present:
+        here = np.flatnonzero(classes == k)
+        rows[here] = rng.choice(np.flatnonzero(labels == k), size=len(here))
+    return _cut_into_batches(rows, batch_size)
+
+
+def _cut_into_batches(order: Ints, batch_size: int) -> list[Ints]:
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one device takes of a batch: rows `start` to `stop` of `whole`.
+class BatchPart:
+    """One device's part of a batch: rows `start` to `stop` of the `whole` batch's number of rows.
 
-    A device for which there is no row gets one all the same, that counts for nothing: all devices must step together.
+    A device whose part is empty gets one row, which has weight 0: all devices must make each step together.
     """
 
     batch: Any
@@ -46,22 +65,25 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """One epoch's batches.
+class EpochBatches:
+    """The batches of one epoch.
 
-    >>> epoch = Epoch([np.array([2, 0]), np.array([1])], draw=lambda step, rows, first: (step, rows.tolist(), first))
+    >>> rows = [np.array([2, 0]), np.array([1])]
+    >>> epoch = EpochBatches(rows, draw=lambda step, rows, first: (step, rows.tolist(), first))
     >>> list(epoch)
     [(0, [2, 0], 0), (1, [1], 2)]
     >>> [part.batch for part in epoch.parts(first=0, place=1, places=2)]
     [(0, [0], 1), (1, [1], 2)]
-
-    Where images are mixed with each other, a device must draw the whole batch to get its part of it.
     """
 
-    rows: Sequence[Ints]  # (B,) a batch
-    draw: Callable[[int, Ints, int], Any]  # batch's number, row numbers, the first one's position in the epoch
+    rows: Sequence[Ints]
+    """Row numbers (B,) of each batch."""
+    draw: Callable[[int, Ints, int], Any]
+    """From the batch's number, row numbers, and the position of the first one in the epoch, to the batch."""
     mixed: bool = False
-    names: Callable[[Ints], Sequence[str]] | None = None  # row numbers to what a person calls them, such as image ids
+    """True where images are mixed with each other: a device then draws the whole batch to get its part."""
+    names: Callable[[Ints], Sequence[str]] | None = None
+    """From row numbers to names for people, such as image ids."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,12 +91,13 @@ class Epoch:
     def __iter__(self) -> Iterator[Any]:
         return (part.batch for part in self.parts(first=0, place=0, places=1))
 
-    def parts(self, first: int, place: int, places: int) -> Iterator[Part]:
-        """From batch `first` on, the part that falls to device `place` of `places`."""
+    def parts(self, first: int, place: int, places: int) -> Iterator[BatchPart]:
+        """The part of device `place` (from 0) of `places`, of each batch from number `first` on."""
         position = sum(len(rows) for rows in self.rows[:first])
         for step, rows in enumerate(self.rows[first:], first):
             start, stop = bounds(len(rows), place, places)
-            yield Part(self._draw(step, rows, position, *_at_least_one(start, stop)), start, stop, len(rows))
+            part = self._draw(step, rows, position, *_at_least_one(start, stop))
+            yield BatchPart(part, start, stop, len(rows))
             position += len(rows)
 
     def _draw(self, step: int, rows: Ints, position: int, start: int, stop: int) -> Any:
@@ -83,20 +106,20 @@ class Epoch:
         return self.draw(step, rows[start:stop], position + start)
 
 
-def parts(batches: Iterable[Any], first: int, place: int, places: int) -> Iterator[Part]:
-    """As `Epoch.parts`; other iterables must draw what is skipped and what other devices take, too."""
-    if isinstance(batches, Epoch):
+def batch_parts(batches: Iterable[Any], first: int, place: int, places: int) -> Iterator[BatchPart]:
+    """As `EpochBatches.parts`, for any iterable of batches; other kinds draw also what is skipped."""
+    if isinstance(batches, EpochBatches):
         yield from batches.parts(first, place, places)
         return
     for batch in islice(batches, first, None):
         whole = count_rows(batch)
         start, stop = bounds(whole, place, places)
-        mine = batch if places == 1 else cut(batch, *_at_least_one(start, stop))
-        yield Part(mine, start, stop, whole)
+        own = batch if places == 1 else cut(batch, *_at_least_one(start, stop))
+        yield BatchPart(own, start, stop, whole)
 
 
 def bounds(count: int, place: int, places: int) -> tuple[int, int]:
-    """First row and the one after the last of part `place`, where `count` rows fall into `places` equal parts."""
+    """First row of part `place`, and the row after its last, where `count` rows are cut into `places` equal parts."""
     return count * place // places, count * (place + 1) // places
 
 
@@ -122,7 +145,7 @@ def _tensors(batch: Any) -> Iterator[Tensor]:
 
 
 def cut(batch: Any, start: int, stop: int) -> Any:
-    """The rows from `start` up to `stop` of every tensor; numbers and words stay as they are."""
+    """Rows `start` to `stop` of every tensor in the batch; other values stay the same."""
     if isinstance(batch, Tensor):
         return batch[start:stop] if batch.ndim else batch
     if isinstance(batch, Mapping):
@@ -133,33 +156,17 @@ def cut(batch: Any, start: int, stop: int) -> Any:
     return batch
 
 
-def pieces(part: Part, batch: Any, at_once: int | None, places: int) -> list[tuple[float, Any]]:
-    """`batch`, a device's part, in equal pieces of at most `at_once` rows, each with its share of the whole batch.
+def micro_batches(part: BatchPart, batch: Any, limit: int | None, places: int) -> list[tuple[float, Any]]:
+    """`batch`, a device's part of a batch, cut into micro-batches of at most `limit` rows, each with its weight.
 
-    A piece's share is what its mean counts for, times `places`, as gradients are averaged over devices. All devices
-    get equally many pieces.
+    The weight multiplies the mean loss of a micro-batch, so that the sum is the mean over the whole batch. It contains
+    the factor `places`, because gradients are averaged over devices. All devices get the same number of micro-batches.
     """
     largest = -(-part.whole // places)
-    count = -(-largest // at_once) if at_once else 1
-    mine = part.stop - part.start
-    ends = [bounds(mine, number, count) for number in range(count)]
-    shares = [(stop - start) * places / part.whole for start, stop in ends]
+    count = -(-largest // limit) if limit else 1
+    own = part.stop - part.start
+    ends = [bounds(own, number, count) for number in range(count)]
+    weights = [(stop - start) * places / part.whole for start, stop in ends]
     if count == 1:
-        return [(shares[0], batch)]
-    return [(share, cut(batch, *_at_least_one(*end))) for share, end in zip(shares, ends, strict=True)]
-
-
-def balanced_batches(labels: Ints, batch_size: int, numbers: np.random.Generator) -> list[Ints]:
-    """An epoch's row numbers in batches (B,): as many as there are images, classes equally often.
-
-    Images are drawn with replacement; classes without images are left out. Counts of classes differ by at
-    most one over the epoch. A rest of one image is left out: BatchNorm cannot learn from one.
-    """
-    present = np.unique(labels)
-    turns = numbers.permutation(np.resize(present, len(labels)))  # (N,) the class at each position
-    rows = np.empty(len(labels), dtype=np.int64)
-    for k in present:
-        here = np.flatnonzero(turns == k)
-        rows[here] = numbers.choice(np.flatnonzero(labels == k), size=len(here))
-    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
+        return [(weights[0], batch)]
+    return [(weight, cut(batch, *_at_least_one(*end))) for weight, end in zip(weights, ends, strict=True)]

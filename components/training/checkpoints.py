@@ -1,4 +1,7 @@
-"""The resume state on disk: the newest and the one before it, each written whole, refused under other settings."""
+"""The resume state on disk: the newest and the one before it, each written whole, refused under other settings.
+
+This module imports torch only where it reads a state: stages that only move states do not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +20,35 @@ from components.base.log import Log
 STATE = "last.ckpt"
 FORMER = "former.ckpt"
 SETTINGS = "dermflow_settings"
+"""Key of a state's content under which its settings are."""
+
 _kept: ContextVar[Path | None] = ContextVar("kept", default=None)
 
 
 class StaleStateError(CheckpointError):
-    """A resume state is of no use to who found it: other settings or other code made it, or it is broken."""
+    """A resume state that cannot be used: made by other settings or other code, or broken."""
 
 
 @dataclass(frozen=True)
 class State:
-    """A resume state that fits the present settings."""
+    """A resume state that was made under the current settings."""
 
     path: Path
     content: Mapping[str, Any]
 
 
-def find_state(folder: Path | None, conditions: Mapping[str, str], what: str, log: Log) -> State | None:
-    """The newest resume state in `folder` that can be read, if any; refused when made under other conditions."""
+def find_state(folder: Path | None, settings: Mapping[str, str], what: str, log: Log) -> State | None:
+    """The newest resume state in `folder` that can be read, if any.
+
+    Args:
+        folder: the folder of the resume state; None: there is none.
+        settings: all that the result depends on, as `flat` gives it.
+        what: name of the training in errors and log lines.
+        log: receives a line where the newest state is broken and the one before it is taken.
+
+    Raises:
+        StaleStateError: where the state was made under other settings, or no state there can be read.
+    """
     present = [folder / name for name in (STATE, FORMER) if (folder / name).is_file()] if folder else []
     broken: list[StaleStateError] = []
     for path in present:
@@ -42,9 +57,9 @@ def find_state(folder: Path | None, conditions: Mapping[str, str], what: str, lo
         except StaleStateError as error:
             broken.append(error)
             continue
-        _check_conditions(state, conditions, what)
+        _check_settings(state, settings, what)
         if broken:
-            log.line(f"{what}: {present[0]} cannot be read, going on from {path}, written before it")
+            log.line(f"{what}: {present[0]} cannot be read, continuing from {path}, written before it")
             present[0].unlink(missing_ok=True)  # it must not become the former
         return state
     if broken:
@@ -52,19 +67,19 @@ def find_state(folder: Path | None, conditions: Mapping[str, str], what: str, lo
     return None
 
 
-def _check_conditions(state: State, conditions: Mapping[str, str], what: str) -> None:
+def _check_settings(state: State, settings: Mapping[str, str], what: str) -> None:
     then = state.content[SETTINGS]
-    for key in sorted(then.keys() | conditions.keys()):
-        old, new = then.get(key, "nothing"), conditions.get(key, "nothing")
+    for key in sorted(then.keys() | settings.keys()):
+        old, new = then.get(key, "nothing"), settings.get(key, "nothing")
         if old != new:
             raise StaleStateError(
                 f"{what}: {state.path} was made with {key} = {old}, but now it is {new}: "
-                f"delete {state.path.parent} to start anew, or set {key} back to go on (params.yaml)"
+                f"delete {state.path.parent} to start again, or set {key} back to continue (params.yaml)"
             )
 
 
 def check_weights(state: State, weights: Mapping[str, Any], what: str) -> None:
-    """Refuse a state whose tensors are not those of the module's state dict: other code made it."""
+    """Raise StaleStateError where the tensors of a state are not those of the module's state dict."""
     then = {name: tuple(tensor.shape) for name, tensor in state.content["state_dict"].items()}
     now = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     for name in sorted(then.keys() | now.keys()):
@@ -72,30 +87,41 @@ def check_weights(state: State, weights: Mapping[str, Any], what: str) -> None:
         if old != new:
             raise StaleStateError(
                 f"{what}: {state.path} holds {old} as {name}, the net has {new}: other code made it; "
-                f"delete {state.path.parent} to start anew, or go back to that code"
+                f"delete {state.path.parent} to start again, or go back to that code"
             )
 
 
+def callback_state(state: State, key: str, what: str) -> dict[str, Any]:
+    """The part of a state that the callback with that key saved; StaleStateError where it is not there."""
+    states: Mapping[str, dict[str, Any]] = state.content["callbacks"]
+    if key not in states:
+        raise StaleStateError(
+            f"{what}: {state.path} holds states of {sorted(states)}, expected {key!r} among them: other code made it; "
+            f"delete {state.path.parent} to start again, or go back to that code"
+        )
+    return states[key]
+
+
 def _read(path: Path) -> dict[str, Any]:
-    """A resume state's content; no code in it is run."""
-    import torch  # here: who only moves states about need not wait for it
+    """The content of a resume state; no code in the file is executed."""
+    import torch
 
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         _ = content[SETTINGS], content["callbacks"], content["state_dict"]
     except Exception as error:  # torch raises many kinds for a broken file
-        raise StaleStateError(f"{path}: is no resume state ({error}); delete {path.parent} to start anew") from error
+        raise StaleStateError(f"{path}: is no resume state ({error}); delete {path.parent} to start again") from error
     return content
 
 
 def unfinished_state(folder: Path) -> Path:
-    """Where to write a new state; `keep_state` makes it the newest."""
+    """The path for writing a new state; `keep_state` makes it the newest."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{STATE}.part"
 
 
 def keep_state(folder: Path) -> None:
-    """Move the state that was just written into place; the one before it stays, for `find_state` to fall back on."""
+    """Move the state that was just written into place; the one before it is kept, in case the newest is broken."""
     newest = folder / STATE
     if newest.is_file():
         newest.replace(folder / FORMER)
@@ -104,7 +130,7 @@ def keep_state(folder: Path) -> None:
 
 @contextmanager
 def kept_until_end(folder: Path) -> Iterator[None]:
-    """Where more follows what a training saves, such as records of it: `forget_state` waits for the block's end."""
+    """Delay `forget_state` of this folder to the end of the block, since more is written after the training."""
     token = _kept.set(folder)
     try:
         yield
@@ -114,7 +140,7 @@ def kept_until_end(folder: Path) -> Iterator[None]:
 
 
 def forget_state(folder: Path) -> None:
-    """Take the folder away, in one move first: a kill meanwhile leaves all of it or nothing."""
+    """Delete the folder; it is first moved in one step, so that a kill leaves the whole folder or none of it."""
     if folder == _kept.get():
         return
     gone = folder.with_name(f".{folder.name}.gone")
@@ -125,14 +151,22 @@ def forget_state(folder: Path) -> None:
 
 
 def set_aside(folder: Path) -> Path:
-    """Move the folder out of the way, in the place of what was set aside before; move it back to go on from it."""
+    """Rename the folder to `<name>.aside`, replacing an earlier one; rename it back to continue from it.
+
+    Returns:
+        The new path.
+    """
     aside = folder.with_name(f"{folder.name}.aside")
     shutil.rmtree(aside, ignore_errors=True)
     return folder.replace(aside)
 
 
 def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Nested settings as dotted keys and JSON values."""
+    """Nested settings as dotted keys and JSON values.
+
+    >>> flat({"finetune": {"batch_size": 8}, "seed": 0})
+    {'finetune.batch_size': '8', 'seed': '0'}
+    """
     found: dict[str, str] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The identical classification conditions: all that a fine-tuning depends on besides encoder, images and seed."""
+"""The conditions that all arms share: all that a fine-tuning depends on besides encoder, data and seed."""
 
 from __future__ import annotations
 
@@ -6,65 +6,52 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from components.base.errors import TrainingError
-from components.data.pixels import Pixels
-from components.training.augment import Augment
-from components.training.examples import Examples
-from components.training.losses import Imbalance
-from components.training.optimizers import Decay
+from components.base.run_id import FinetuneProtocol
+from components.training.settings import Augment, Finetune, Schedule
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of epochs with a schedule of its own: the head alone learns, or the whole net."""
+    """A part of a fine-tuning with its own schedule, in which the head alone or the whole classifier is trained."""
 
-    protocol: Literal["frozen", "full"]
-    epochs: int
-    learning_rate: float  # peak, of AdamW
+    trains: Literal["head", "all"]
+    schedule: Schedule
+
+    @property
+    def name(self) -> str:
+        """`frozen` or `full`, the protocol that trains the same part; in progress lines and resume folders."""
+        return str(FinetuneProtocol.FROZEN if self.trains == "head" else FinetuneProtocol.FULL)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """All that a fine-tuning depends on besides encoder, images and seed; flows.settings.Finetune says what each is."""
+    """The settings of fine-tuning, with the classes and the phases of one protocol."""
 
     classes: Sequence[str]
-    phases: Sequence[Phase]  # each goes on from the best epoch of the one before
-    batch_size: int
-    weight_decay: float
-    hidden: int  # units of the head's hidden layer
-    dropout: float
-    imbalance: Imbalance
-    focal_gamma: float
-    monitor: Literal["loss", "accuracy", "balanced_accuracy"]  # on val
-    patience: int  # epochs
+    phases: Sequence[Phase]
+    """In order; each starts from the best epoch of the one before."""
     augment: Augment
-    warm_up: float = 0.1
-    decay: Decay = "cosine"
-    clip: float | None = None
-    ema: float | None = None
-    label_smoothing: float = 0.0
-    views: int | None = None
-    layer_decay: float = 1.0
-    freeze: int = 0
-    drop_path: float | None = None
-    mixup: float = 0.0
-    cutmix: float = 0.0
+    finetune: Finetune
 
     @property
     def trains_encoder(self) -> bool:
-        """Whether any phase does."""
-        return any(phase.protocol == "full" for phase in self.phases)
+        """True where any phase trains the encoder."""
+        return any(phase.trains == "all" for phase in self.phases)
 
 
-def read_examples(pixels: Pixels, classes: Sequence[str], split: str) -> Examples:
-    """The split's images with their classes; TrainingError where they are of fewer than two."""
-    labels = pixels.labels(classes)
-    names = [classes[k] for k in np.unique(labels)]
-    if len(names) < 2:
-        raise TrainingError(
-            f"{split} has {len(labels)} images of classes {names}, expected at least two classes: "
-            f"mend labels.scheme or split (params.yaml)"
-        )
-    return Examples(pixels, labels)
+def build_conditions(
+    protocol: FinetuneProtocol, *, classes: Sequence[str], augment: Augment, finetune: Finetune
+) -> Conditions:
+    """The conditions of one protocol."""
+    return Conditions(classes=classes, phases=plan_phases(protocol, finetune), augment=augment, finetune=finetune)
+
+
+def plan_phases(protocol: FinetuneProtocol, finetune: Finetune) -> list[Phase]:
+    """The phases of a protocol in order: one, or for lpft the head and then the whole classifier."""
+    match protocol:
+        case FinetuneProtocol.FROZEN:
+            return [Phase("head", finetune.frozen)]
+        case FinetuneProtocol.FULL:
+            return [Phase("all", finetune.full)]
+        case FinetuneProtocol.LPFT:
+            return [Phase("head", finetune.lpft.head), Phase("all", finetune.lpft.full)]

@@ -1,4 +1,4 @@
-"""What an epoch costs: images a second, share of time spent waiting for data, peak memory."""
+"""The cost of an epoch: images per second, share of time spent waiting for data, peak memory."""
 
 from __future__ import annotations
 
@@ -9,37 +9,34 @@ from dataclasses import dataclass, field
 
 import torch
 
-from components.training.batches import Epoch as Epoch
-from components.training.batches import Part
-from components.training.batches import generator as generator  # who trains needs these too, from one place
-from components.training.batches import shuffled as shuffled
-from components.training.session import Session as Session
-from components.training.session import open_session as open_session
-
-Row = dict[str, float]
+from components.training.batches import BatchPart
+from components.training.history import EpochRow
+from components.training.session import Device
 
 
 @dataclass
-class _Cost:
-    """What an epoch has cost this process so far."""
+class EpochCost:
+    """The cost of an epoch so far, in this process."""
 
     began: float = field(default_factory=time.monotonic)
-    waited: float = 0.0  # seconds, for batches to be drawn
-    images: int = 0  # of the whole batches, on all devices
+    waited: float = 0.0
+    """Seconds that the training waited for batches."""
+    images: int = 0
+    """Of whole batches, on all devices."""
 
-    def of(self, coming: Iterator[Part]) -> Iterator[Part]:
-        """Hand `coming` on, taking the time."""
+    def measure(self, parts: Iterator[BatchPart]) -> Iterator[BatchPart]:
+        """The same parts; counts images and the time until each part is there."""
         while True:
-            asked = time.monotonic()
-            part = next(coming, None)
-            self.waited += time.monotonic() - asked
+            started = time.monotonic()
+            part = next(parts, None)
+            self.waited += time.monotonic() - started
             if part is None:
                 return
             self.images += part.whole
             yield part
 
-    def tell(self, device: str) -> Row:
-        """Rate, wait and memory; a GPU may have worked on while the next batch was drawn."""
+    def row(self, device: Device) -> EpochRow:
+        """Rate, wait and memory; a GPU can compute while the next batch is drawn, so the wait can hide in a step."""
         seconds = time.monotonic() - self.began
         on_gpu = device == "cuda"
         peak = torch.cuda.max_memory_allocated() if on_gpu else _peak_rss()
@@ -51,4 +48,5 @@ class _Cost:
 
 
 def _peak_rss() -> int:
+    """Bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB

@@ -1,4 +1,7 @@
-"""What is measured after each epoch on train and val: loss, accuracy, balanced accuracy, macro AUROC, their gaps."""
+"""The metrics after each epoch on train and val: loss, accuracy, balanced accuracy, macro AUROC, and their gaps.
+
+N images, D features, K classes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,12 @@ from components.statistics.metrics.macro_auroc import macro_auroc
 
 @torch.no_grad()
 def measure(head: Head, features: Tensor, labels: Ints) -> dict[str, float]:
-    """Mean cross-entropy (unweighted, in nats), accuracy, balanced accuracy and macro AUROC of features (N, D)."""
+    """Metrics of the head on features (N, D) with class indices `labels` (N,).
+
+    Returns:
+        `loss` (mean unweighted cross-entropy, nats), `accuracy`, `balanced_accuracy` and `macro_auroc`, the last
+        three in [0, 1].
+    """
     logits = head_logits(head, features).double()  # (N, K)
     loss = functional.cross_entropy(logits, torch.from_numpy(labels))
     p = logits.softmax(dim=1).numpy()
@@ -30,7 +38,7 @@ def measure(head: Head, features: Tensor, labels: Ints) -> dict[str, float]:
 
 
 def describe_gap(train: Mapping[str, float], val: Mapping[str, float]) -> dict[str, float]:
-    """One row of the curve: both splits' measures, and how far they are apart, positive when overfitting."""
+    """One row of the curve: the metrics of both splits and their gaps, which are positive under overfitting."""
     row = {f"train/{name}": value for name, value in train.items()}
     row |= {f"val/{name}": value for name, value in val.items()}
     worse = {name: (1 if name == "loss" else -1) * (val[name] - train[name]) for name in train}

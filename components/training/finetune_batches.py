@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.models.encoder import INFERENCE_BATCH, Ints, to_tensor
-from components.training.augment import Images, build_augmentation
+from components.models.encoder import INFERENCE_BATCH, Images, Ints, to_tensor
+from components.training.augment import build_augmentation
 from components.training.batches import EpochBatches, balanced_batches, generator, shuffled_batches
 from components.training.conditions import Conditions
 from components.training.examples import Examples

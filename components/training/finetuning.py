@@ -1,10 +1,10 @@
-"""The identical classification conditions: given them and a seed, two arms differ in the encoder alone.
+"""Fine-tuning under the same conditions for all arms: with one seed, two arms differ in the encoder only.
 
-Whatever else could differ is drawn from the seed, and hashed so that it can be compared: the train images, the
-head's first weights, the batches, the augmentation with views and mixing. A frozen encoder is a fixed function, so
-what it says of an image that comes again is computed once.
+Everything else that could differ is drawn from the seed, and hashed so that it can be compared: the train images, the
+initial weights of the head, the batches, the augmentation with its views and mixing. A frozen encoder gives the same
+features of an image each time, so they are computed once.
 
-B batch, N images, D features, K classes, S the image's side in pixels.
+N images, D features, K classes.
 """
 
 from __future__ import annotations
@@ -18,31 +18,36 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from components.base.log import Log
-from components.models.classifier import Classifier, build_head
+from components.models.classifier import Classifier, Head, build_head
 from components.models.encoder import Encoder, embed, weights_sha256
 from components.models.layer_groups import freeze, set_drop_path
+from components.training.batches import EpochBatches
 from components.training.conditions import Conditions, Phase
 from components.training.epoch_metrics import describe_gap, measure
-from components.training.examples import Examples, alike
-from components.training.feature_cache import Kept
-from components.training.finetune_batches import Feed
+from components.training.examples import Examples, match_classes
+from components.training.feature_cache import FeatureCache
+from components.training.finetune_batches import FinetuneBatches
+from components.training.history import EpochRow
 from components.training.learner import Learner, build_learner
-from components.training.loop import Epoch, Fit, Session, fit
-
-Row = dict[str, float]
+from components.training.loop import Fit, fit
+from components.training.session import Session
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What a fine-tuning gave."""
+    """The result of a fine-tuning."""
 
-    fit: Fit  # of all phases, one curve
-    weights: dict[str, Tensor]  # the classifier's state dict at the best epoch
-    fingerprints: dict[str, str]  # sha256 of all that must be equal for all arms
+    fit: Fit
+    """All phases as one curve."""
+    weights: dict[str, Tensor]
+    """State dict of the classifier at the best epoch, on the CPU."""
+    fingerprints: dict[str, str]
+    """SHA-256 hashes of everything that must be equal for all arms."""
 
 
 def finetune_encoder(
     encoder: Encoder,
+    *,
     train: Examples,
     val: Examples,
     conditions: Conditions,
@@ -53,103 +58,129 @@ def finetune_encoder(
 ) -> Finetuned:
     """Train a classifier on `encoder`, which is changed in place where a phase trains it.
 
-    `settings` are what a resume state must have been made with, `what` names the run in errors and progress.
+    Args:
+        encoder: with the weights of an arm.
+        train: the images to learn from.
+        val: the images that choose the best epoch.
+        conditions: the same for all arms.
+        session: the hardware, the seed and the folder of the resume state.
+        log: receives each epoch's row, and hashes as tags.
+        settings: must equal those of a resume state for the training to continue from it.
+        what: name of the run in errors and progress lines.
+
+    Raises:
+        CheckpointError: where a resume state of other settings, data or code is found.
+        TrainingError: where a loss is not finite.
     """
     if conditions.trains_encoder:
-        set_drop_path(encoder.trunk, conditions.drop_path)
-        freeze(encoder.trunk, conditions.freeze)  # done again when its phase begins; here a wrong value fails early
+        set_drop_path(encoder.trunk, conditions.finetune.drop_path)
+        freeze(encoder.trunk, conditions.finetune.freeze)  # repeated when the phase starts; here it fails early
     classifier = Classifier(encoder, _draw_head(encoder, conditions, session.seed))
-    feed = Feed(train, conditions, session.seed)
-    prints = {
+    batches = FinetuneBatches(train, conditions, session.seed)
+    fingerprints = {
         "train_index_sha256": train.sha256(),
         "head_init_sha256": weights_sha256(classifier.head),
-        "batches_sha256": feed.batches_sha256(),
-        "augmentation_sha256": feed.augmentation_sha256(),
+        "batches_sha256": batches.batches_sha256(),
+        "augmentation_sha256": batches.augmentation_sha256(),
     }
-    log.tags({"encoder/sha256": weights_sha256(encoder), **prints})
+    log.tags({"encoder/sha256": weights_sha256(encoder), **fingerprints})
     session.place(classifier)
-    known = {**settings, "encoder_sha256": weights_sha256(encoder), **prints, "val": val.sha256()}
-    job = _Job(classifier, feed, val, conditions, session, log, known, what)
-    result, weights = job.run()
+    known = {**settings, "encoder_sha256": weights_sha256(encoder), **fingerprints, "val": val.sha256()}
+    phases = _Phases(
+        classifier=classifier, batches=batches, val=val, session=session, log=log, settings=known, what=what
+    )
+    result, weights = phases.run()
     classifier.load_state_dict(weights)
     log.tags({"weights/sha256": weights_sha256(classifier)})
-    return Finetuned(result, weights, prints)
+    return Finetuned(result, weights, fingerprints)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A fine-tuning's phases, one after the other."""
+def _draw_head(encoder: Encoder, conditions: Conditions, seed: int) -> Head:
+    head = conditions.finetune.head
+    return build_head(encoder.feature_dim, head.hidden, head.dropout, len(conditions.classes), seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Phases:
+    """The phases of a fine-tuning, one after the other."""
 
     classifier: Classifier
-    feed: Feed
+    batches: FinetuneBatches
     val: Examples
-    conditions: Conditions
     session: Session
     log: Log
     settings: Mapping[str, object]
     what: str
 
+    @property
+    def conditions(self) -> Conditions:
+        return self.batches.conditions
+
     def run(self) -> tuple[Fit, dict[str, Tensor]]:
-        """One fit over all phases, and the classifier's weights at the best epoch of any."""
-        result, weights = self._phase(0, [])
+        """One fit over all phases, and the classifier's weights at the best epoch of any phase."""
+        result, weights = self._fit_phase(0, [])
         for number in range(1, len(self.conditions.phases)):
-            then, its_weights = self._phase(number, result.history)
-            if self._is_better(then, result):
-                best, weights = len(result.history) + then.best_epoch, its_weights
+            later, later_weights = self._fit_phase(number, result.history)
+            if self._is_better(later, result):
+                best, weights = len(result.history) + later.best_epoch, later_weights
             else:
                 best = result.best_epoch
-            result = dataclasses.replace(then, history=[*result.history, *then.history], best_epoch=best)
+            result = dataclasses.replace(later, history=[*result.history, *later.history], best_epoch=best)
         return result, weights
 
-    def _phase(self, number: int, past: Sequence[Row]) -> tuple[Fit, dict[str, Tensor]]:
-        """Fit the phase; the classifier then has its best weights, which are also given, on the CPU."""
-        phase, conditions = self.conditions.phases[number], self.conditions
-        first = sum(earlier.epochs for earlier in conditions.phases[:number])
-        last = number == len(conditions.phases) - 1
-        learner = build_learner(self.classifier, phase, conditions, self.feed.train.labels, self.feed.steps)
-        batches, watch = self._feeding(phase, learner)
+    def _fit_phase(self, number: int, past: Sequence[EpochRow]) -> tuple[Fit, dict[str, Tensor]]:
+        """Fit the phase and load its best weights into the classifier; also returns them, on the CPU."""
+        phases, finetune = self.conditions.phases, self.conditions.finetune
+        phase, last = phases[number], number == len(phases) - 1
+        first = sum(earlier.schedule.epochs for earlier in phases[:number])
+        steps = self.batches.steps
+        learner = build_learner(self.classifier, phase, self.conditions, self.batches.train.labels, steps)
+        batches, evaluate = self._batches_and_evaluation(phase, learner)
         result = fit(
             learner,
             lambda epoch: batches(first + epoch),
-            self.feed.steps,
-            epochs=phase.epochs,
-            session=self.session if last else _beside(self.session, phase),
-            log=cast(Log, _Later(self.log, len(past))) if past else self.log,
+            steps,
+            epochs=phase.schedule.epochs,
+            session=self.session if last else _in_subfolder(self.session, phase),
+            log=cast(Log, _ShiftedLog(self.log, len(past))) if past else self.log,
             settings=self.settings,
-            end_of_epoch=watch,
-            monitor=f"val/{conditions.monitor}",
-            mode="min" if conditions.monitor == "loss" else "max",
-            patience=conditions.patience,
-            gradient_clip=conditions.clip,
-            what=self.what if len(conditions.phases) == 1 else f"{self.what}, {phase.protocol}",
+            end_of_epoch=evaluate,
+            monitor=f"val/{finetune.monitor}",
+            mode="min" if finetune.monitor == "loss" else "max",
+            patience=finetune.patience,
+            gradient_clip=finetune.clip,
+            what=self.what if len(phases) == 1 else f"{self.what}, {phase.name}",
         )
-        learner.net.load_state_dict(learner.chosen(result.best_state))
+        learner.net.load_state_dict(learner.evaluated_state(result.best_state))
         return result, {name: value.cpu().clone() for name, value in self.classifier.state_dict().items()}
 
-    def _feeding(self, phase: Phase, learner: Learner) -> tuple[Callable[[int], Epoch], Callable[[int], Row]]:
-        """The phase's batches by epoch, and what is measured after each."""
-        train, val = alike(self.feed.train, self.val, self.session.seed), self.val
-        if phase.protocol == "full":
-            return self.feed.mixed, lambda _: _watch(learner.evaluated, train, val)
-        kept = Kept(self.classifier.encoder, self.session)
-        batches = self.feed.images if self.conditions.views is None else partial(self.feed.features, kept)
-        return batches, lambda _: _watch_head(learner.evaluated, kept, train, val)
+    def _batches_and_evaluation(
+        self, phase: Phase, learner: Learner
+    ) -> tuple[Callable[[int], EpochBatches], Callable[[int], EpochRow]]:
+        """The phase's batches by epoch, and the evaluation after each epoch."""
+        train, val = match_classes(self.batches.train, self.val, self.session.seed), self.val
+        if phase.trains == "all":
+            return self.batches.mixed, lambda _: _evaluate(learner.evaluated, train, val)
+        cache = FeatureCache(self.classifier.encoder, self.session)
+        views = self.conditions.finetune.views
+        batches = self.batches.images if views is None else partial(self.batches.features, cache)
+        return batches, lambda _: _evaluate_head(learner.evaluated, cache, train, val)
 
-    def _is_better(self, new: Fit, old: Fit) -> bool:
-        """Whether the best epoch of `new` is better than the best of `old`; ties keep the earlier."""
-        monitor = f"val/{self.conditions.monitor}"
-        ours, theirs = (each.history[each.best_epoch][monitor] for each in (new, old))
-        return ours < theirs if self.conditions.monitor == "loss" else ours > theirs
+    def _is_better(self, later: Fit, earlier: Fit) -> bool:
+        """True where the best epoch of `later` is better than the best of `earlier`; on a tie, the earlier stays."""
+        monitor = self.conditions.finetune.monitor
+        new, old = (each.history[each.best_epoch][f"val/{monitor}"] for each in (later, earlier))
+        return new < old if monitor == "loss" else new > old
 
 
-def _beside(session: Session, phase: Phase) -> Session:
-    """A session whose resume state stands in a subfolder: the folder itself is the last phase's."""
+def _in_subfolder(session: Session, phase: Phase) -> Session:
+    """A session whose resume state is in a subfolder: the folder itself is that of the last phase."""
     folder = session.checkpoint
-    return dataclasses.replace(session, checkpoint=None if folder is None else folder / phase.protocol)
+    return dataclasses.replace(session, checkpoint=None if folder is None else folder / phase.name)
 
 
-class _Later:
-    """A log whose epochs go on where an earlier phase's ended."""
+class _ShiftedLog:
+    """A log whose epochs continue after those of earlier phases."""
 
     def __init__(self, log: Log, first: int) -> None:
         self.log, self.first = log, first
@@ -161,16 +192,12 @@ class _Later:
         return getattr(self.log, name)
 
 
-def _draw_head(encoder: Encoder, conditions: Conditions, seed: int) -> Any:
-    return build_head(encoder.feature_dim, conditions.hidden, conditions.dropout, len(conditions.classes), seed)
-
-
-def _watch(classifier: nn.Module, train: Examples, val: Examples) -> Row:
-    """What is measured after each epoch, on un-augmented images, alike for train and val."""
+def _evaluate(classifier: nn.Module, train: Examples, val: Examples) -> EpochRow:
+    """The metrics after an epoch, on train and val images without augmentation."""
     net = cast(Classifier, classifier)
     return describe_gap(*(measure(net.head, embed(net.encoder, of.in_order()), of.labels) for of in (train, val)))
 
 
-def _watch_head(head: nn.Module, kept: Kept, train: Examples, val: Examples) -> Row:
-    """The same where the encoder cannot change."""
-    return describe_gap(*(measure(cast(Any, head), kept.plain(of), of.labels) for of in (train, val)))
+def _evaluate_head(head: nn.Module, cache: FeatureCache, train: Examples, val: Examples) -> EpochRow:
+    """The same for a frozen encoder, from cached features."""
+    return describe_gap(*(measure(cast(Head, head), cache.without_augmentation(of), of.labels) for of in (train, val)))

@@ -1,8 +1,8 @@
 """The one call that fits a module: device, precision, batches as a function of the epoch, exact resuming.
 
-PyTorch Lightning carries the loop. What this file adds is that a step is a pure function of the state before it,
-the seed, the epoch's and its own number: batches come from `batches(epoch)`, dropout and other draws are reseeded at
-each step. So a training that was killed and goes on from any step equals one that was not.
+PyTorch Lightning runs the loop. This module makes each step a pure function of the state before it, the seed, and the
+numbers of epoch and step: batches come from `batches(epoch)`, and dropout and other draws are seeded anew at each
+step. So a training that was killed and continues from any step gives the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -22,26 +22,28 @@ from torch import Tensor
 from components.base.errors import TrainingError
 from components.base.log import Log, SilentLog
 from components.training import checkpoints
-from components.training.batches import Epoch as Epoch
-from components.training.batches import generator as generator  # who trains needs these too, from one place
-from components.training.batches import parts
-from components.training.batches import shuffled as shuffled
-from components.training.epoch_cost import Row, _Cost
-from components.training.micro_batching import _InPieces
+from components.training.batches import batch_parts
+from components.training.callback import TrainingCallback
+from components.training.epoch_cost import EpochCost
+from components.training.history import EpochRow, History
+from components.training.job import TrainingJob
+from components.training.micro_batching import MicroBatchedOptimization
 from components.training.prefetch import prefetch
-from components.training.session import Session as Session
-from components.training.session import open_session as open_session
-from components.training.state import _Run
+from components.training.session import Session
+from components.training.state import TrainingState
 from components.training.sync_batch_norm import CommonStatistics
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What a training gave; the module itself keeps the last epoch's weights."""
+    """The result of a training; the module itself holds the weights of the last epoch."""
 
-    history: list[Row]  # one row an epoch, as in the curves
-    best_epoch: int  # counted from 0
-    best_state: dict[str, Tensor]  # the module's state dict at the best epoch, on the CPU
+    history: list[EpochRow]
+    """One row per epoch."""
+    best_epoch: int
+    """Counted from 0."""
+    best_state: dict[str, Tensor]
+    """The module's state dict at the best epoch, on the CPU."""
 
 
 def fit(
@@ -53,7 +55,7 @@ def fit(
     session: Session,
     log: Log,
     settings: Mapping[str, object],
-    end_of_epoch: Callable[[int], Row],
+    end_of_epoch: Callable[[int], EpochRow],
     monitor: str | None = None,
     mode: Literal["min", "max"] = "min",
     patience: int | None = None,
@@ -61,78 +63,90 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     what: str,
 ) -> Fit:
-    """Train `module` in place for `epochs`, going on from a resume state if one is there.
+    """Train `module` in place for `epochs`, continuing from a resume state where there is one.
 
-    `batches(epoch)` gives exactly `steps_per_epoch` batches and depends on nothing but the epoch; an `Epoch` spares
-    the drawing of what is skipped. `training_step` returns {'loss': ..., any further terms}, means over the batch;
-    their means over the epoch's steps become `fit/<term>`. `end_of_epoch(epoch)` runs in evaluation mode without
-    gradients, in the session's number format, and gives the rest of the epoch's row, which is logged with step=epoch,
-    as are the health of the epoch and what it cost; epochs count from 0. The best epoch is that of the lowest (or
-    highest) `monitor`; without `monitor` the last. After `patience` epochs without a better value training stops.
+    A batch in micro-batches (`compute.micro_batch`, or because a GPU's memory ran out) gives the loss and gradient of
+    the whole batch up to rounding where the loss is a mean over images; BatchNorm's statistics and random draws are
+    those of each micro-batch. With several devices BatchNorm's statistics are those of the whole batch, and each
+    device has its own random draws.
 
-    `settings` is all that the result depends on: a resume state made under others raises CheckpointError. It keeps
-    what `state_dict` of the module and of the `callbacks` says. Earlier epochs' rows are told to `log` again: one that
-    goes on itself must drop points that it holds. The caller ends it with `session.forget()`, once what came of it is
-    saved. A loss that is not finite raises TrainingError and leaves its batch's images in the checkpoint's folder.
+    Args:
+        module: its `training_step` returns {'loss': ..., further terms}, each a mean over the batch; their means over
+            the epoch's steps become the columns `fit/<term>`.
+        batches: gives exactly `steps_per_epoch` batches for an epoch, and depends on nothing but the epoch. With
+            `EpochBatches`, batches that are skipped are not drawn.
+        steps_per_epoch: number of batches.
+        epochs: number of epochs; they count from 0.
+        session: the hardware, the seed and the folder of the resume state.
+        log: receives each epoch's row with step=epoch, with the gradient norm and the cost of the epoch. When a
+            training continues, the rows of earlier epochs are logged again: a log that keeps points must drop those
+            that it has.
+        settings: all that the result depends on; a resume state made under other settings is refused.
+        end_of_epoch: called with the epoch, in evaluation mode, without gradients and in the session's number format;
+            gives the rest of the epoch's row. Only the leading process calls it.
+        monitor: column whose lowest (or highest, see `mode`) value chooses the best epoch; None: the last epoch.
+        mode: "min" or "max".
+        patience: epochs without a better value after which training stops.
+        gradient_clip: L2 norm to which a longer gradient is shortened.
+        callbacks: their `state_dict` is a part of the resume state.
+        what: name of the training in errors and progress lines.
 
-    A batch in pieces (`session.micro_batch`, or because a GPU's memory ran out) gives the whole batch's loss and
-    gradient up to rounding where the loss is a mean over images; BatchNorm's statistics and random draws are a piece's
-    own. With several devices BatchNorm's statistics are common to all, and random draws a device's own. Only the
-    leading process measures, tells and writes; all give the same Fit.
+    Returns:
+        The same in all processes. The caller calls `session.forget()` when it has saved what it needs.
+
+    Raises:
+        CheckpointError: where the resume state is of other settings or other code.
+        TrainingError: where a loss is not finite; the images of its batch are listed in the folder of the resume state.
     """
     if epochs < 1 or steps_per_epoch < 1:
         raise TrainingError(f"{what}: {epochs} epochs of {steps_per_epoch} batches leave nothing to learn from")
-    journal = log if session.leads else SilentLog()
     numbers = {"seed": session.seed, "epochs": epochs, "compute.precision": session.precision}
-    conditions = checkpoints.flat({**numbers, **settings})
-    state = checkpoints.find_state(session.checkpoint, conditions, what, journal)
-    if state is not None:
-        checkpoints.check_weights(state, module.state_dict(), what)
+    job = TrainingJob(
+        what=what,
+        batches=batches,
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
+        session=session,
+        log=log if session.leads else SilentLog(),
+        settings=checkpoints.flat({**numbers, **settings}),
+        end_of_epoch=end_of_epoch,
+        gradient_clip=gradient_clip,
+    )
+    found = checkpoints.find_state(session.checkpoint, job.settings, what, job.log)
+    if found is not None:
+        checkpoints.check_weights(found, module.state_dict(), what)
     session.place(module)
     if session.compile:
         for child in module.children():
             child.compile()  # in place: names in the state dict stay
     module.train()
-    run = _Run(
-        batches,
-        steps_per_epoch,
-        epochs,
-        session,
-        journal,
-        conditions,
-        end_of_epoch,
-        monitor,
-        mode,
-        patience,
-        what,
-        at_once=session.micro_batch,
-        clip=gradient_clip,
-    )
-    if state is not None:
-        run.take_up(state)
-    if not run.finished:
-        _train(module, run, callbacks, state)
-    return Fit(run.history, run.best_epoch, run.best_state)
+    history = History(monitor=monitor, mode=mode, patience=patience)
+    training = TrainingCallback(job, TrainingState(history=history))
+    if found is not None:
+        training.resume(found)
+    if not training.finished:
+        _train(module, training, callbacks, found)
+    return Fit(history.rows, history.best_epoch, history.best_state)
 
 
 def _train(
     module: pl.LightningModule,
-    run: _Run,
+    training: TrainingCallback,
     callbacks: Sequence[pl.Callback],
-    state: checkpoints.State | None,
+    found: checkpoints.State | None,
 ) -> None:
-    """Lightning with everything off that speaks, logs or writes by itself."""
-    for voice in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(voice).setLevel(logging.ERROR)
-    session = run.session
-    run.trainer = trainer = pl.Trainer(
+    """Run Lightning, with all of its own output, logging and checkpoints switched off."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    job, session = training.job, training.job.session
+    trainer = pl.Trainer(
         accelerator=session.device,
-        devices=session.devices,
-        num_nodes=session.num_nodes,
-        strategy=session.strategy,
+        devices=session.compute.devices,
+        num_nodes=session.compute.num_nodes,
+        strategy=session.compute.strategy,
         precision=session.precision,
-        max_epochs=run.epochs,
-        callbacks=[*callbacks, run],
+        max_epochs=job.epochs,
+        callbacks=[*callbacks, training],
         plugins=[_environment(session), *([CommonStatistics()] if session.world > 1 else [])],
         limit_val_batches=0,
         logger=False,
@@ -140,42 +154,46 @@ def _train(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit_loop.epoch_loop.automatic_optimization = _InPieces(trainer, run)
+    trainer.fit_loop.epoch_loop.automatic_optimization = MicroBatchedOptimization(
+        trainer, job=job, state=training.state, size=training.micro_batch
+    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # Lightning 2.6 under torch 2.15
-        warnings.filterwarnings("ignore", "Found .* in eval mode")  # a frozen encoder is meant to be
-        trainer.fit(module, _Batches(run), ckpt_path=state.path if state else None, weights_only=True)
+        warnings.filterwarnings("ignore", "Found .* in eval mode")  # as a frozen encoder should be
+        trainer.fit(
+            module, _RemainingBatches(trainer, training), ckpt_path=found.path if found else None, weights_only=True
+        )
 
 
 def _environment(session: Session) -> LightningEnvironment | TorchElasticEnvironment:
-    """Who started the processes: torchrun, or Lightning itself; others' variables do not concern one process."""
+    """What started the processes: torchrun or Lightning; with one process, other tools' variables are ignored."""
     return (
         TorchElasticEnvironment() if session.world > 1 and TorchElasticEnvironment.detect() else LightningEnvironment()
     )
 
 
-class _Batches:
-    """The present epoch's batches from the present step on, for Lightning; drawn when the first is asked for."""
+class _RemainingBatches:
+    """The batches of the current epoch from the current step on, for Lightning."""
 
-    def __init__(self, run: _Run) -> None:
-        self.run = run
+    def __init__(self, trainer: pl.Trainer, training: TrainingCallback) -> None:
+        self.trainer, self.training = trainer, training
 
     def __len__(self) -> int:
-        return self.run.steps_per_epoch
+        return self.training.job.steps_per_epoch
 
     def __iter__(self) -> Iterator[Any]:
-        run, epoch = self.run, len(self.run.history)
-        run.cost = _Cost()
-        drawn = parts(run.batches(epoch), run.step, run.session.rank, run.session.world)
-        title = f"{run.what}, epoch {epoch + 1}/{run.epochs}"
-        with closing(prefetch(drawn, run.session.device)) as coming:
-            for part in run.journal.track(run.cost.of(coming), run.steps_per_epoch - run.step, title):
-                run.part = part
+        training, job, state = self.training, self.training.job, self.training.state
+        training.cost = EpochCost()
+        drawn = batch_parts(job.batches(state.epoch), state.step, job.session.rank, job.session.world)
+        title = f"{job.what}, epoch {state.epoch + 1}/{job.epochs}"
+        with closing(prefetch(drawn, job.session.device)) as ready:
+            for part in job.log.track(training.cost.measure(ready), job.steps_per_epoch - state.step, title):
+                state.part = part
                 yield part.batch
-                run.between_steps()
+                training.between_steps(self.trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: `_Run` knows the step. That it is here tells Lightning that an epoch can be gone on with."""
+        """Empty: the training's state holds the step. The method tells Lightning that an epoch can be continued."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -1,4 +1,7 @@
-"""Training losses: cross-entropy, inverse-frequency weights, focal loss, label smoothing and mixed targets."""
+"""Training losses: cross-entropy, inverse-frequency weights, focal loss, label smoothing and mixed targets.
+
+B batch, N train images, K classes.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +15,41 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.models.encoder import Ints
-
-Imbalance = Literal["none", "weights", "sampling", "focal"]
-
+from components.training.settings import Imbalance
 
 Reduction = Literal["mean", "none"]
 
 
 Objective = Callable[[Tensor, Tensor], Tensor]
-"""(B, K) logits and targets to one loss; targets are classes (B,), or shares of classes (B, K)."""
+"""Logits (B, K) and targets to the mean loss; targets are classes (B,) or shares of classes (B, K)."""
 
 
 Loss = Callable[..., Tensor]
-"""(B, K) logits and (B,) classes to their mean loss, or with reduction="none" to (B,) losses, as torch's own."""
+"""Logits (B, K) and classes (B,) to the mean loss, or to losses (B,) with reduction="none", as in torch."""
 
 
 def build_objective(
     imbalance: Imbalance, labels: Ints, classes: int, focal_gamma: float, label_smoothing: float = 0.0
 ) -> Objective:
-    """The loss that is trained on; `labels` (N,) are the train images' and give the classes' frequencies."""
-    loss: Loss = functional.cross_entropy  # for "sampling" the batches are balanced instead
+    """The loss that training minimizes.
+
+    Args:
+        imbalance: how rare classes are treated; "sampling" changes the batches, not the loss.
+        labels: class indices (N,) of the train images; they give the frequency of each class.
+        classes: number of classes K.
+        focal_gamma: exponent of the focal loss.
+        label_smoothing: share of each target that is spread over all classes, in [0, 1).
+    """
+    loss: Loss = functional.cross_entropy
     if imbalance == "weights":
         loss = partial(weighted_cross_entropy, weights=class_weights(labels, classes))
     if imbalance == "focal":
         loss = partial(focal_loss, gamma=focal_gamma)
-    return partial(_of_targets, loss=loss, smoothing=label_smoothing)
+    return partial(_loss_of_targets, loss=loss, smoothing=label_smoothing)
 
 
-def _of_targets(logits: Tensor, targets: Tensor, loss: Loss, smoothing: float) -> Tensor:
-    """`loss` for classes (B,) as they are; smoothed or mixed ones are shares of classes."""
+def _loss_of_targets(logits: Tensor, targets: Tensor, loss: Loss, smoothing: float) -> Tensor:
+    """`loss` of classes (B,) directly; of smoothed or mixed targets as shares of classes."""
     if targets.ndim == 1 and smoothing == 0:
         return loss(logits, targets)
     count = logits.shape[1]
@@ -49,21 +58,21 @@ def _of_targets(logits: Tensor, targets: Tensor, loss: Loss, smoothing: float) -
 
 
 def expected_loss(logits: Tensor, shares: Tensor, loss: Loss) -> Tensor:
-    """Mean over the batch of sum_k share_k loss(class k), `shares` (B, K): the loss of a mixture is that of its parts.
+    """Mean over the batch of sum_k share_k loss(class k), with `shares` (B, K).
 
-    So it is in mixup (Zhang et al. 2018) and in torch's label smoothing. A class's weight or the focal factor acts on
-    its own part alone.
+    This is the loss of mixup (Zhang et al. 2018) and of torch's label smoothing. The weight of a class, or its focal
+    factor, multiplies the term of that class only.
     """
     batch, count = logits.shape
     each = logits.repeat_interleave(count, dim=0), torch.arange(count, device=logits.device).repeat(batch)
-    losses = loss(*each, reduction="none").view(batch, count)  # (B, K), were the image of class k
+    losses = loss(*each, reduction="none").view(batch, count)  # (B, K), as if the image were of class k
     return (shares * losses).sum(dim=1).mean()
 
 
 def class_weights(labels: Ints, classes: int) -> Tensor:
-    """(K,) inversely proportional to the classes' frequencies; their mean over the images is 1.
+    """Weights (K,) inversely proportional to the class frequencies of `labels` (N,), with mean 1 over the images.
 
-    A class without images weighs 0.
+    The weight of a class without images is 0.
     """
     counts = np.bincount(labels, minlength=classes)
     shares = np.full(classes, len(labels) / np.count_nonzero(counts))
@@ -74,8 +83,8 @@ def class_weights(labels: Ints, classes: int) -> Tensor:
 def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, reduction: Reduction = "mean") -> Tensor:
     """Mean over the batch of weight times cross-entropy.
 
-    torch's own `weight=` divides by the batch's summed weights, which makes an image's pull depend on its
-    neighbours in the batch.
+    The `weight=` of torch divides by the sum of the weights in the batch, which makes the gradient of an image depend
+    on the other images of the batch.
     """
     losses = functional.cross_entropy(logits, labels, reduction="none")  # (B,)
     weighted = weights.to(logits.device)[labels] * losses
@@ -85,6 +94,7 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, redu
 def focal_loss(logits: Tensor, labels: Tensor, gamma: float, reduction: Reduction = "mean") -> Tensor:
     """-(1 - p)^gamma log p of the true class, mean over the batch (Lin et al. 2017, eq. 4, without alpha)."""
     logs = -functional.cross_entropy(logits, labels, reduction="none")  # (B,) log p
-    doubt = (-torch.expm1(logs)).clamp(min=torch.finfo(logs.dtype).tiny)  # 1 - p; at 0 its root has no slope
-    losses = doubt**gamma * logs
+    # 1 - p stays above 0, since the gradient of a root is not finite at 0
+    complement = (-torch.expm1(logs)).clamp(min=torch.finfo(logs.dtype).tiny)  # (B,)
+    losses = complement**gamma * logs
     return -(losses.mean() if reduction == "mean" else losses)

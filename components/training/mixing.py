@@ -1,7 +1,7 @@
-"""Mixup and cutmix: each image of a batch with a part of its neighbour, its target with the same share.
+"""Mixup and cutmix: each image of a batch is mixed with the one before it, and its target by the same share.
 
-The draws are a pure function of seed, epoch and step. That is why torchvision's transforms of these names are the
-tests' oracle and not used here: they draw from torch's global generator, which dropout shares.
+The draws are a pure function of seed, epoch and step. That is why torchvision's transforms of these names are not
+used here, only as the reference of the tests: they draw from torch's global generator, which dropout uses too.
 
 B batch, S the image's side in pixels, K classes.
 """
@@ -13,38 +13,40 @@ from typing import Any
 
 import numpy as np
 
-Images = np.ndarray[Any, np.dtype[np.uint8]]
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
+from components.models.encoder import Images, Ints
 
-STREAM = 3  # apart from other random numbers of the same seed and epoch
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+STREAM = 3
+"""Keeps these draws apart from other random numbers of the same seed and epoch."""
 
 
 class Mixing:
-    """Mixup (Zhang et al. 2018), cutmix (Yun et al. 2019), or at each step one of both by a fair coin.
+    """Mixup (Zhang et al. 2018), cutmix (Yun et al. 2019), or at each step one of the two with probability 1/2.
 
-    `mixup` and `cutmix` are the alpha of Beta(alpha, alpha), from which the own share is drawn once a batch; 0: never.
+    `mixup` and `cutmix` are the alpha of Beta(alpha, alpha), from which an image's share in its own mixture is drawn
+    once per batch; 0: this kind of mixing is not used.
     """
 
-    def __init__(self, mixup: float, cutmix: float, classes: int, seed: int) -> None:
+    def __init__(self, mixup: float, cutmix: float, *, classes: int, seed: int) -> None:
         self.mixup, self.cutmix = mixup, cutmix
         self.classes = classes
         self.seed = seed
 
     def __call__(self, images: Images, labels: Ints, epoch: int, step: int) -> tuple[Images, Floats]:
         """New images (B, S, S, 3) uint8 and their targets (B, K), shares that sum to 1."""
-        numbers = np.random.default_rng((self.seed, epoch, step, STREAM))
-        cuts = self.cutmix > 0 and (self.mixup == 0 or numbers.random() < 0.5)
-        share = float(numbers.beta(*2 * (self.cutmix if cuts else self.mixup,)))
+        rng = np.random.default_rng((self.seed, epoch, step, STREAM))
+        cuts = self.cutmix > 0 and (self.mixup == 0 or rng.random() < 0.5)
+        share = float(rng.beta(*2 * (self.cutmix if cuts else self.mixup,)))
         if cuts:
-            images, share = cut(images, share, numbers)
+            images, share = cut(images, share, rng)
         else:
             images = blend(images, share)
         targets = np.eye(self.classes, dtype=np.float32)[labels]
         return images, (share * targets + (1 - share) * np.roll(targets, 1, axis=0)).astype(np.float32)
 
     def sha256(self) -> str:
-        """Hash of the settings and of what they make of a fixed batch: equal for arms that are treated alike."""
+        """Hash of the settings and of a fixed batch that they mix: equal for all arms with the same mixing."""
         probe = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
         digest = hashlib.sha256(f"{self.mixup} {self.cutmix} {self.classes}".encode())
         for epoch, step in np.ndindex(2, 4):
@@ -54,7 +56,7 @@ class Mixing:
 
 
 def blend(images: Images, share: float) -> Images:
-    """`share` of each image and the rest of the image before it, rounded."""
+    """`share` of each image plus 1 - `share` of the image before it, rounded."""
     import cv2
 
     flat, before = images.reshape(len(images), -1), np.roll(images, 1, axis=0).reshape(len(images), -1)
@@ -62,15 +64,15 @@ def blend(images: Images, share: float) -> Images:
     return np.asarray(blended, dtype=np.uint8).reshape(images.shape)
 
 
-def cut(images: Images, share: float, numbers: np.random.Generator) -> tuple[Images, float]:
-    """A window of the image before it pasted into each image, and the share that is left of its own.
+def cut(images: Images, share: float, rng: np.random.Generator) -> tuple[Images, float]:
+    """Paste a window of the image before it into each image; also returns the share of its own pixels that is left.
 
-    The window has 1 - share of the area before the image's edge cuts it off.
+    The window covers 1 - `share` of the area, less where it crosses the image's edge.
     """
     height, width = images.shape[1:3]
     half = 0.5 * np.sqrt(1 - share)
-    top, bottom = _window(numbers.integers(height), int(half * height), height)
-    left, right = _window(numbers.integers(width), int(half * width), width)
+    top, bottom = _window(rng.integers(height), int(half * height), height)
+    left, right = _window(rng.integers(width), int(half * width), width)
     pasted = images.copy()
     pasted[:, top:bottom, left:right] = np.roll(images, 1, axis=0)[:, top:bottom, left:right]
     return pasted, 1 - (bottom - top) * (right - left) / (height * width)

@@ -1,16 +1,16 @@
-"""AdamW and its schedule: how fast each tensor learns at each step."""
+"""AdamW and its schedule: the learning rate of each parameter at each step."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-Decay = Literal["cosine", "constant"]
+from components.training.settings import Decay
 
 WARM_UP = 0.1  # share of all steps over which the learning rate rises
 
@@ -24,12 +24,23 @@ def adamw(
     warm_up: float = WARM_UP,
     decay: Decay = "cosine",
     scales: Mapping[str, float] | None = None,
-) -> dict[str, Any]:  # Lightning's form of an optimiser with its schedule
+) -> dict[str, Any]:  # the form that Lightning expects of an optimizer with its schedule
     """AdamW (Loshchilov & Hutter 2019): linear warm-up to `learning_rate`, then a half cosine to 0, or constant.
 
-    `scales` are shares of the learning rate by parameter name; who is not named has 1. Biases, norms' gains and
-    other vectors have no weight decay. The fastest group comes first, and its rate is the one that is logged.
-    For `configure_optimizers`.
+    Biases, the gains of norm layers and other vectors have no weight decay. The parameter group with the highest
+    learning rate comes first; its rate is the one that is logged.
+
+    Args:
+        module: only its parameters with `requires_grad` are optimized.
+        learning_rate: peak.
+        weight_decay: of matrices and larger tensors.
+        total_steps: steps of the whole schedule.
+        warm_up: share of all steps over which the learning rate rises.
+        decay: of the learning rate after the warm-up.
+        scales: factors of the learning rate by parameter name; 1 for names that are not in it.
+
+    Returns:
+        Optimizer and schedule, for `configure_optimizers`.
     """
     groups = [
         {"params": weights, "lr": learning_rate * scale, "weight_decay": weight_decay if matrices else 0.0}
@@ -42,7 +53,7 @@ def adamw(
 
 
 def _grouped(module: nn.Module, scales: Mapping[str, float]) -> dict[tuple[float, bool], list[nn.Parameter]]:
-    """What learns, by its share of the learning rate and by whether it is a matrix; fastest and matrices first."""
+    """Trained parameters by (factor of the learning rate, True for matrices); highest rate and matrices first."""
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, weight in module.named_parameters():
         if weight.requires_grad:
@@ -51,7 +62,7 @@ def _grouped(module: nn.Module, scales: Mapping[str, float]) -> dict[tuple[float
 
 
 def share_of_peak(step: int, total: int, warm_up: float = WARM_UP, decay: Decay = "cosine") -> float:
-    """Learning rate at `step` of `total`, as a share of its peak."""
+    """Learning rate at `step` (from 0) of `total` steps, as a share of its peak, in [0, 1]."""
     rise = max(1, round(warm_up * total))
     if step < rise:
         return (step + 1) / rise

@@ -17,13 +17,14 @@ from torch import nn
 
 from components.base.errors import SettingsError
 from components.base.log import SilentLog
-from components.models.backbone import CpuProfile
-from components.training.loop import Epoch, fit, open_session, shuffled
+from components.training.batches import EpochBatches, shuffled_batches
+from components.training.loop import fit
 from components.training.sync_batch_norm import CommonStatistics
 from flows.finetune import finetune
 from flows.settings import PARAMS, load_settings
 from flows.stage import leads
 from flows.tracking.mlflow_log import flatten
+from tests.unit.training.small_settings import cpu_session
 from tests.unit.training.small_trainings import fill_checkout, histories, make_database, runs_of
 
 REPO = Path(__file__).resolve().parents[3]
@@ -31,7 +32,7 @@ COUNT, BATCH, EPOCHS = 22, 5, 3
 TOLERANCE = 1e-5  # relative: sums in another order
 SCRIPT = """
 import sys
-from tests.unit.test_devices import train
+from tests.unit.training.test_devices import train
 root, devices, num_nodes, stop = sys.argv[1], *map(int, sys.argv[2:])
 train(root, devices=devices, num_nodes=num_nodes, stop=stop)
 """
@@ -66,11 +67,8 @@ def train(root, devices=1, num_nodes=1, stop=0) -> tuple[dict, list]:
     numbers = torch.Generator().manual_seed(0)
     images = torch.randn(COUNT, 3, 6, 6, generator=numbers)
     targets = images.mean(dim=(1, 2, 3))[:, None] * 5
-    profile, folder = CpuProfile(precision="32-true", channels_last=True), Path(root) / "state"
-    session = open_session(
-        "cpu", cpu=profile, seed=0, checkpoint=folder, log=SilentLog(),
-        checkpoint_steps=2, devices=devices, num_nodes=num_nodes,
-    )  # fmt: skip
+    folder = Path(root) / "state"
+    session = cpu_session(checkpoint=folder, checkpoint_steps=2, devices=devices, num_nodes=num_nodes)
     module = Net()
 
     def batches(epoch):
@@ -79,14 +77,14 @@ def train(root, devices=1, num_nodes=1, stop=0) -> tuple[dict, list]:
                 raise SystemExit(3)
             return images[rows], targets[rows]
 
-        return Epoch(shuffled(COUNT, BATCH, 0, epoch), draw)
+        return EpochBatches(shuffled_batches(COUNT, BATCH, 0, epoch), draw)
 
     def measure(epoch):
         assert session.leads
         return {"val/loss": float((module.net(images) - targets).square().mean())}
 
     done = fit(
-        module, batches, len(shuffled(COUNT, BATCH, 0, 0)),
+        module, batches, len(shuffled_batches(COUNT, BATCH, 0, 0)),
         epochs=EPOCHS, session=session, log=Noisy(), settings={}, end_of_epoch=measure, monitor="val/loss", what="net",
     )  # fmt: skip
     path = Path(root) / f"{session.rank}.json"
@@ -104,15 +102,14 @@ def test_a_process_knows_whether_it_leads(variables, rank, monkeypatch, tmp_path
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    profile, log = CpuProfile(precision="32-true", channels_last=True), SilentLog()
-    given = {"cpu": profile, "seed": 0, "checkpoint": tmp_path / "state", "log": log}
-    session = open_session("cpu", **given, devices=2, num_nodes=2, micro_batch=16)
+    log = SilentLog()
+    session = cpu_session(checkpoint=tmp_path / "state", log=log, devices=2, num_nodes=2, micro_batch=16)
     assert (session.world, session.rank, session.leads) == (4, rank, rank == 0)
     assert log.lines[0].endswith("channels_last, 4 devices on 2 hosts, at most 16 images at once")
     (tmp_path / "state").mkdir()
     session.forget()
     assert (tmp_path / "state").exists() == (rank > 0), "the leading process alone takes the resume state away"
-    assert open_session("cpu", **given).rank == 0, "others' variables do not concern one process"
+    assert cpu_session().rank == 0, "others' variables do not concern one process"
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def test_cutting_equals_torchvisions_cutmix():
 
 def test_targets_are_the_shares_of_the_own_class_and_the_neighbours():
     for step in range(10):
-        images, targets = Mixing(0.8, 0.0, 3, seed=1)(IMAGES, LABELS, 0, step)
+        images, targets = Mixing(0.8, 0.0, classes=3, seed=1)(IMAGES, LABELS, 0, step)
         share = targets[0, 0]
         np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
         np.testing.assert_allclose(targets[0], [share, 0, 1 - share], atol=1e-6)  # its neighbour is the last image
@@ -61,16 +61,16 @@ def test_targets_are_the_shares_of_the_own_class_and_the_neighbours():
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)])
 def test_mixing_keeps_the_mean_of_targets_and_draws_by_seed_epoch_and_step(mixup, cutmix):
-    mixing = Mixing(mixup, cutmix, 3, seed=3)
+    mixing = Mixing(mixup, cutmix, classes=3, seed=3)
     first, targets = mixing(IMAGES, LABELS, 2, 5)
     assert first.dtype == np.uint8 and targets.dtype == np.float32
     np.testing.assert_allclose(targets.mean(axis=0), np.bincount(LABELS) / 6, atol=1e-6)
     torch.rand(3), np.random.random(3)  # other generators do not matter
-    again, same = Mixing(mixup, cutmix, 3, seed=3)(IMAGES, LABELS, 2, 5)
+    again, same = Mixing(mixup, cutmix, classes=3, seed=3)(IMAGES, LABELS, 2, 5)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(targets, same)
     others = [
-        Mixing(mixup, cutmix, 3, seed=4)(IMAGES, LABELS, 2, 5),
+        Mixing(mixup, cutmix, classes=3, seed=4)(IMAGES, LABELS, 2, 5),
         mixing(IMAGES, LABELS, 3, 5),
         mixing(IMAGES, LABELS, 2, 6),
     ]
@@ -81,27 +81,29 @@ def test_mixing_draws_no_number_that_dropout_would():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    Mixing(0.4, 1.0, 3, seed=0)(IMAGES, LABELS, 0, 0)
+    Mixing(0.4, 1.0, classes=3, seed=0)(IMAGES, LABELS, 0, 0)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_shares_are_drawn_from_beta():
     tiny = IMAGES[:2, :4, :4]
-    shares = [Mixing(0.4, 0.0, 2, seed=0)(tiny, LABELS[:2], 0, step)[1][0, 0] for step in range(500)]
+    shares = [Mixing(0.4, 0.0, classes=2, seed=0)(tiny, LABELS[:2], 0, step)[1][0, 0] for step in range(500)]
     assert stats.kstest(shares, stats.beta(0.4, 0.4).cdf).pvalue > 0.01
 
 
 def test_both_take_turns_by_a_fair_coin():
     """A blended pixel has a value that neither image has; white on black shows it."""
     pair = np.stack([np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)])
-    mixing = Mixing(5.0, 5.0, 2, seed=0)
+    mixing = Mixing(5.0, 5.0, classes=2, seed=0)
     blends = [set(np.unique(mixing(pair, LABELS[:2], 0, step)[0])) - {0, 255} != set() for step in range(400)]
     assert 0.4 < np.mean(blends) < 0.6
 
 
 def test_fingerprints_tell_settings_and_seeds_apart():
     prints = {
-        Mixing(m, c, 3, seed).sha256() for m, c in ((0.4, 0.0), (0.2, 0.0), (0.0, 0.4), (0.4, 0.4)) for seed in (0, 1)
+        Mixing(m, c, classes=3, seed=seed).sha256()
+        for m, c in ((0.4, 0.0), (0.2, 0.0), (0.0, 0.4), (0.4, 0.4))
+        for seed in (0, 1)
     }
     assert len(prints) == 8
-    assert Mixing(0.4, 0.4, 3, 0).sha256() == Mixing(0.4, 0.4, 3, 0).sha256()
+    assert Mixing(0.4, 0.4, classes=3, seed=0).sha256() == Mixing(0.4, 0.4, classes=3, seed=0).sha256()

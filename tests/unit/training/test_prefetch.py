@@ -17,21 +17,20 @@ from torch import nn
 
 from components.base.errors import TrainingError
 from components.base.log import SilentLog
-from components.models.backbone import CpuProfile
 from components.models.encoder import to_tensor
 from components.training import loop
-from components.training.augment import Augment, build
-from components.training.batches import Epoch, Part, shuffled
-from components.training.loop import fit, open_session
+from components.training.augment import build_augmentation
+from components.training.batches import BatchPart, EpochBatches, shuffled_batches
+from components.training.loop import fit
 from components.training.optimizers import adamw
 from components.training.prefetch import AHEAD, change_tensors, endless, prefetch
+from tests.unit.training.small_settings import AUGMENT, cpu_session
 
 Pair = namedtuple("Pair", "images classes")
-POLICY = Augment(flips_and_turns=True, scale=0.15, shift=0.05, brightness=0.1, contrast=0.1, hue=4, saturation=10)
 PIXELS = np.random.default_rng(0).integers(0, 256, (22, 16, 16, 3), dtype=np.uint8)
 TARGETS = torch.from_numpy(PIXELS.mean((1, 2, 3), keepdims=True)[..., 0, 0] / 255).float()
 EPOCHS, BATCH = 3, 5
-STEPS = len(shuffled(len(PIXELS), BATCH, 0, 0))
+STEPS = len(shuffled_batches(len(PIXELS), BATCH, 0, 0))
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +142,7 @@ def test_a_reader_that_fails_ends_the_thread():
 
 def _batches_of_all_kinds():
     tensor = torch.arange(6.0).view(3, 2)
-    part = Part((tensor, [tensor + 1]), 0, 3, 3)
+    part = BatchPart((tensor, [tensor + 1]), 0, 3, 3)
     return [tensor, (tensor, 7), [tensor, "name"], {"x": tensor}, Pair(tensor, None), part]
 
 
@@ -190,19 +189,18 @@ class Net(pl.LightningModule):
         return adamw(self, 0.01, 0.05, EPOCHS * STEPS)
 
 
-def _augmented(epoch: int) -> Epoch:
-    augmentation = build(POLICY, seed=0)
+def _augmented(epoch: int) -> EpochBatches:
+    augmentation = build_augmentation(AUGMENT, seed=0)
 
     def draw(_step, rows, first):
         return to_tensor(augmentation(PIXELS[rows], epoch, first)), TARGETS[rows]
 
-    return Epoch(shuffled(len(PIXELS), BATCH, 0, epoch), draw)
+    return EpochBatches(shuffled_batches(len(PIXELS), BATCH, 0, epoch), draw)
 
 
 def _train(module=None, batches=_augmented, **changes):
     module = module or Net()
-    cpu = CpuProfile(precision="32-true", channels_last=True)
-    session = open_session("cpu", cpu=cpu, seed=0, checkpoint=None, log=SilentLog())
+    session = cpu_session()
     given = {"epochs": EPOCHS, "settings": {}, "end_of_epoch": lambda _: {}, "what": "net"} | changes
     return module, fit(module, batches, STEPS, session=session, log=SilentLog(), **given)
 
@@ -249,8 +247,8 @@ def test_a_training_that_stops_early_leaves_no_thread():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_on_a_gpu_batches_are_there_already_and_whole():
-    batches = [Part((torch.full((64, 3, 64, 64), k % 256, dtype=torch.uint8), k), 0, 64, 64) for k in range(40)]
+    batches = [BatchPart((torch.full((64, 3, 64, 64), k % 256, dtype=torch.uint8), k), 0, 64, 64) for k in range(40)]
     for k, part in enumerate(prefetch(batches, "cuda")):
         images, number = part.batch
-        assert images.is_cuda and number == k and dataclasses.replace(part, batch=None) == Part(None, 0, 64, 64)
+        assert images.is_cuda and number == k and dataclasses.replace(part, batch=None) == BatchPart(None, 0, 64, 64)
         assert bool((images == k % 256).all())

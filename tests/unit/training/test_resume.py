@@ -45,9 +45,9 @@ from tests.unit.training.small_trainings import (
 DEATHS = {
     "a mark but no run": ("flows.tracking.mlflow_log", "_create", 1),
     "a run but nothing in it": ("flows.tracking.mlflow_log", "log_dataset", 1),
-    "an epoch told that no state holds": ("components.training.state", "_Run._is_best", 2),
+    "an epoch logged that no state holds": ("components.training.history", "History.add", 2),
     "a result but no numbers": ("flows.stage", "write_metrics", 1),
-    "numbers that MLflow lacks": ("flows.stage", "_remember", 1),
+    "numbers that MLflow lacks": ("flows.stage", "_log_result", 1),
     "a run that ended, a state not yet taken away": ("components.training.checkpoints", "forget_state", 1),
 }
 

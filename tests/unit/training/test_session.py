@@ -1,0 +1,25 @@
+"""Where a training runs: one line of log, and an error where a GPU is missing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from components.base.errors import SettingsError
+from components.base.log import SilentLog
+from components.training.session import open_session
+from tests.unit.training.small_settings import FP32, small_compute
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_the_hardware_is_logged_in_one_line():
+    log = SilentLog()
+    session = open_session(small_compute(device="auto"), cpu=FP32, seed=0, checkpoint=None, log=log)
+    assert log.lines == ["no GPU found: running on the CPU, 1 thread, fp32, channels_last"]
+    assert (session.device, session.precision, session.channels_last) == ("cpu", "32-true", True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_missing_gpu_is_an_error():
+    with pytest.raises(SettingsError, match=r"compute.device = 'cuda': torch finds no GPU; set auto or cpu"):
+        open_session(small_compute(device="cuda"), cpu=FP32, seed=0, checkpoint=None, log=SilentLog())
