@@ -11,12 +11,13 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from components.base.log import SilentLog
+from components.base.run_id import RunId
 from components.robustness.measurements import sample_images
 from components.robustness.settings import Robustness
 from flows.robustness import robustness
 from flows.settings.data import Pack
 from tests.unit.comparison.simulated_study import FOLDERS
-from tests.unit.flows.test_explain import given, write_study
+from tests.unit.flows.predicted_study import FROZEN, SEEDS, given, write_study
 from tests.unit.training.small_trainings import CLASSES, SIDE
 
 
@@ -26,10 +27,9 @@ def test_the_stage_tests_the_named_corruptions_and_writes_what_it_found(
     write_study(tmp_path)
     monkeypatch.chdir(tmp_path)
     log = SilentLog()
-    common = {name: part for name, part in given(log).items() if name not in ("clinical", "explain")}
     corruptions = ("jpeg", "blur", "hair")
     metrics = robustness.work(
-        **common,
+        **given(log),
         pack=Pack(image_size=SIDE, fit="crop"),
         robustness=Robustness(corruptions=corruptions, strengths=(1, 5), images=20, border=0.12, seed=0),
     )
@@ -51,8 +51,8 @@ def test_the_stage_tests_the_named_corruptions_and_writes_what_it_found(
 def clean_accuracy(root: Path, arm: str, limit: int) -> float:
     """Mean over seeds of scikit-learn's balanced accuracy, from the stored predictions of the sampled images."""
     found = []
-    for seed in (0, 1):
-        table = pd.read_parquet(root / FOLDERS["predictions"] / f"{arm}-frozen-{seed}.parquet")
+    for seed in SEEDS:
+        table = pd.read_parquet(root / FOLDERS["predictions"] / f"{RunId(arm, FROZEN, seed)}.parquet")
         test = table[table["split"] == "test"].reset_index(drop=True)
         labels = test["label"].map(CLASSES.index).to_numpy()
         rows = sample_images(labels, test["group"].to_numpy(str), limit, seed=0)
