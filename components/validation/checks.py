@@ -107,7 +107,7 @@ def find_copies_across(
     settings: NearDuplicates,
     executor: Executor | None,
 ) -> pd.DataFrame:
-    """Copies between two data sets; an image_id that occurs in both means nothing.
+    """Copies between two data sets; an image_id that occurs in both is no evidence of a copy.
 
     Args:
         theirs: image_id, path, sha256 and phash of one data set.

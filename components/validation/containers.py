@@ -39,7 +39,7 @@ def read_header(data: bytes) -> ImageHeader:
     """The header of a whole file.
 
     Raises:
-        UndecodableError: the bytes are none of FORMATS, end inside their blocks, or promise more than MAX_PIXELS.
+        UndecodableError: the bytes are none of FORMATS, end inside their blocks, or state more than MAX_PIXELS.
     """
     if not data:
         raise UndecodableError("empty", "0 bytes")
@@ -135,9 +135,8 @@ def _segment_kinds(kind: int, body: bytes) -> set[str]:
         return xmp_kinds(body)
     if body.startswith(b"Photoshop 3.0\0"):
         return {"iptc"} if b"8BIM\x04\x04" in body else set()
-    return (
-        set() if body.startswith(_DISPLAY_SEGMENTS) else {"text"}
-    )  # what a manufacturer's own segment holds is unknown
+    # the content of a manufacturer's own segment is unknown
+    return set() if body.startswith(_DISPLAY_SEGMENTS) else {"text"}
 
 
 def _end_of_previews(data: bytes, base: int) -> int:
@@ -154,7 +153,7 @@ def _end_of_previews(data: bytes, base: int) -> int:
 
 
 def _open(form: str, data: bytes) -> tuple[ImageHeader, Image.Image]:
-    """Size and mode by PIL, which does not decode pixels here."""
+    """Size and mode by PIL, which does not decode pixels yet."""
     try:
         image = Image.open(io.BytesIO(data), formats=[form])
     except UnidentifiedImageError as error:

@@ -1,4 +1,4 @@
-"""The profile of a data set: the numbers that are kept of an accepted version and compared with a later one."""
+"""The profile of a data set: numbers of an accepted version that a later version is compared with."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Differences between two versions of a data set: images, labels, class shares, image quality.
 
 Images are matched by image_id, and the rest by their bytes, so that a renamed file counts neither as removed nor as
-added. Versions are tables made by `assemble`; where they are stored is unknown here.
+added. Versions are tables made by `assemble`; this module does not know where they are stored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DatasetChanges:
 
     before: pd.DataFrame
     after: pd.DataFrame
-    kept: pd.DataFrame  # images of both versions
+    matched: pd.DataFrame  # images of both versions
     added: pd.DataFrame
     removed: pd.DataFrame
     classes: pd.DataFrame  # a row a label: images and shares of the accepted, before and after
@@ -42,28 +42,28 @@ class DatasetChanges:
     @property
     def relabelled(self) -> pd.DataFrame:
         """Images of both versions with another diagnosis; one that was added or removed counts too."""
-        return self.kept[_differ(self.kept, "diagnosis")]
+        return self.matched[_differ(self.matched, "diagnosis")]
 
     @property
     def replaced(self) -> pd.DataFrame:
         """Images that kept their id and have other bytes."""
-        known = self.kept["sha256_before"].notna() & self.kept["sha256_after"].notna()
-        return self.kept[known & _differ(self.kept, "sha256")]
+        known = self.matched["sha256_before"].notna() & self.matched["sha256_after"].notna()
+        return self.matched[known & _differ(self.matched, "sha256")]
 
     @property
     def renamed(self) -> pd.DataFrame:
         """Images that kept their bytes and have another id."""
-        return self.kept[_differ(self.kept, "image_id")]
+        return self.matched[_differ(self.matched, "image_id")]
 
     @property
     def newly_accepted(self) -> pd.DataFrame:
         """Images of both versions that are accepted now and were not."""
-        return self.kept[self.kept["accepted_after"] & ~self.kept["accepted_before"]]
+        return self.matched[self.matched["accepted_after"] & ~self.matched["accepted_before"]]
 
     @property
     def newly_quarantined(self) -> pd.DataFrame:
         """Images of both versions that were accepted and are not now."""
-        return self.kept[self.kept["accepted_before"] & ~self.kept["accepted_after"]]
+        return self.matched[self.matched["accepted_before"] & ~self.matched["accepted_after"]]
 
     @property
     def empty(self) -> bool:
@@ -102,7 +102,7 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> DatasetChanges:
     return DatasetChanges(
         before=before,
         after=after,
-        kept=pd.concat([first, second], axis=1),
+        matched=pd.concat([first, second], axis=1),
         added=after.drop(index=pairs["after"].tolist()),
         removed=before.drop(index=pairs["before"].tolist()),
         classes=_shares(old["label"].fillna(UNLABELLED), new["label"].fillna(UNLABELLED)),
@@ -128,9 +128,9 @@ def _match(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([part[["before", "after"]] for part in (same, renamed)]).sort_values("after")
 
 
-def _differ(kept: pd.DataFrame, column: str) -> pd.Series:
+def _differ(matched: pd.DataFrame, column: str) -> pd.Series:
     """bool, True where a column differs; two missing values are equal."""
-    old, new = kept[f"{column}_before"], kept[f"{column}_after"]
+    old, new = matched[f"{column}_before"], matched[f"{column}_after"]
     return (old.fillna("") != new.fillna("")).astype(bool)
 
 

@@ -48,7 +48,7 @@ def review(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """The pairs whose label, patient or lesion differ, for a person to review.
 
     One picture cannot show two patients or two lesions, nor have two diagnoses. A value that is missing on one side
-    contradicts nothing.
+    is no difference.
 
     Args:
         table: image_id and KEYS.
@@ -90,7 +90,7 @@ def exact_groups(table: pd.DataFrame) -> pd.DataFrame:
 def contradictions(table: pd.DataFrame) -> pd.DataFrame:
     """The rows whose file has another label in another row, and `other`: those image_ids with their labels.
 
-    No rule can decide which label is right, so none of them is kept; a copy without a label contradicts nothing.
+    No rule can decide which label is right, so none of them is kept; a copy without a label is no contradiction.
     """
     labelled = exact_groups(table).dropna(subset=["label"])
     found = labelled[labelled.groupby("sha256")["label"].transform("nunique") > 1]

@@ -38,14 +38,14 @@ PATIENT = ("age", "sex", "site")  # few data sets have skin_type: it is compared
 Unit = Literal["share", ""]
 
 SLACK = 1e-5  # relative: a profile keeps six digits, and a value on the limit has not drifted
-SIZE, PATIENTS, PICTURES, DRIFT = "size", "patients", "pictures", "drift"
+SIZE, PATIENTS, IMAGES, DRIFT = "size", "patients", "pictures", "drift"
 TOPICS = {
     SIZE: (
         "Size",
         "A group stays together when images are split: a patient, or a lesion and its copies.",
     ),
     PATIENTS: ("Patient data", "Without them, errors in some groups of patients cannot be found."),
-    PICTURES: ("Images", "A few unusual images do no harm; many indicate an error in collection or conversion."),
+    IMAGES: ("Images", "A few unusual images do no harm; many indicate an error in collection or conversion."),
     DRIFT: (
         "Compared with the accepted version",
         "Medians are expected inside the range of the middle 90 % of that version's images.",
@@ -165,9 +165,8 @@ def _prepare(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     classes, missing for unlabelled rows; its mean is the class's share.
     """
     sides, labels = table[["width", "height"]].astype("float64"), table["label"]
-    labelled = (
-        labels.notna() if labels.notna().any() else pd.Series(True, index=table.index)
-    )  # no label at all: every share is 0
+    # without any label, every share is 0
+    labelled = labels.notna() if labels.notna().any() else pd.Series(True, index=table.index)
     shares = {_share_of(name): (labels == name).astype("float64").where(labelled) for name in classes}
     columns = table[["label", "group", "sha256", *MEASURE_PHRASES]]
     return columns.assign(**known(table), aspect=sides.max(axis=1) / sides.min(axis=1), **shares)
@@ -190,7 +189,7 @@ def _expectations(
     yield from _size(expect, classes, min_groups, limits)
     if max_missing is not None and max_missing < 1:
         yield from (_has_values(expect, column, 1 - max_missing) for column in PATIENT)
-    yield from _pictures(expect, limits)
+    yield from _images(expect, limits)
     if before is not None:
         yield from _unchanged(expect, classes, limits.max_share_drift, before)
 
@@ -198,7 +197,7 @@ def _expectations(
 def _size(expect: ModuleType, classes: Sequence[str], min_groups: int, limits: AcceptanceLimits) -> Iterator[Any]:
     fix = "add images, or map fewer classes (labels.schemes, params.yaml)"
     least = len(classes) * min_groups
-    yield expect.ExpectTableRowCountToBeBetween(min_value=least, **_texts(SIZE, "images", least, None, fix))
+    yield expect.ExpectTableRowCountToBeBetween(min_value=least, **_texts(SIZE, "images", least, None, fix=fix))
     for name in classes:
         fix = f"add lesions of {name}, map it to another class (labels.schemes), or lower "
         yield expect.ExpectColumnUniqueValueCountToBeBetween(
@@ -210,7 +209,7 @@ def _size(expect: ModuleType, classes: Sequence[str], min_groups: int, limits: A
                 f"groups of class {name}",
                 min_groups,
                 None,
-                f"{fix}validate.min_groups_per_class (params.yaml)",
+                fix=f"{fix}validate.min_groups_per_class (params.yaml)",
             ),
         )
     least_distinct = limits.min_distinct
@@ -218,7 +217,7 @@ def _size(expect: ModuleType, classes: Sequence[str], min_groups: int, limits: A
     yield expect.ExpectColumnProportionOfUniqueValuesToBeBetween(
         column="sha256",
         min_value=least_distinct,
-        **_texts(SIZE, "share of distinct files", least_distinct, None, fix, "share"),
+        **_texts(SIZE, "share of distinct files", least_distinct, None, fix=fix, unit="share"),
     )
 
 
@@ -227,11 +226,11 @@ def _has_values(expect: ModuleType, column: str, least: float) -> Any:
         f"fill {column} in the data set's metadata; where it was not recorded, raise "
         "validate.max_missing_share, or set it to null, which requires none (params.yaml)"
     )
-    words = _texts(PATIENTS, f"share of rows with {column}", least, None, fix, "share")
+    words = _texts(PATIENTS, f"share of rows with {column}", least, None, fix=fix, unit="share")
     return expect.ExpectColumnProportionOfNonNullValuesToBeBetween(column=column, min_value=least, **words)
 
 
-def _pictures(expect: ModuleType, limits: AcceptanceLimits) -> Iterator[Any]:
+def _images(expect: ModuleType, limits: AcceptanceLimits) -> Iterator[Any]:
     """A share of at least limits.mostly of the images within each limit."""
     (dark, light), (pale, vivid) = limits.luma, limits.saturation
     rules: list[tuple[str, float | None, float | None, str, str]] = [
@@ -263,7 +262,7 @@ def _pictures(expect: ModuleType, limits: AcceptanceLimits) -> Iterator[Any]:
     ]
     for column, low, high, what, key in rules:
         fix = f"inspect the images outside; {_limit(key)}"
-        words = _texts(PICTURES, f"share of images {what}", limits.mostly, None, fix, "share")
+        words = _texts(IMAGES, f"share of images {what}", limits.mostly, None, fix=fix, unit="share")
         yield expect.ExpectColumnValuesToBeBetween(
             column=column, min_value=low, max_value=high, mostly=limits.mostly, **words
         )
@@ -278,12 +277,13 @@ def _unchanged(expect: ModuleType, classes: Sequence[str], drift: float, before:
     for name in classes:
         low, high = _widened(max(before.classes[name] - drift, 0), min(before.classes[name] + drift, 1))
         fix = f"{_CHANGED} raise validate.limits.max_share_drift{_ONCE}"
-        words = _texts(DRIFT, f"share of class {name}", low, high, fix, "share")
+        words = _texts(DRIFT, f"share of class {name}", low, high, fix=fix, unit="share")
         yield expect.ExpectColumnMeanToBeBetween(column=_share_of(name), min_value=low, max_value=high, **words)
     for name, share in before.missing.items():
         least, _ = _widened(max(1 - share - drift, 0), 1)
         fix = f"fill {name} in the data set's metadata, or raise validate.limits.max_share_drift{_ONCE}"
-        words = _texts(DRIFT, f"share of rows with {name.replace('_', ' ')}, as before", least, None, fix, "share")
+        measure = f"share of rows with {name.replace('_', ' ')}, as before"
+        words = _texts(DRIFT, measure, least, None, fix=fix, unit="share")
         yield expect.ExpectColumnProportionOfNonNullValuesToBeBetween(column=name, min_value=least, **words)
     yield from (_median(expect, name, before.quantiles[name]) for name in MEASURE_PHRASES if name in before.quantiles)
 
@@ -296,7 +296,7 @@ def _median(expect: ModuleType, name: str, quantiles: Mapping[str, float]) -> An
     """Inside the range of the middle 90 % of the accepted version's images."""
     low, high = _widened(quantiles["q05"], quantiles["q95"])
     fix = f"{_CHANGED} set validate.reference to null for this version (params.yaml)"
-    words = _texts(DRIFT, f"median {MEASURE_PHRASES[name]}", low, high, fix)
+    words = _texts(DRIFT, f"median {MEASURE_PHRASES[name]}", low, high, fix=fix)
     return expect.ExpectColumnMedianToBeBetween(column=name, min_value=low, max_value=high, **words)
 
 
@@ -305,7 +305,7 @@ def _widened(low: float, high: float) -> tuple[float, float]:
 
 
 def _texts(
-    topic: str, measure: str, low: float | None, high: float | None, fix: str, unit: Unit = ""
+    topic: str, measure: str, low: float | None, high: float | None, *, fix: str, unit: Unit = ""
 ) -> dict[str, Any]:
     """`notes` for GX's own page; `meta` for ExpectationResult and for our page."""
     expected, shown = _between(low, high), _between(low, high, unit)

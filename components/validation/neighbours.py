@@ -206,9 +206,8 @@ def _chunk_pairs(a: Hashes, b: Hashes, distance: int, chunk: HashChunk, same: bo
 
 
 def _ranked(chunk: HashChunk, hashes: Hashes) -> tuple[Rows, Rows]:
-    packed = np.sort(
-        (chunk.keys(hashes) << 32) | np.arange(len(hashes))
-    )  # one sort of packed keys is faster than argsort
+    # one sort of packed keys is faster than argsort
+    packed = np.sort((chunk.keys(hashes) << 32) | np.arange(len(hashes)))
     return packed & (2**32 - 1), packed >> 32
 
 

@@ -1,7 +1,7 @@
 """The data validation page: what was read, what was quarantined and why, what a person has to review.
 
 It names images only by image_id. Pictures are encoded again from pixels, and the page contains neither paths nor ids of
-patients and lesions: of these it says only whether two are the same.
+patients and lesions: of these it says only whether two of them are the same.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LARGE = 360
 
 TITLES = {
     "image.missing": "The file is not there",
-    "image.outside_folder": "The file lies outside the data set's folder",
+    "image.outside_folder": "The file is outside the data set's folder",
     "image.unreadable": "The file cannot be read",
     "image.empty": "The file is empty",
     "image.not_an_image": "The file is not an image",

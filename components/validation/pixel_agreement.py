@@ -86,9 +86,8 @@ def _linear_fit(whole: Plane, target: Plane, frame: Plane) -> float:
     design, wanted = design - design.mean(axis=1, keepdims=True), (goal * weight).ravel()
     wanted = wanted - wanted.mean()
     normal, along = design @ design.T, design @ wanted
-    normal[np.diag_indices(5)] = (
-        normal.diagonal() * 1.0001 + 1e-6
-    )  # regularised: an image without detail explains nothing
+    # regularised, so that an image without detail has no fit
+    normal[np.diag_indices(5)] = normal.diagonal() * 1.0001 + 1e-6
     return float(np.sqrt(max(along @ np.linalg.solve(normal, along), 0.0) / (wanted @ wanted + 1e-6)))
 
 

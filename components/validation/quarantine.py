@@ -29,11 +29,11 @@ IMAGES = {
     "corrupt": ("an image that decodes completely", "fetch the file again"),
     "too_large": ("an image of at most 179 megapixels", "shrink the image"),
     "wrong_extension": ("the extension of its content", "rename the file and its row's path"),
-    "trailing_bytes": ("nothing after the image's end", "fetch the file again, or save it anew from an image program"),
+    "trailing_bytes": ("nothing after the image's end", "fetch the file again, or save it again with an image program"),
     "cmyk": ("red, green and blue, or grey", "convert the image to sRGB with its own colour profile"),
     "sixteen_bit": ("8 bits a channel", "convert the image to 8 bits with the intensity window of its source"),
     "grey": ("an image in colour", "fetch the colour original, or take the row out"),
-    "animated": ("one picture a file", "save the picture that is meant as a file of its own"),
+    "animated": ("one image a file", "save the intended image as a separate file"),
     "alpha": ("an image that is opaque everywhere", "save the image without transparency"),
 }
 ADMISSIBLE: tuple[AdmissibleProblem, ...] = get_args(AdmissibleProblem)
@@ -61,9 +61,14 @@ def find_unusable(
     Returns:
         COLUMNS with the row's index in `records`, sorted by image and rule. No text contains a path.
     """
-    seen = records.merge(facts, on="path", how="left").set_axis(records.index)
-    found = [_contract(records), _labels(records, classes), _images(seen, admit), _small(seen, min_side)]
-    table = pd.concat([*found, _duplicates(seen)])[list(COLUMNS)]
+    rows_with_facts = records.merge(facts, on="path", how="left").set_axis(records.index)
+    found = [
+        _contract(records),
+        _labels(records, classes),
+        _images(rows_with_facts, admit),
+        _small(rows_with_facts, min_side),
+    ]
+    table = pd.concat([*found, _duplicates(rows_with_facts)])[list(COLUMNS)]
     return table.sort_values(["image_id", "rule", "value"], kind="stable").astype("str")
 
 
@@ -87,23 +92,23 @@ def _labels(records: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     return _reasons(rows, rule=OUTSIDE_MAP, value=rows["diagnosis"], expected=expected, fix=fix)
 
 
-def _images(seen: pd.DataFrame, admit: Collection[str]) -> pd.DataFrame:
-    rows = seen[seen["problem"].notna() & ~seen["problem"].isin(list(admit))]
+def _images(rows_with_facts: pd.DataFrame, admit: Collection[str]) -> pd.DataFrame:
+    rows = rows_with_facts[rows_with_facts["problem"].notna() & ~rows_with_facts["problem"].isin(list(admit))]
     expected, fix = (rows["problem"].map(lambda word, part=part: IMAGES[word][part]) for part in (0, 1))
     ways = {word: f", admit all of its kind (validate.admit, params.yaml), {OR_ACCEPT}" for word in ADMISSIBLE}
     fix = fix + rows["problem"].map(lambda word: ways.get(word, ""))
     return _reasons(rows, rule="image." + rows["problem"], value=rows["detail"], expected=expected, fix=fix)
 
 
-def _small(seen: pd.DataFrame, min_side: int) -> pd.DataFrame:
-    rows = seen[seen[["width", "height"]].min(axis=1).lt(min_side).fillna(False)]
+def _small(rows_with_facts: pd.DataFrame, min_side: int) -> pd.DataFrame:
+    rows = rows_with_facts[rows_with_facts[["width", "height"]].min(axis=1).lt(min_side).fillna(False)]
     value = rows["width"].astype("str") + " x " + rows["height"].astype("str") + " pixels"
     fix = f"take the row out, lower validate.min_side (params.yaml), {OR_ACCEPT}"
     return _reasons(rows, rule=TOO_SMALL, value=value, expected=f"at least {min_side} pixels a side", fix=fix)
 
 
-def _duplicates(seen: pd.DataFrame) -> pd.DataFrame:
-    rows = contradictions(seen)
+def _duplicates(rows_with_facts: pd.DataFrame) -> pd.DataFrame:
+    rows = contradictions(rows_with_facts)
     value = rows["label"] + ", but the same file is " + rows["other"]
     fix = f"find out which label is right and take the other rows out, {OR_ACCEPT}"
     return _reasons(rows, rule=TWO_LABELS, value=value, expected="one label a file", fix=fix)
@@ -113,8 +118,8 @@ def read_accepted(file: Path, image_ids: Collection[str]) -> pd.DataFrame:
     """The entries of accepted_by_hand.csv: ACCEPTED_COLUMNS, in the file's order; none without a file.
 
     Raises:
-        DataError: names the line of an entry that is incomplete, not of this data set, of a rule that nobody can
-            overrule, or repeated.
+        DataError: names the line of an entry that is incomplete, not of this data set, of a rule that cannot be
+            overruled, or repeated.
     """
     entries: dict[tuple[str, str], tuple[int, list[str]]] = {}
     image_ids = set(image_ids)
@@ -185,11 +190,11 @@ def _refuse(rule: str) -> str | None:
         return None
     part, _, name = rule.partition(".")
     if part == "image" and name in IMAGES:
-        return "and nobody can accept it: there is no image to learn from"
+        return "and cannot be accepted by hand: there is no usable image"
     if rule == OUTSIDE_MAP:
-        return "and nobody can accept it: the row has no class (map it under labels.schemes, params.yaml)"
+        return "and cannot be accepted by hand: the row has no class (map it under labels.schemes, params.yaml)"
     if part in Raw.columns:
-        return "and nobody can accept it: later stages rely on the contract, so correct the data set's metadata"
+        return "and cannot be accepted by hand: later stages rely on the contract, so correct the data set's metadata"
     return "which is no rule"
 
 

@@ -13,7 +13,7 @@ from components.base.config import Frozen
 from components.base.fields import Share
 
 AdmissibleProblem = Literal["wrong_extension", "trailing_bytes", "cmyk", "sixteen_bit", "grey", "animated", "alpha"]
-"""Problems of images that decode all the same: the setting `validate.admit` or a person may accept them."""
+"""Problems of images that can still be decoded: the setting `validate.admit` or a person may accept them."""
 
 
 class Scan(Frozen):

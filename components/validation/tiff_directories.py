@@ -17,7 +17,7 @@ _TEXT_TAGS = frozenset({269, 270, 271, 272, 285, 305, 306, 315, 316, 33432})
 
 
 class TiffDirectories:
-    """What all directories of a TIFF file say together.
+    """Totals over all directories of a TIFF file.
 
     Attributes:
         end: the furthest byte that any directory points to.
