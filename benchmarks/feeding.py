@@ -1,8 +1,8 @@
-"""loader_vs_step: how many times more images an epoch's drawing gives than its training step takes, in CPU time.
+"""loader_vs_step: how many times faster the images of a batch are drawn than a training step uses them, in CPU time.
 
-Every shipped preset with its own size, backbone, policy and protocols; what is reported is the least of them. Images
-are noise and batches at most 16, which changes neither side much. A step is forward, backward and optimiser in the
-number format that the preset has on a CPU; presets meant for a GPU are measured on a CPU all the same.
+Measured for each shipped preset with its own image size, backbone, augmentation and protocols; the lowest ratio is
+reported. Images are noise and batches have 16 images, which changes neither side much. A step is forward, backward and
+optimizer in the number format that the preset has on a CPU, also for presets that are meant for a GPU.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,17 +18,16 @@ import torch
 from ruamel.yaml import YAML
 
 from benchmarks.measure import Result, ratios, summarise
-from components.base.log import SilentLog
+from benchmarks.trainings import open_cpu_session
+from components.base.run_id import FinetuneProtocol
 from components.data.pixels import read_pixels, write_pixels
 from components.models.classifier import Classifier, build_head
-from components.training.conditions import Conditions, Phase
+from components.training.conditions import build_conditions
 from components.training.examples import Examples
-from components.training.finetune_batches import Feed
+from components.training.finetune_batches import FinetuneBatches
 from components.training.learner import build_learner
-from components.training.session import open_session
 from flows.presets import preset_names, render
 from flows.settings import Settings, parse_settings
-from flows.stage_io.training import build_conditions
 
 COUNT, BATCH = 32, 16
 COMMAND = "python -m benchmarks feeding"
@@ -48,14 +46,17 @@ def run() -> list[Result]:
     return [summarise("loader_vs_step", least, "at least 10", "x", COMMAND)]
 
 
-def sides(settings: Settings, protocol: Any, folder: Path) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Draw COUNT images; learn from as many."""
+def sides(
+    settings: Settings, protocol: FinetuneProtocol, folder: Path
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Draw COUNT images; train on as many, in the last phase of the protocol."""
     train = noise(folder, settings.pack.image_size, settings.labels.classes)
-    conditions = build_conditions(protocol, settings.labels, settings.augment, settings.finetune)
-    phase = Phase(protocol, epochs=1, learning_rate=1e-4)
-    conditions = replace(conditions, phases=[phase], batch_size=BATCH)
-    feed = Feed(train, conditions, seed=0)
-    return lambda: list(feed.mixed(0)), step(settings, phase, conditions, feed)
+    finetune = settings.finetune.model_copy(update={"batch_size": BATCH})
+    conditions = build_conditions(
+        protocol, classes=settings.labels.classes, augment=settings.augment, finetune=finetune
+    )
+    batches = FinetuneBatches(train, replace(conditions, phases=conditions.phases[-1:]), seed=0)
+    return lambda: list(batches.mixed(0)), step(settings, batches)
 
 
 def noise(folder: Path, size: int, classes: tuple[str, ...], count: int = COUNT) -> Examples:
@@ -68,22 +69,25 @@ def noise(folder: Path, size: int, classes: tuple[str, ...], count: int = COUNT)
     return Examples(pixels, pixels.labels(classes))
 
 
-def step(settings: Settings, phase: Phase, conditions: Conditions, feed: Feed) -> Callable[[], object]:
-    session = open_session("cpu", 1, cpu=settings.backbone.cpu, seed=0, checkpoint=None, log=SilentLog())
+def step(settings: Settings, batches: FinetuneBatches) -> Callable[[], object]:
+    session, conditions = open_cpu_session(settings.backbone.cpu), batches.conditions
     torch.manual_seed(0)
-    encoder = settings.backbone.build()
-    head = build_head(encoder.feature_dim, conditions.hidden, conditions.dropout, len(conditions.classes), seed=0)
-    learner = build_learner(Classifier(encoder, head), phase, conditions, feed.train.labels, feed.steps).train()
+    encoder, head = settings.backbone.build(), conditions.finetune.head
+    classifier = Classifier(
+        encoder, build_head(encoder.feature_dim, head.hidden, head.dropout, len(conditions.classes), seed=0)
+    )
+    (phase,) = conditions.phases
+    learner = build_learner(classifier, phase, conditions, batches.train.labels, batches.steps).train()
     for module in (learner, encoder):
         session.place(module)
-    optimiser, batches = learner.configure_optimizers()["optimizer"], list(feed.mixed(0))
+    optimizer, drawn = learner.configure_optimizers()["optimizer"], list(batches.mixed(0))
 
     def work() -> None:
-        for number, batch in enumerate(batches):
-            optimiser.zero_grad(set_to_none=True)
+        for number, batch in enumerate(drawn):
+            optimizer.zero_grad(set_to_none=True)
             with session.autocast():
                 loss = learner.training_step(batch, number)["loss"]
             loss.backward()
-            optimiser.step()
+            optimizer.step()
 
     return work

@@ -1,15 +1,14 @@
-"""frozen_vs_full_passes: 20 epochs of the frozen protocol on kept features, against a pass of each image each epoch.
+"""frozen_vs_full_passes: 20 epochs of the frozen protocol on cached features, against a pass of each image per epoch.
 
-Kept are the features of the images as they are (`finetune.views: 0`). Both ways measure train and val after each
-epoch on features that both keep, so of 21 passes over train and one over val one and one are left: 19 x is the bound.
-What the head's own epochs cost, 3 ms a step, weighs the more the fewer images there are; HAM10000's are fourteen times
-as many as here. The same numbers come out as when the slow way is shown the same views:
-tests/unit/flows/test_finetune.py.
+The features are those of images without augmentation (`finetune.views: 0`). Both ways evaluate train and val after
+each epoch on cached features. So 21 passes over train and one over val become one and one, which bounds the ratio at
+19. The epochs of the head, 3 ms per step, have a larger share the fewer images there are; HAM10000 has fourteen times
+as many as here. Both ways give the same numbers where they use the same views:
+tests/unit/flows/test_finetune_views.py.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,22 +17,16 @@ import torch
 
 from benchmarks.feeding import noise
 from benchmarks.measure import Result, ratios, summarise
+from benchmarks.trainings import CLASSES, build_conditions, open_cpu_session
 from components.base.log import SilentLog
 from components.models.backbones.efficientnet_lite0 import Config as EfficientNetLite0
-from components.training.augment import Augment
-from components.training.conditions import Conditions, Phase
+from components.training.conditions import Phase
 from components.training.examples import Examples
 from components.training.finetuning import finetune_encoder
-from components.training.session import open_session
+from components.training.settings import Schedule
 
 EPOCHS, SIZE = 20, 64
 TRAIN, VAL = 512, 64
-CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-POLICY = Augment(flips_and_turns=True, scale=0.15, shift=0.05, brightness=0.1, contrast=0.1, hue=4, saturation=10)
-CONDITIONS = Conditions(
-    CLASSES, [Phase("frozen", EPOCHS, 1e-3)], batch_size=64, weight_decay=0.05, hidden=256, dropout=0.2,
-    imbalance="weights", focal_gamma=2.0, monitor="loss", patience=EPOCHS, augment=POLICY,
-)  # fmt: skip
 COMMAND = "python -m benchmarks frozen"
 
 
@@ -46,9 +39,19 @@ def run() -> list[Result]:
 
 
 def training(train: Examples, val: Examples, views: int | None) -> Callable[[], object]:
-    backbone, conditions = EfficientNetLite0(), dataclasses.replace(CONDITIONS, views=views)
-    session = open_session("cpu", 1, cpu=backbone.cpu, seed=0, checkpoint=None, log=SilentLog())
+    backbone, log = EfficientNetLite0(), SilentLog()
+    phase = Phase("head", Schedule(epochs=EPOCHS, learning_rate=1e-3))
+    conditions = build_conditions(phase, batch_size=64, views=views)
+    session = open_cpu_session(backbone.cpu)
     torch.manual_seed(0)
     encoder = backbone.build()
-    log = SilentLog()
-    return lambda: finetune_encoder(encoder, train, val, conditions, session, log, {}, "benchmark")
+    return lambda: finetune_encoder(
+        encoder,
+        train=train,
+        val=val,
+        conditions=conditions,
+        session=session,
+        log=log,
+        settings={},
+        what="benchmark",
+    )

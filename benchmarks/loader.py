@@ -1,9 +1,9 @@
 """loader_vs_pil_64, loader_vs_pil_224, cache_vs_jpeg: batches from the packed cache, against JPEG files of 600x450.
 
-loader_vs_pil: the same policy by PIL and albumentations, file by file. cache_vs_jpeg: nothing but reading, in random
-order, against decoding in the least of JPEG's own scales that is large enough (1/2 for 224 px). At 224 px, where a
-cache gains least, and with files as heavy as HAM10000's originals (benchmarks/scan.py); `_light` has the drawn
-pictures' own 77 kB.
+loader_vs_pil: against the same augmentation by PIL and albumentations, file by file. cache_vs_jpeg: reading alone, in
+random order, against decoding at the smallest scale of JPEG that is large enough (1/2 for 224 px); at 224 px, where a
+cache gains least, and with files as large as the originals of HAM10000 (benchmarks/scan.py). `_light` has the drawn
+images as they are, 77 kB each.
 """
 
 from __future__ import annotations
@@ -23,24 +23,21 @@ from PIL import Image
 
 from benchmarks.measure import Result, ratios, summarise
 from benchmarks.scan import add_noise
-from components.base.log import SilentLog
+from benchmarks.trainings import AUGMENT, open_cpu_session
 from components.data.pixels import Pixels, read_pixels, square, write_pixels
 from components.models.backbones.efficientnet_lite0 import Config as EfficientNetLite0
 from components.synthetic.dataset import draw_dataset
-from components.training.augment import build
-from components.training.session import open_session
-from components.training.settings import Augment
+from components.training.augment import build_augmentation
 from components.validation.image_facts import decode
 
 COUNT, BATCH = 128, 64
 SMALL, LARGE = 64, 224  # pixels, the sides of our presets
-READS = 20  # the cache is read so often while each file is decoded once: one reading is too short for the clock
-POLICY = Augment(flips_and_turns=True, scale=0.15, shift=0.05, brightness=0.1, contrast=0.1, hue=4, saturation=10)
+READS = 20  # readings of the cache while each file is decoded once: a single one is too short for the clock
 COMMAND = "python -m benchmarks loader"
 
 
 def run() -> list[Result]:
-    open_session("cpu", 1, cpu=EfficientNetLite0().cpu, seed=0, checkpoint=None, log=SilentLog())  # as a training does
+    open_cpu_session(EfficientNetLite0().cpu)  # sets torch's threads, as a training does
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as temporary:
         paths = draw(Path(temporary) / "drawn")
@@ -81,7 +78,7 @@ def batches() -> Iterator[tuple[int, np.ndarray[Any, np.dtype[np.int64]]]]:
 
 
 def versus_pil(pixels: Pixels, paths: list[Path]) -> list[float]:
-    augment, size = build(POLICY, seed=0), pixels.size
+    augment, size = build_augmentation(AUGMENT, seed=0), pixels.size
     usual = albumentations.Compose(
         [
             albumentations.CenterCrop(450, 450), albumentations.Resize(size, size, interpolation=cv2.INTER_AREA),

@@ -1,4 +1,4 @@
-"""Fair timings on a noisy machine: two ways in turn, A B A B ..., each on CPU time, ratios pair by pair."""
+"""Timings that can be compared on a noisy machine: two ways in turn, A B A B ..., in CPU time, ratios pair by pair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Result:
-    """One line of benchmarks/results.json; `spread` is the range of the repeats."""
+    """One entry of benchmarks/results.json; `spread` is the range over the repeats."""
 
     name: str
     value: float
@@ -30,14 +30,14 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 
 def rounds(*ways: Callable[[], object], repeats: int = 7) -> list[tuple[float, ...]]:
-    """CPU seconds of each way, A B C A B C ..., after one round that warms up."""
+    """CPU seconds of each way, measured in turn, A B C A B C ..., after one round as warm-up."""
     for way in ways:
         way()
     return [tuple(cpu_seconds(way) for way in ways) for _ in range(repeats)]
 
 
 def ratios(ours: Callable[[], object], theirs: Callable[[], object], repeats: int = 7) -> list[float]:
-    """How many times faster ours is than theirs, pair by pair, after one pair that warms up."""
+    """How many times faster `ours` is than `theirs`, pair by pair, after one pair as warm-up."""
     return [that / this for this, that in rounds(ours, theirs, repeats=repeats)]
 
 

@@ -1,14 +1,14 @@
-"""epoch_vs_usual_loop, epoch_vs_scdiag, epoch_vs_genml_kit: an epoch of others' training in epochs of ours, CPU time.
+"""epoch_vs_usual_loop, epoch_vs_scdiag, epoch_vs_genml_kit: CPU time of an epoch of other tools, divided by ours.
 
-Each trains in a process of its own, in turn, on the same HAM10000 images (one a lesion, 64 px, folders of classes),
-with the same net from random weights, batch, learning rate and class weights, on one thread without loader workers.
-An epoch is all that the tool does in one: reading, augmentation, steps, measuring val, its checkpoint. `_flips` gives
-all of them flips alone to augment with instead of what each has usually, and `memory_vs_` compares the peaks of the
-processes. What is also printed: images a second, and the CPU seconds from a cold start (for ours packing included)
-to the best val balanced accuracy that all contenders reach.
+Each trains in its own process, in turn, on the same HAM10000 images (one per lesion, 64 px, a folder per class), with
+the same network from random weights, batch size, learning rate and class weights, on one thread without loader
+workers. An epoch is everything that the tool does in one: reading, augmentation, steps, evaluation on val, its
+checkpoint. With `_flips` all tools augment by flips only, otherwise each as it does by default; `memory_vs_` compares
+the peak memory of the processes. Also printed: images per second, and the CPU seconds from a cold start (for ours
+including packing) to the best val balanced accuracy that all tools reach.
 
-The peers are no dependencies of ours. PEERS names a folder into which `pip install --target` put them:
-scdiag (0.1.0) and genml_kit (0.2.1) with what they need besides. Where one is missing, it is skipped and said so.
+The other tools are not dependencies of this project. PEERS names a folder into which `pip install --target` put them:
+scdiag (0.1.0) and genml_kit (0.2.1) with their dependencies. A tool that is missing is skipped with a printed line.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HAM10000 = REPO.parent / "shared" / "data" / "ham10000"
 FOLDER = "PEERS"  # the environment variable
 NET, EPOCHS, REPEATS = "efficientnet_lite0", 8, 3
 TIMM = {"efficientnet_lite0": "tf_efficientnet_lite0", "convnext_tiny": "convnext_tiny"}  # our names in timm's
-SIZE, BATCH, RATE, DECAY, CLIP = 64, 24, 1e-3, 0.05, 1.0
+SIZE, BATCH, RATE, DECAY, CLIP = 64, 24, 1e-3, 0.05, 1.0  # the weight decay is also that of benchmarks/trainings.py
 TRAIN, VAL = 48, 12  # images a class; whole batches, because scdiag drops an epoch's rest
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")  # sorted, as every tool numbers its folders
 FLIPS = """from torchvision.transforms import v2
@@ -51,7 +51,7 @@ def create_train_transform(image_size, **_):
 COMMAND = "PEERS=folder python -m benchmarks peers"
 
 Epochs = list[tuple[float, float | None]]
-"""CPU seconds since the process began at each epoch's end, and val's balanced accuracy where it is told."""
+"""CPU seconds from the start of the process to the end of each epoch, and val's balanced accuracy where logged."""
 
 
 def run() -> list[Result]:
@@ -66,7 +66,7 @@ def run() -> list[Result]:
 
 
 def arrange(folder: Path) -> None:
-    """Copies as images/{train,test}/CLASS/ID.jpg; no lesion is in both."""
+    """Copy images to images/{train,test}/CLASS/ID.jpg; no lesion is in both."""
     table = pd.read_csv(HAM10000 / "HAM10000_metadata.csv").drop_duplicates("lesion_id")
     for diagnosis, rows in table.groupby("dx"):
         for place, name in enumerate(rows["image_id"].iloc[: TRAIN + VAL]):
@@ -77,19 +77,19 @@ def arrange(folder: Path) -> None:
 
 
 def race(folder: Path, net: str, epochs: int, repeats: int, *, flips: bool) -> dict[str, list[dict[str, Any]]]:
-    """What each contender tells of itself, one entry a repeat; A B C D A B C D ..."""
-    told: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTENDERS if installed(name)}
+    """The measurements of each tool, one entry per repeat, in turn: A B C D A B C D ..."""
+    measured: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTENDERS if installed(name)}
     for repeat in range(repeats):
-        for name in list(told):
+        for name in list(measured):
             try:
-                told[name].append(alone(name, folder, net, epochs, repeat, flips=flips))
+                measured[name].append(alone(name, folder, net, epochs, repeat, flips=flips))
             except subprocess.CalledProcessError as error:
                 if name not in PEERS:
                     raise RuntimeError(f"{name} failed: {error.stderr}") from error
                 print(f"  {name}: skipped, its training failed: {error.stderr.strip().splitlines()[-1]}")
-                del told[name]
-    show(told, f"{net}, {'flips' if flips else 'usual augmentation'}")
-    return told
+                del measured[name]
+    show(measured, f"{net}, {'flips' if flips else 'usual augmentation'}")
+    return measured
 
 
 def installed(name: str) -> bool:
@@ -113,14 +113,14 @@ def alone(name: str, folder: Path, net: str, epochs: int, seed: int, *, flips: b
             text=True,
             check=True,
         )
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
-def compare(told: dict[str, list[dict[str, Any]]], suffix: str) -> list[Result]:
+def compare(measured: dict[str, list[dict[str, Any]]], suffix: str) -> list[Result]:
     """Ratios of epochs and of memory, repeat by repeat."""
-    ours, results = told["ours"], []
-    for name, theirs in told.items():
+    ours, results = measured["ours"], []
+    for name, theirs in measured.items():
         if name != "ours":
             pairs = list(zip(ours, theirs, strict=True))
             epochs = [epoch_seconds(that) / epoch_seconds(this) for this, that in pairs]
@@ -130,16 +130,16 @@ def compare(told: dict[str, list[dict[str, Any]]], suffix: str) -> list[Result]:
     return results
 
 
-def epoch_seconds(told: dict[str, Any]) -> float:
-    """The middle epoch's; the first, which warms up, has no beginning and does not count."""
-    return float(np.median(np.diff([seconds for seconds, _ in told["epochs"]])))
+def epoch_seconds(measured: dict[str, Any]) -> float:
+    """The median over epochs without the first, whose start is not known and which warms up."""
+    return float(np.median(np.diff([seconds for seconds, _ in measured["epochs"]])))
 
 
-def show(told: dict[str, list[dict[str, Any]]], what: str) -> None:
-    """The figures behind the ratios, and the time to a balanced accuracy that all which tell one reach."""
-    tops = [max(accuracies(one)) for runs in told.values() for one in runs if accuracies(one)]
+def show(measured: dict[str, list[dict[str, Any]]], what: str) -> None:
+    """Print the values behind the ratios, and the time to a balanced accuracy that all tools which log one reach."""
+    tops = [max(accuracies(one)) for runs in measured.values() for one in runs if accuracies(one)]
     goal = min(tops)
-    for name, runs in told.items():
+    for name, runs in measured.items():
         figures = {
             "img/s": len(CLASSES) * TRAIN / middle(epoch_seconds(one) for one in runs),
             "s an epoch": middle(epoch_seconds(one) for one in runs),
@@ -156,24 +156,24 @@ def middle(values: Iterable[float]) -> float:
     return statistics.median(values)
 
 
-def first_time(told: dict[str, Any], goal: float) -> float:
-    return float(next(seconds for seconds, accuracy in told["epochs"] if accuracy >= goal))
+def first_time(measured: dict[str, Any], goal: float) -> float:
+    return float(next(seconds for seconds, accuracy in measured["epochs"] if accuracy >= goal))
 
 
-def accuracies(told: dict[str, Any]) -> list[float]:
-    return [value for _, value in told["epochs"] if value is not None]
+def accuracies(measured: dict[str, Any]) -> list[float]:
+    return [value for _, value in measured["epochs"] if value is not None]
 
 
 def ours(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epochs:
-    """Pack the images and fine-tune, resume states included."""
+    """Pack the images and fine-tune, with resume states."""
     import torch
 
+    from benchmarks.trainings import AUGMENT, FLIPS_AND_TURNS, build_conditions, open_cpu_session
     from components.base.log import SilentLog
     from components.models.backbones import convnext_tiny, efficientnet_lite0
-    from components.training.conditions import Conditions, Phase
+    from components.training.conditions import Phase
     from components.training.finetuning import finetune_encoder
-    from components.training.session import open_session
-    from components.training.settings import Augment
+    from components.training.settings import Schedule
 
     ended: Epochs = []
 
@@ -183,24 +183,28 @@ def ours(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epochs:
             if "val/balanced_accuracy" in values:
                 ended.append((time.process_time(), values["val/balanced_accuracy"]))
 
-    colour = dict.fromkeys(("scale", "shift", "brightness", "contrast", "hue", "saturation"), 0)
-    usual = {"scale": 0.15, "shift": 0.05, "brightness": 0.1, "contrast": 0.1, "hue": 4, "saturation": 10}
-    policy = Augment.model_validate({"flips_and_turns": True, **(colour if flips else usual)})
-    conditions = Conditions(
-        CLASSES, [Phase("full", epochs, RATE)], batch_size=BATCH, weight_decay=DECAY, hidden=256, dropout=0.2,
-        imbalance="weights", focal_gamma=2.0, monitor="loss", patience=epochs, clip=CLIP, augment=policy,
-    )  # fmt: skip
+    phase = Phase("all", Schedule(epochs=epochs, learning_rate=RATE))
+    conditions = build_conditions(phase, batch_size=BATCH, augment=FLIPS_AND_TURNS if flips else AUGMENT, clip=CLIP)
     backbone = {"efficientnet_lite0": efficientnet_lite0, "convnext_tiny": convnext_tiny}[net].Config()
     train, val = packed(folder, "train"), packed(folder, "test")
     log = Clock()
-    session = open_session("cpu", 1, cpu=backbone.cpu, seed=seed, checkpoint=Path("state"), log=log)
+    session = open_cpu_session(backbone.cpu, seed=seed, checkpoint=Path("state"), log=log)
     torch.manual_seed(seed)
-    finetune_encoder(backbone.build(), train, val, conditions, session, log, {}, "benchmark")
+    finetune_encoder(
+        backbone.build(),
+        train=train,
+        val=val,
+        conditions=conditions,
+        session=session,
+        log=log,
+        settings={},
+        what="benchmark",
+    )
     return ended
 
 
 def packed(folder: Path, split: str) -> Any:
-    """The split's images as the stage `pack` leaves them, made now."""
+    """The images of a split, packed as by the stage `pack`."""
     from components.data.pixels import read_pixels, square, write_pixels
     from components.training.examples import Examples
     from components.validation.image_facts import decode
@@ -215,7 +219,7 @@ def packed(folder: Path, split: str) -> Any:
 
 
 def usual_loop(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epochs:
-    """As timm's users write it: files by PIL, torchvision's transforms, DataLoader, eager float32, AdamW."""
+    """A common loop with timm: files by PIL, torchvision's transforms, DataLoader, eager float32, AdamW."""
     import timm
     import torch
     from sklearn.metrics import balanced_accuracy_score
@@ -233,20 +237,20 @@ def usual_loop(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> E
     train = ImageFolder(folder / "images" / "train", v2.Compose([*draws, *tail]))
     val = ImageFolder(folder / "images" / "test", v2.Compose([*square, *tail]))
     model = timm.create_model(TIMM[net], num_classes=len(CLASSES))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
     ended: Epochs = []
     for _ in range(epochs):
         model.train()
         for images, labels in DataLoader(train, BATCH, shuffle=True):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             torch.nn.functional.cross_entropy(model(images), labels).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            optimiser.step()
+            optimizer.step()
         model.eval()
         with torch.no_grad():
-            said = [(labels, model(images).argmax(dim=1)) for images, labels in DataLoader(val, BATCH)]
-        truth, guess = (torch.cat(parts) for parts in zip(*said, strict=True))
-        torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict()}, "last.pt")
+            answers = [(labels, model(images).argmax(dim=1)) for images, labels in DataLoader(val, BATCH)]
+        truth, guess = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, "last.pt")
         ended.append((time.process_time(), float(balanced_accuracy_score(truth, guess))))
     return ended
 
@@ -257,23 +261,23 @@ def scdiag(folder: Path, net: str, epochs: int, seed: int, flips: bool) -> Epoch
 
     given = options(folder, net, epochs, flips)
     sys.argv = ["scdiag-train", *given, "--model_arg", "pretrained=false", "--seed", str(seed)]
-    return listening(train.main)
+    return epochs_from_log(train.main)
 
 
 def genml_kit(folder: Path, net: str, epochs: int, _seed: int, flips: bool) -> Epochs:
-    """`genml-kit-train`, with a seed of its own: a given one would make it deterministic and so slower.
+    """`genml-kit-train`, with its default seed: a given seed would make it deterministic and so slower.
 
-    0.2.1 rejects every `--model_arg KEY=VALUE`, so random weights are asked for in Python.
+    Version 0.2.1 rejects every `--model_arg KEY=VALUE`, so random weights are set in Python.
     """
     from genml_kit.training import train
 
     parse = train.parse_args
     train.parse_args = lambda given: Namespace(**{**vars(parse(given)), "model_arg": {"pretrained": False}})
-    return listening(lambda: train.main(options(folder, net, epochs, flips)))
+    return epochs_from_log(lambda: train.main(options(folder, net, epochs, flips)))
 
 
 def options(folder: Path, net: str, epochs: int, flips: bool) -> list[str]:
-    """What both command lines call alike."""
+    """The options that both command lines have."""
     values = {
         "model": f"timm:{TIMM[net]}", "dataset": f"imagefolder/{folder / 'images'}", "image_size": SIZE,
         "batch_size": BATCH, "epochs": epochs, "lr": RATE, "weight_decay": DECAY, "num_workers": 0,
@@ -283,8 +287,8 @@ def options(folder: Path, net: str, epochs: int, flips: bool) -> list[str]:
     return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
 
-def listening(work: Callable[[], object]) -> Epochs:
-    """Epochs by what the peer logs: a line as each begins, one after the last, and maybe the balanced accuracy."""
+def epochs_from_log(work: Callable[[], object]) -> Epochs:
+    """Epochs from a tool's log: a line at the start of each, one after the last, for some the balanced accuracy."""
     begun: list[float] = []
     found: list[float] = []
     make = logging.getLogRecordFactory()
@@ -316,7 +320,7 @@ def main(name: str, folder: str, net: str, epochs: str, seed: str, *flips: str) 
 
 
 def peak_megabytes() -> float:
-    """Of this process alone; `ru_maxrss` would begin at the peak of the one that started it."""
+    """Of this process only; `ru_maxrss` would start at the peak of the process that started it."""
     (kilobytes,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return float(kilobytes) / 1e3
 

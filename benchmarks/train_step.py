@@ -1,13 +1,13 @@
 """train_step_vs_timm_eager, gram_depthwise_vs_stock, share_of_cpu_peak: a ConvNeXt-Tiny training step at 64 px.
 
-In turn: our step (bfloat16 autocast, channels_last, `GramDepthwise`, fused AdamW), the same with stock depthwise
-layers, timm's net in eager float32 as its users write the step, and a square bfloat16 `torch.mm`, the peak. timm gets
-its batch ready as normalised floats, ours starts from uint8.
+Measured in turn: our step (bfloat16 autocast, channels_last, `GramDepthwise`, fused AdamW), the same with stock
+depthwise layers, timm's network in eager float32 as its users write the step, and a square bfloat16 `torch.mm` as the
+peak. timm's batch is prepared as normalized floats, ours starts from uint8.
 
-The share counts the operations that the stock step needs, so Gram's additional ones do not raise it. How near any
-step can come to the peak depends on the CPU: with AMX (`amx_bf16` in /proc/cpuinfo, 1.2 TFLOP/s a core here) products
-are so fast that most of a step is moving bytes; `share_of_cpu_peak_products` is what the step's own matrix products
-alone reach, and so the bound for a step in which everything else is free.
+The share counts the operations of the stock step, so the additional ones of `GramDepthwise` do not raise it. How close
+any step can come to the peak depends on the CPU: with AMX (`amx_bf16` in /proc/cpuinfo, 1.2 TFLOP/s per core here)
+matrix products are so fast that most of a step is memory traffic. `share_of_cpu_peak_products` is reached by the
+matrix products of the step alone, and so is the bound for a step in which everything else takes no time.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from benchmarks.measure import Result, rounds, summarise
-from components.base.log import SilentLog
+from benchmarks.trainings import open_cpu_session
 from components.models.backbones.convnext_tiny import Config as ConvNeXtTiny
 from components.models.classifier import Classifier, build_head
 from components.models.depthwise import GramDepthwise
 from components.training.learner import Learner
 from components.training.losses import build_objective
 from components.training.optimizers import adamw
-from components.training.session import Session, open_session
+from components.training.session import Session
 
 BATCH, SIZE, CLASSES = 64, 64, 7
 RATE, DECAY = 1e-4, 0.05
-SIDE, PRODUCTS = 1024, 50  # of the square product that stands for the peak, and how many of them are timed at once
+SIDE, PRODUCTS = 1024, 50  # side of the square product that gives the peak, and how many are timed together
 COMMAND = "python -m benchmarks train_step"
 
 Step = Callable[[], object]
@@ -58,8 +58,8 @@ def run() -> list[Result]:
 
 
 def session() -> Session:
-    """As a training opens it; what it sets holds for the whole process, so for timm too."""
-    return open_session("cpu", 1, cpu=ConvNeXtTiny().cpu, seed=0, checkpoint=None, log=SilentLog())
+    """As a training opens it; its settings hold for the whole process, so for timm too."""
+    return open_cpu_session(ConvNeXtTiny().cpu)
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -69,7 +69,7 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 def ours(gram: bool) -> Step:
-    """The step that fine-tuning takes; without `gram` its depthwise layers are stock ones."""
+    """A step of fine-tuning; without `gram` its depthwise layers are stock ones."""
     torch.manual_seed(0)
     encoder = ConvNeXtTiny().build()
     layers = [layer for layer in encoder.modules() if type(layer) is GramDepthwise]
@@ -78,38 +78,38 @@ def ours(gram: bool) -> Step:
         layer.__class__ = nn.Conv2d
     classifier = Classifier(encoder, build_head(encoder.feature_dim, 256, 0.2, CLASSES, seed=0))
     objective = build_objective("none", np.arange(CLASSES), CLASSES, 2.0)
-    optimise = partial(adamw, learning_rate=RATE, weight_decay=DECAY, total_steps=999)
-    learner = Learner(classifier, "full", objective, optimise).train()
+    build_optimizer = partial(adamw, learning_rate=RATE, weight_decay=DECAY, total_steps=999)
+    learner = Learner(classifier, trains="all", objective=objective, build_optimizer=build_optimizer).train()
     within = session()
     assert within.precision == "bf16-mixed", "this CPU has no avx512_bf16 or amx_bf16: nothing to measure"
     within.place(learner)
-    optimiser, images = learner.configure_optimizers()["optimizer"], batch()
+    optimizer, images = learner.configure_optimizers()["optimizer"], batch()
 
     def step() -> None:
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         with within.autocast():
             loss = learner.training_step(images, 0)["loss"]
         loss.backward()
-        optimiser.step()
+        optimizer.step()
 
     return step
 
 
 def timm_eager() -> Step:
-    """timm's net, optimiser and usual order of calls."""
+    """timm's network, optimizer and usual order of calls."""
     import timm
     from timm.optim import create_optimizer_v2
 
     torch.manual_seed(0)
     net = timm.create_model("convnext_tiny", num_classes=CLASSES).train()
-    optimiser = create_optimizer_v2(net, opt="adamw", lr=RATE, weight_decay=DECAY)
+    optimizer = create_optimizer_v2(net, opt="adamw", lr=RATE, weight_decay=DECAY)
     images, labels = batch()
     ready = ((images.float() / 255 - 0.45) / 0.225).contiguous()  # (B, 3, S, S), channels first
 
     def step() -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         functional.cross_entropy(net(ready), labels).backward()
-        optimiser.step()
+        optimizer.step()
 
     return step
 
@@ -129,16 +129,16 @@ def count_flops(step: Step) -> int:
 
 
 def convolution_backward(gradient: Any, images: Any, weight: Any, *rest: Any, **_: Any) -> int:
-    """Each of both gradients costs what the forward pass does.
+    """Each of the two gradients costs as much as the forward pass.
 
-    torch 2.15's own formula counts a depthwise layer's weight gradient as if every channel met every other.
+    The formula of torch 2.15 counts a depthwise layer's weight gradient as if all pairs of channels were multiplied.
     """
     wanted = rest[-1]  # of image, weight, bias
     return int(conv_flop_count(images, weight, gradient)) * sum(wanted[:2])
 
 
 class Products(TorchDispatchMode):
-    """Notes the matrices that are multiplied inside: both sizes and strides."""
+    """Records the matrices that are multiplied in its block: sizes and strides."""
 
     def __init__(self) -> None:
         super().__init__()

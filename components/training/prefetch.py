@@ -1,10 +1,10 @@
-"""The next batches are made while the device works on this one: one thread, the same batches in the same order.
+"""Prefetching: a thread makes the next batches while the device computes, the same batches in the same order.
 
-Making a batch (reading, augmenting) lets go of Python's lock for most of its time, so a thread is enough and nothing
-is copied between processes. For a GPU the thread also pins the batch's memory and copies it over, on a stream of its
-own, beside the computation. On a CPU it takes a core that is free, and where none is it costs nothing: on two cores
-with one of torch's threads an epoch of 64 px images took 6 % less time, on a frozen encoder 16 %, and beside a second
-training as long as without.
+Reading and augmenting a batch releases Python's lock (the GIL) for most of the time, so one thread is enough and
+nothing is copied between processes. For a GPU the thread also pins the memory of the batch and copies it to the
+device, on its own stream, at the same time as the computation. On a CPU it uses a free core. Measured on two cores
+with one thread of torch, an epoch of 64 px images took 6 % less time, with a frozen encoder 16 %; with a second
+training on the other core it took as long as without prefetching.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from torch import Tensor
 from components.base.errors import TrainingError
 
 AHEAD = 2
-"""Batches that wait ready: more would only take memory."""
+"""Batches that wait in the queue: more would only take memory."""
 
-POLL = 0.1
-"""Seconds after which a waiting thread looks whether it should end."""
+POLL_SECONDS = 0.1
+"""How often a waiting thread checks whether it should end."""
 
 
 def prefetch(batches: Iterable[Any], device: Literal["cpu", "cuda"], ahead: int = AHEAD) -> Generator[Any, None, None]:
-    """Hand on what `batches` gives, in its order, made ahead in a thread and on `device` already.
+    """The items of `batches` in their order, made ahead in a thread and copied to `device`.
 
     >>> list(prefetch(range(3), "cpu"))
     [0, 1, 2]
 
-    An error in making a batch is raised where that batch would have come. Closing the iterator, which a loop that
-    is left early does, ends the thread.
+    An error in making a batch is raised in the place of that batch. Closing the iterator ends the thread; a loop that
+    ends early should close it.
     """
-    ready: Queue[_Made | _Failed | None] = Queue(maxsize=ahead)
+    ready: Queue[_Ready | _Failed | None] = Queue(maxsize=ahead)
     closed = Event()
-    move: Callable[[], Move] = _Stay if device == "cpu" else partial(_OnGpu, torch.cuda.current_device())
-    worker = Thread(target=_work, args=(batches, move, ready, closed), name="prefetch", daemon=True)
+    start: Callable[[], Copy] = _NoCopy if device == "cpu" else partial(_CopyToGpu, torch.cuda.current_device())
+    worker = Thread(target=_work, args=(batches, start, ready, closed), name="prefetch", daemon=True)
     worker.start()
     try:
         while (item := ready.get()) is not None:
@@ -53,24 +53,24 @@ def prefetch(batches: Iterable[Any], device: Literal["cpu", "cuda"], ahead: int 
 
 
 def endless(batches: Callable[[int], Iterable[Any]]) -> Iterator[Any]:
-    """Epoch after epoch of what `batches` gives."""
+    """The batches of epoch 0, 1, 2 and so on without end; TrainingError for an epoch without batches."""
     for epoch in count():
         empty = True
         for batch in batches(epoch):
             empty = False
             yield batch
         if empty:
-            raise TrainingError("there is no batch to take a step with; are any images packed for train?")
+            raise TrainingError("there is no batch to make a step with; are any images packed for train?")
 
 
-class _Made:
-    """A batch, and when it is complete on the device."""
+class _Ready:
+    """A batch, and the event after which its copy on the device is complete."""
 
     def __init__(self, batch: Any, copied: torch.cuda.Event | None) -> None:
         self.batch, self.copied = batch, copied
 
     def take(self) -> Any:
-        """The batch; what the device is told from now on waits for the copy."""
+        """The batch; later work of the device waits for the copy."""
         if self.copied is not None:
             stream = torch.cuda.current_stream()
             stream.wait_event(self.copied)
@@ -79,7 +79,7 @@ class _Made:
 
 
 class _Failed:
-    """An error instead of a batch."""
+    """An error in the place of a batch."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -88,16 +88,16 @@ class _Failed:
         raise self.error
 
 
-Move = Callable[[Any], _Made]
+Copy = Callable[[Any], _Ready]
 
 
-def _work(batches: Iterable[Any], start: Callable[[], Move], ready: Queue[Any], closed: Event) -> None:
-    """The thread: make, move, hand over; None at the end. Whatever fails is the reader's to hear of."""
+def _work(batches: Iterable[Any], start: Callable[[], Copy], ready: Queue[Any], closed: Event) -> None:
+    """The thread: makes, copies and queues each batch, and None at the end; any error is raised in the reader."""
     try:
-        move = start()
-        with closing(_one_by_one(batches)) as coming:  # a generator ends in the thread that ran it
-            for batch in coming:
-                if not _put(move(batch), ready, closed):
+        copy = start()
+        with closing(_as_generator(batches)) as made:  # so that a generator is closed in the thread that ran it
+            for batch in made:
+                if not _put(copy(batch), ready, closed):
                     return
     except BaseException as error:
         _put(_Failed(error), ready, closed)
@@ -105,49 +105,49 @@ def _work(batches: Iterable[Any], start: Callable[[], Move], ready: Queue[Any], 
         _put(None, ready, closed)
 
 
-def _one_by_one(batches: Iterable[Any]) -> Generator[Any, None, None]:
+def _as_generator(batches: Iterable[Any]) -> Generator[Any, None, None]:
     yield from batches
 
 
 def _put(item: Any, ready: Queue[Any], closed: Event) -> bool:
-    """Wait for a free place; False once nobody takes any more."""
+    """Wait for a free place in the queue; False where the reader has closed it."""
     while not closed.is_set():
         try:
-            ready.put(item, timeout=POLL)
+            ready.put(item, timeout=POLL_SECONDS)
         except Full:
             continue
         return True
     return False
 
 
-class _Stay:
-    """Batches stay where they are made."""
+class _NoCopy:
+    """Batches stay in the memory where they are made."""
 
-    def __call__(self, batch: Any) -> _Made:
-        return _Made(batch, None)
+    def __call__(self, batch: Any) -> _Ready:
+        return _Ready(batch, None)
 
 
-class _OnGpu:
-    """Copies batches to a GPU on a stream of its own."""
+class _CopyToGpu:
+    """Copies batches to a GPU on its own stream."""
 
     def __init__(self, number: int) -> None:
         self.device = torch.device("cuda", number)
         torch.cuda.set_device(self.device)  # a thread begins on the first GPU
         self.stream: Any = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-    def __call__(self, batch: Any) -> _Made:
+    def __call__(self, batch: Any) -> _Ready:
         with torch.cuda.stream(self.stream):
             moved = change_tensors(batch, self._copy)
             copied: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             copied.record(self.stream)
-        return _Made(moved, copied)
+        return _Ready(moved, copied)
 
     def _copy(self, tensor: Tensor) -> Tensor:
         return tensor if tensor.is_cuda else tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 def change_tensors(batch: Any, change: Callable[[Tensor], Any]) -> Any:
-    """The same batch with `change` of every tensor in it, through tuples, lists, mappings and dataclasses."""
+    """The batch with each tensor replaced by `change(tensor)`, in tuples, lists, mappings and dataclasses."""
     if isinstance(batch, Tensor):
         return change(batch)
     if isinstance(batch, Mapping):

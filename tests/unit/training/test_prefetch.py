@@ -81,7 +81,7 @@ def test_only_so_many_are_made_ahead():
         next(coming)
     most = 3 + AHEAD + 1  # those that were taken, those that wait, and the one in the thread's hand
     assert _wait_until(lambda: len(made) == most)
-    time.sleep(0.3)  # several times POLL
+    time.sleep(0.3)  # several times POLL_SECONDS
     assert len(made) == most
     coming.close()
 
@@ -163,7 +163,7 @@ def test_batches_of_every_kind_come_as_they_are():
 def test_epochs_follow_one_another_without_end():
     coming = endless(lambda epoch: [(epoch, 0), (epoch, 1)])
     assert [next(coming) for _ in range(5)] == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]
-    with pytest.raises(TrainingError, match="no batch to take a step with"):
+    with pytest.raises(TrainingError, match="no batch to make a step with"):
         next(endless(lambda _: []))
 
 
