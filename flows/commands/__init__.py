@@ -1,1 +1,1 @@
-"""The command line."""
+"""The commands of `dermflow`: one file each, and `cli`, which reads the command line."""
