@@ -1,1 +1,1 @@
-"""Which pixels a prediction rests on, nearest training lesions, most confident errors."""
+"""Which pixels a prediction depends on, nearest train lesions, most confident errors."""
