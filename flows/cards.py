@@ -6,35 +6,33 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel
-from safetensors import SafetensorError, safe_open
 
 from components.base.errors import DataError
+from components.base.files import write_text
 from components.base.log import Log
+from components.base.run_id import FinetuneProtocol, RunId
 from components.cards import data_sheet, model_card
-from components.cards.data_sheet import Dataset
-from components.cards.model_card import Model, Weights
-from components.cards.page import as_page, unsaid
+from components.cards.data_sheet import DataRecords
+from components.cards.model_card import ModelRecords, WeightsRecords
+from components.cards.page import as_page, missing_statements
+from components.cards.settings import CardSettings
+from components.clinical.settings import Clinical
 from components.data.adapters import Adapter
 from components.data.labels import Labels
-from components.training.augment import Augment
-from flows.settings.analysis import Cards as CardSettings
-from flows.settings.analysis import Clinical
+from components.models.weights_file import count_parameters, read_header
+from components.training.settings import Augment, Finetune
 from flows.settings.data import Pack, Privacy
 from flows.settings.data import Split as SplitSettings
 from flows.settings.study import Paths, Study
-from flows.settings.training import Finetune
 from flows.stage import stage
-from flows.stage_io.files import read_json, write_text
+from flows.stage_io.files import read_json
 
 PROJECT = Path("pyproject.toml")
-BUFFERS = ("running_mean", "running_var", "num_batches_tracked")  # of BatchNorm: counted, not learned
-PROTOCOLS = ("frozen", "full", "lpft")
 
 
 @stage
@@ -52,76 +50,62 @@ def cards(
     paths: Paths,
     log: Log,
 ) -> dict[str, int]:
-    """Write model_card and data_sheet, .md and .html; return how much of them a person has yet to say."""
-    said = cards.model_dump()
+    """Write model_card and data_sheet, .md and .html; return the number of statements that a person has yet to make."""
     model = _read_model(dataset, augment, finetune, paths)
-    sheet = _read_dataset(study, dataset, privacy, labels, split, pack, clinical, paths)
-    texts = {
-        "model_card": ("Model card", model_card.write(model, said)),
-        "data_sheet": ("Data sheet", data_sheet.write(sheet, said)),
-    }
-    for name, (kind, text) in texts.items():
-        _write(paths.reports / f"{name}.md", text, log)
-        _write(paths.reports / f"{name}.html", as_page(text, kind, sheet.synthetic), log)
-    missing = unsaid(said)
-    rest = f"; not stated yet (cards, params.yaml): {', '.join(missing)}" if missing else ""
-    log.line(f"Look at {paths.reports / 'model_card.html'}{rest}")
-    return {"not_stated": len(missing)}
-
-
-def _read_model(dataset: Adapter, augment: Augment, finetune: Finetune, paths: Paths) -> Model:
-    """Everything of the model that val chose."""
-    comparison = read_json(paths.reports / "comparison.json")
-    run = comparison["recommendation"]["run"]
-    weights = _read_weights(run, paths)
-    measured = read_json(paths.metrics / "evaluate.json")
-    if run not in measured:
-        raise DataError(f"{paths.metrics / 'evaluate.json'} lacks {run}, which compare chose; dvc repro evaluate")
-    protocol = run.split("-")[-2]
-    return Model(
-        comparison=comparison,
-        clinical=read_json(paths.reports / "clinical.json"),
-        measured=measured[run],
-        finetuned=read_json(paths.metrics / "finetune" / f"{run}.json"),
-        pretrained=read_json(paths.metrics / "pretrain" / f"{weights.encoder['arm']}.json"),
-        packed=read_json(paths.metrics / "pack.json"),
-        split=read_json(paths.metrics / "split.json"),
-        validation=read_json(paths.metrics / "validation.json"),
-        weights=weights,
-        settings=_training(weights, finetune, augment, protocol),
-        dataset=dataset.kind,
-        version=_version(),
-    )
-
-
-def _read_dataset(
-    study: Study,
-    dataset: Adapter,
-    privacy: Privacy,
-    labels: Labels,
-    split: SplitSettings,
-    pack: Pack,
-    clinical: Clinical,
-    paths: Paths,
-) -> Dataset:
-    return Dataset(
-        kind=dataset.kind,
+    sheet = DataRecords(
+        licence=dataset.licence,
         published=dataset.published,
         key=privacy.key,
         images=_read_images(paths),
         ingested=read_json(paths.metrics / "ingest.json"),
-        validation=read_json(paths.metrics / "validation.json"),
+        validation=model.validation,
         split=read_json(paths.metrics / "split.json"),
-        packed=read_json(paths.metrics / "pack.json"),
+        packed=model.packed,
         mapping=labels.schemes[labels.scheme],
         group_by=split.group_by,
         folds=split.folds,
         fit=pack.fit,
         ages=clinical.ages,
         least=clinical.least_groups,
-        synthetic=dataset.kind == "synthetic",
+        synthetic=model.comparison["plan"]["synthetic"],
         study=study.name,
-        version=_version(),
+        version=model.version,
+    )
+    texts = {
+        "model_card": ("Model card", model_card.write(model, cards)),
+        "data_sheet": ("Data sheet", data_sheet.write(sheet, cards)),
+    }
+    for name, (kind, text) in texts.items():
+        _write(paths.reports / f"{name}.md", text, log)
+        _write(paths.reports / f"{name}.html", as_page(text, kind, sheet.synthetic), log)
+    missing = missing_statements(cards)
+    rest = f"; not stated yet (cards, params.yaml): {', '.join(missing)}" if missing else ""
+    log.line(f"Look at {paths.reports / 'model_card.html'}{rest}")
+    return {"not_stated": len(missing)}
+
+
+def _read_model(dataset: Adapter, augment: Augment, finetune: Finetune, paths: Paths) -> ModelRecords:
+    """The records of the run that compare recommends."""
+    comparison = read_json(paths.reports / "comparison.json")
+    run = RunId.parse(comparison["recommendation"]["run"])
+    weights = _read_weights(run, paths)
+    measured = read_json(paths.metrics / "evaluate.json")
+    if str(run) not in measured:
+        raise DataError(f"{paths.metrics / 'evaluate.json'} lacks {run}, which compare chose; dvc repro evaluate")
+    return ModelRecords(
+        run=run,
+        comparison=comparison,
+        clinical=read_json(paths.reports / "clinical.json"),
+        measured=measured[str(run)],
+        finetuned=read_json(paths.metrics / "finetune" / f"{run}.json"),
+        pretrained=read_json(paths.metrics / "pretrain" / f"{run.arm}.json"),
+        packed=read_json(paths.metrics / "pack.json"),
+        validation=read_json(paths.metrics / "validation.json"),
+        weights=weights,
+        settings=_training_settings(weights, finetune, augment, run.protocol),
+        dataset=dataset.kind,
+        licence=dataset.licence,
+        version=str(tomllib.loads(PROJECT.read_text())["project"]["version"]),
     )
 
 
@@ -132,39 +116,26 @@ def _read_images(paths: Paths) -> pd.DataFrame:
     return accepted.merge(split, on="image_id", validate="one_to_one")
 
 
-def _read_weights(run: str, paths: Paths) -> Weights:
+def _read_weights(run: RunId, paths: Paths) -> WeightsRecords:
     file = paths.classifiers / f"{run}.safetensors"
-    classifier, parameters = _read_header(file)
-    arm = run.rsplit("-", 2)[0]
-    encoder, _ = _read_header(paths.encoders / f"{arm}.safetensors")
+    classifier, encoder = read_header(file), read_header(paths.encoders / f"{run.arm}.safetensors")
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Weights(classifier, encoder, sha256, parameters)
+    return WeightsRecords(classifier, encoder, sha256, count_parameters(file))
 
 
-def _read_header(file: Path) -> tuple[dict[str, Any], int]:
-    """What a file of weights says of itself, and how many numbers in it were learned; no tensor is read."""
-    try:
-        with safe_open(file, framework="np") as tensors:
-            header: dict[str, Any] = json.loads((tensors.metadata() or {})["dermflow"])
-            learned = [name for name in tensors.keys() if not name.endswith(BUFFERS)]  # noqa: SIM118  # no iterator
-            sizes = [prod(tensors.get_slice(name).get_shape()) for name in learned]
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise DataError(f"{file}: is no file of Dermflow's weights ({error}); dvc repro makes it") from error
-    return header, sum(sizes)
-
-
-def _training(weights: Weights, finetune: Finetune, augment: Augment, protocol: str) -> dict[str, object]:
-    """Settings by their keys in params.yaml; those of the arm as its encoder's file has them."""
-    others = {f"finetune.{name}" for name in PROTOCOLS if name != protocol}
+def _training_settings(
+    weights: WeightsRecords, finetune: Finetune, augment: Augment, protocol: FinetuneProtocol
+) -> dict[str, object]:
+    """Settings by their keys in params.yaml, without other protocols; those of the arm from its encoder's file."""
+    others = tuple(f"finetune.{other}." for other in FinetuneProtocol if other != protocol)
     found = {**_flat(finetune, "finetune"), **_flat(augment, "augment")}
     own = _flat(weights.encoder["settings"], f"pretrain.arms.{weights.encoder['arm']}")
-    kept = {key: value for key, value in found.items() if not any(key.startswith(f"{each}.") for each in others)}
-    return {**own, **kept}
+    return {**own, **{key: value for key, value in found.items() if not key.startswith(others)}}
 
 
 def _flat(value: BaseModel | Mapping[str, Any], prefix: str) -> dict[str, object]:
-    """Dotted keys to values as YAML has them."""
+    """Dotted keys to values as JSON text."""
     content = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     found: dict[str, object] = {}
     for key, item in content.items():
@@ -172,11 +143,6 @@ def _flat(value: BaseModel | Mapping[str, Any], prefix: str) -> dict[str, object
         text = item if isinstance(item, str) else json.dumps(item)
         found |= _flat(item, name) if isinstance(item, Mapping) else {name: text}
     return found
-
-
-def _version() -> str:
-    """Dermflow's, as the checkout has it."""
-    return str(tomllib.loads(PROJECT.read_text())["project"]["version"])
 
 
 def _write(path: Path, text: str, log: Log) -> None:

@@ -1,1 +1,1 @@
-"""Model card and data sheet, with licences."""
+"""Model card and data sheet, filled from a run's own files."""

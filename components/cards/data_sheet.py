@@ -1,7 +1,7 @@
-"""The data sheet of the images that the models learned from and were measured on, as the gate left them.
+"""The data sheet of the accepted images, on which the models were trained and tested.
 
-Sections follow Gebru et al., Datasheets for datasets, CACM 64(12):86-92 (2021; arXiv:1803.09010 of 2018). Every number
-comes from a file of the run; the template has none.
+Sections follow Gebru et al., Datasheets for datasets, CACM 64(12):86-92 (2021; arXiv:1803.09010 of 2018). All numbers
+come from files of the run; the template has none.
 """
 
 from __future__ import annotations
@@ -12,62 +12,76 @@ from typing import Any
 
 import pandas as pd
 
-from components.cards import licences, page
-from components.clinical.subgroups import NAMES, UNKNOWN, age_bands
+from components.base.licence import Licence
+from components.cards import page
+from components.cards.licences import limits_of_use
+from components.cards.settings import CardSettings
+from components.clinical.attributes import NAMES, UNKNOWN, age_bands
 from components.data.vocabulary import is_site
 from components.report.formatting import percent
 
 Json = Mapping[str, Any]
 
 SPLITS = {
-    "train": "learned from",
-    "unlabelled": "learned from without labels, in pretraining",
-    "val": "chosen on",
-    "test": "measured on",
-    "withheld": "used nowhere: without a label, but of a lesion or patient in val or test",
+    "train": "training",
+    "unlabelled": "pretraining, without labels",
+    "val": "choices: epoch, thresholds, model",
+    "test": "test",
+    "withheld": "not used: no label, and of a lesion or patient in val or test",
 }
 
 ATTRIBUTES = ("sex", "age", "site", "skin_type", "source")
 
 OTHER = "other"
-"""Body sites in words that components/data/vocabulary.py does not know: free text can tell who somebody is."""
+"""Body sites that are not in components/data/vocabulary.py: free text can identify a person."""
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """What the stages up to pack wrote about the images."""
+class DataRecords:
+    """What the stages up to pack recorded about the images, and the settings that the sheet describes."""
 
-    kind: str  # of the adapter
+    licence: Licence
     published: bool
-    key: str  # public or secret: of the hashes that stand for ids
-    images: pd.DataFrame  # accepted rows, with the columns group and split
-    ingested: Json  # metrics/ingest.json
+    key: str
+    """Of the hashes of ids: public or secret."""
+    images: pd.DataFrame
+    """Accepted rows, with the columns group and split."""
+    ingested: Json
+    """metrics/ingest.json"""
     validation: Json
+    """metrics/validation.json"""
     split: Json
+    """metrics/split.json"""
     packed: Json
-    mapping: Mapping[str, Sequence[str]]  # class to diagnoses
+    """metrics/pack.json"""
+    mapping: Mapping[str, Sequence[str]]
+    """Class to diagnoses."""
     group_by: Sequence[str]
-    folds: int | None  # None: one split
-    fit: str  # how pack made squares
-    ages: Sequence[int]  # edges of the age bands, years
-    least: int  # lesions below which no number of an attribute's value is shown
+    """Columns whose equal values keep images in one split."""
+    folds: int | None
+    """Of cross-validation; None: one split."""
+    fit: str
+    """How pack made squares: crop or pad."""
+    ages: Sequence[int]
+    """Edges of the age bands, years."""
+    least: int
+    """Lesions below which no number of an attribute's value is shown."""
     synthetic: bool
     study: str
-    version: str  # of Dermflow
+    version: str
+    """Of Dermflow."""
 
 
-def write(dataset: Dataset, said: Mapping[str, str | None]) -> str:
-    """The sheet as Markdown; the same run gives the same bytes. `said` is the section `cards` of params.yaml."""
-    data = licences.of_data(dataset.kind)
+def write(dataset: DataRecords, settings: CardSettings) -> str:
+    """The sheet as Markdown; the same run gives the same bytes."""
     return page.fill(
         "cards/data_sheet.md.j2",
         sheet=dataset,
-        data=data,
-        title=data.name,
-        licence=said["data_licence"] or data.terms,
-        limits_of_use=licences.limits_of_use({"trained on": data}),
-        stated=page.stated(said),
-        unsaid=page.unsaid(said),
+        data=dataset.licence,
+        terms=settings.data_licence or dataset.licence.terms,
+        limits_of_use=limits_of_use({"trained on": dataset.licence}),
+        stated=page.stated(settings),
+        missing_statements=page.missing_statements(settings),
         classes=_classes(dataset),
         splits=_splits(dataset),
         attributes=composition(dataset.images, dataset.ages, dataset.least),
@@ -80,8 +94,8 @@ def write(dataset: Dataset, said: Mapping[str, str | None]) -> str:
     )
 
 
-def _classes(dataset: Dataset) -> list[dict[str, str]]:
-    """Each class with its diagnoses, images, lesions, and images a split."""
+def _classes(dataset: DataRecords) -> list[dict[str, str]]:
+    """Each class with its diagnoses, images, lesions, and images in each split."""
     by_class = dataset.images.groupby("label")["group"].nunique()
     return [
         {
@@ -95,16 +109,21 @@ def _classes(dataset: Dataset) -> list[dict[str, str]]:
     ]
 
 
-def _splits(dataset: Dataset) -> list[tuple[str, str, str, str]]:
-    """Split, what it is for, images, lesions or patients."""
+def _splits(dataset: DataRecords) -> list[tuple[str, str, str, str]]:
+    """Split, use, images, lesions or patients."""
     images, groups = dataset.split["images"], dataset.split["groups"]
     return [(name, use, page.count(images[name]), page.count(groups[name])) for name, use in SPLITS.items()]
 
 
 def composition(images: pd.DataFrame, ages: Sequence[int], least: int) -> list[tuple[str, str, str, str]]:
-    """Attribute, value, images, lesions or patients; values of fewer than `least` of these show no number.
+    """Rows of attribute, value, images, lesions or patients, as text.
 
-    Unknown is no group of people, and always counted; an attribute of which nothing is known is left out.
+    `unknown` is always counted, since it is no group of people; an attribute without any known value is left out.
+
+    Args:
+        images: accepted rows, with the column group and the attributes.
+        ages: edges of the age bands, years.
+        least: lesions or patients below which a value shows no number.
     """
     found: list[tuple[str, str, str, str]] = []
     for name in ATTRIBUTES:
@@ -120,13 +139,13 @@ def composition(images: pd.DataFrame, ages: Sequence[int], least: int) -> list[t
 
 
 def _hidden(groups: pd.Series, least: int) -> set[str]:
-    """The values of too few; a single one is joined by the next smallest, else the total would tell it."""
+    """Values of fewer than `least`; a single one also hides the next smallest, else the total would reveal it."""
     few = set(groups.index[groups < least])
     return set(groups.nsmallest(2).index) if len(few) == 1 else few
 
 
 def _values(images: pd.DataFrame, name: str, ages: Sequence[int]) -> pd.Series:
-    """A column as words, `unknown` where it is missing; ages as bands, sites in words of ours."""
+    """A column as text, `unknown` where it is missing; ages as bands, sites as in the vocabulary."""
     if name == "age":
         return pd.Series(age_bands(images["age"], ages, len(images)), images.index)
     column = images[name].astype("object")
@@ -137,5 +156,5 @@ def _values(images: pd.DataFrame, name: str, ages: Sequence[int]) -> pd.Series:
 
 
 def _rank(value: str) -> tuple[bool, bool, str]:
-    """`under 40` before `40 to 59`, other words by the alphabet, unknown last."""
+    """A sort key: `under 40` before `40 to 59`, others in alphabetical order, unknown last."""
     return (value == UNKNOWN, not value.startswith("under "), value)

@@ -1,7 +1,7 @@
-"""The model card of the model that val chose: what it is, what it is for, how well it does for whom, and its limits.
+"""The model card of the model chosen on val: what it is, its use, its performance by subgroup, and its limits.
 
 Sections follow Mitchell et al., Model cards for model reporting, FAT* (2019), with the front matter that Hugging
-Face reads. Every number comes from a file of the run; the template has none.
+Face reads. All numbers come from files of the run; the template has none.
 """
 
 from __future__ import annotations
@@ -10,8 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.cards import licences, page
+from components.base.licence import Licence
+from components.base.run_id import RunId
+from components.cards import page
+from components.cards.licences import limits_of_use
 from components.cards.page import difference, interval, plain_number, share
+from components.cards.settings import CardSettings
 from components.clinical.subgroups import Subgroup
 from components.report.formatting import DASH, number, percent
 
@@ -25,138 +29,151 @@ OVERALL = {
     "ece": "Calibration error",
 }
 SHARES = ("balanced_accuracy", "accuracy", "ece")  # shown in percent
-HUB_NAMES = {"macro_auroc": "roc_auc", "ece": "expected_calibration_error"}  # as Hugging Face calls metrics
+HUB_NAMES = {"macro_auroc": "roc_auc", "ece": "expected_calibration_error"}  # of metrics, on Hugging Face
 
 
 @dataclass(frozen=True)
-class Weights:
-    """What the files of weights say of themselves."""
+class WeightsRecords:
+    """Headers of the files of weights."""
 
-    classifier: Json  # the header: classes, backbone, head
-    encoder: Json  # the header: arm, settings of its pretraining
-    sha256: str  # of the classifier's file
+    classifier: Json
+    """Classes, backbone, head."""
+    encoder: Json
+    """Arm, settings of its pretraining."""
+    sha256: str
+    """Of the classifier's file."""
     parameters: int
 
 
 @dataclass(frozen=True)
-class Model:
-    """One fine-tuning run, and what the stages before wrote about it."""
+class ModelRecords:
+    """One fine-tuning run: what the stages recorded about it."""
 
+    run: RunId
     comparison: Json
+    """reports/comparison.json"""
     clinical: Json
-    measured: Json  # metrics/evaluate.json of the run
-    finetuned: Json  # metrics/finetune
-    pretrained: Json  # metrics/pretrain
+    """reports/clinical.json"""
+    measured: Json
+    """metrics/evaluate.json, of this run."""
+    finetuned: Json
+    """metrics/finetune/RUN.json"""
+    pretrained: Json
+    """metrics/pretrain/ARM.json"""
     packed: Json
-    split: Json
+    """metrics/pack.json"""
     validation: Json
-    weights: Weights
-    settings: Mapping[str, object]  # of the training, by their keys in params.yaml
-    dataset: str  # the adapter's kind
-    version: str  # of Dermflow
+    """metrics/validation.json"""
+    weights: WeightsRecords
+    settings: Mapping[str, object]
+    """Of the training, by their keys in params.yaml."""
+    dataset: str
+    """The adapter's kind."""
+    licence: Licence
+    """Of the images."""
+    version: str
+    """Of Dermflow."""
 
     @property
-    def run(self) -> str:
-        """`<arm>-<protocol>-<seed>`."""
-        return str(self.comparison["recommendation"]["run"])
+    def published(self) -> Licence | None:
+        """The published weights that the encoder started from; None for random weights."""
+        found = self.pretrained["licence"]
+        return None if found is None else Licence(**found)
 
     @property
     def row(self) -> Json:
-        """The arm and protocol, in the comparison."""
-        return self._chosen(self.comparison["rows"])
+        """The record of the run's arm and protocol in the comparison."""
+        return self._own(self.comparison["rows"])
 
     @property
-    def sheet(self) -> Json:
-        """The arm and protocol at the bedside."""
-        return self._chosen(self.clinical["sheets"])
+    def assessment(self) -> Json:
+        """The record of the run's arm and protocol in the clinical assessment."""
+        return self._own(self.clinical["sheets"])
 
     @property
     def place(self) -> int:
-        """Which of the seeds the run is."""
-        seed = int(self.run.rpartition("-")[2])
-        return int(list(self.comparison["plan"]["seeds"]).index(seed))
+        """Position of the run's seed among the seeds of the study."""
+        return list(self.comparison["plan"]["seeds"]).index(self.run.seed)
 
-    def _chosen(self, found: Sequence[Json]) -> Json:
-        name = self.comparison["recommendation"]["chosen"]
-        return next(each for each in found if f"{each['arm']}-{each['protocol']}" == name)
+    def _own(self, found: Sequence[Json]) -> Json:
+        return next(each for each in found if (each["arm"], each["protocol"]) == (self.run.arm, self.run.protocol))
 
 
-def write(model: Model, said: Mapping[str, str | None]) -> str:
-    """The card as Markdown; the same run gives the same bytes. `said` is the section `cards` of params.yaml."""
-    data, weights = licences.of_data(model.dataset), licences.of_weights(model.weights.encoder["settings"])
+def write(model: ModelRecords, settings: CardSettings) -> str:
+    """The card as Markdown; the same run gives the same bytes."""
     plan = model.clinical["plan"]
     return page.fill(
         "cards/model_card.md.j2",
-        front=page.front_matter(_front(model, said)),
+        front=page.front_matter(_front_matter(model, settings)),
         model=model,
         plan=model.comparison["plan"],
         clinical=plan,
-        data=data,
-        begun_from=weights,
-        data_licence=said["data_licence"] or data.terms,
-        limits_of_use=limits_of_use(data, weights),
-        stated=page.stated(said),
-        unsaid=page.unsaid(said),
+        data=model.licence,
+        data_terms=settings.data_licence or model.licence.terms,
+        limits_of_use=limits_of_use(_sources(model)),
+        stated=page.stated(settings),
+        missing_statements=page.missing_statements(settings),
         few=model.comparison["few_lesions"],
-        sure=f"{100 * plan['confidence']:g}",
+        confidence=f"{100 * plan['confidence']:g}",
         overall=_overall(model),
         classes=_classes(model),
         operating=_operating(model),
         calibration=_calibration(model),
-        temperature=number(model.sheet["calibration"]["temperatures"][model.place]),
+        temperature=number(model.assessment["calibration"]["temperatures"][model.place]),
         subgroups=_subgroups(model),
         missing={name: percent(each) for name, each in model.validation["profile"]["missing"].items()},
         threshold_level=f"{100 * plan['levels'][0]:g}",
     )
 
 
-def limits_of_use(data: licences.Provenance, weights: licences.Provenance | None) -> list[str]:
-    """What the owners of images and weights do not allow."""
-    return licences.limits_of_use({"trained on": data, **({"begun from": weights} if weights else {})})
+def _sources(model: ModelRecords) -> dict[str, Licence]:
+    """Images and published weights that the model was made from."""
+    weights = {} if model.published is None else {"initialised with": model.published}
+    return {"trained on": model.licence, **weights}
 
 
-def _front(model: Model, said: Mapping[str, str | None]) -> dict[str, Any]:
+def _front_matter(model: ModelRecords, settings: CardSettings) -> dict[str, Any]:
     """Hugging Face's keys; the results are the run's own, on test images."""
-    data, header = licences.of_data(model.dataset), model.weights
-    words = [header.classifier["backbone"]["kind"], header.encoder["arm"], "dermatology", "dermflow"]
+    header = model.weights
+    tags = [header.classifier["backbone"]["kind"], header.encoder["arm"], "dermatology", "dermflow"]
     synthetic = ["synthetic"] if model.comparison["plan"]["synthetic"] else []
     known = {name: model.measured[name] for name in OVERALL if model.measured.get(name) is not None}
     result = {
         "task": {"type": "image-classification"},
-        "dataset": {"name": data.name, "type": model.dataset, "split": "test"},
+        "dataset": {"name": model.licence.name, "type": model.dataset, "split": "test"},
         "metrics": [
             {"type": HUB_NAMES.get(name, name), "name": OVERALL[name], "value": round(float(value), 6)}
             for name, value in known.items()
         ],
     }
     return {
-        "license": said["weights_licence"] or "unknown",
+        "license": settings.weights_licence or "unknown",
         "library_name": "dermflow",
         "pipeline_tag": "image-classification",
-        "tags": ["image-classification", *words, "not-a-medical-device", *synthetic],
+        "tags": ["image-classification", *tags, "not-a-medical-device", *synthetic],
         "datasets": [model.dataset],
         "metrics": [HUB_NAMES.get(name, name) for name in known],
-        "model-index": [{"name": model.run, "results": [result]}],
+        "model-index": [{"name": str(model.run), "results": [result]}],
     }
 
 
-def _form(name: str, value: float | None) -> str:
+def _format(name: str, value: float | None) -> str:
     if value is None:
         return DASH
     return f"{percent(value)} %" if name in SHARES else number(value)
 
 
-def _overall(model: Model) -> list[tuple[str, str, str]]:
-    """Measure, this run's, the seeds' mean with its interval."""
+def _overall(model: ModelRecords) -> list[tuple[str, str, str]]:
+    """Measure, this run's value, the mean of the seeds with its interval."""
     found = model.row["test"]
     return [
-        (title, _form(name, model.measured.get(name)), (share if name in SHARES else plain_number)(found[name]))
+        (title, _format(name, model.measured.get(name)), (share if name in SHARES else plain_number)(found[name]))
         for name, title in OVERALL.items()
     ]
 
 
-def _classes(model: Model) -> list[dict[str, str]]:
-    """Each class with its test images and lesions, its sensitivity and specificity."""
+def _classes(model: ModelRecords) -> list[dict[str, str]]:
+    """Each class with its test images and lesions, sensitivity and specificity."""
     lesions, images, few = (model.comparison[key] for key in ("test_lesions", "test_images", "few_lesions"))
     return [
         {
@@ -175,23 +192,23 @@ def _percent_of(value: float | None) -> str:
     return DASH if value is None else f"{percent(value)} %"
 
 
-def _operating(model: Model) -> list[dict[str, str]]:
-    """Each threshold that val chose, and what test shows at it."""
+def _operating(model: ModelRecords) -> list[dict[str, str]]:
+    """Each threshold chosen on val, with the rates on test images."""
     return [
         {
             "subject": f"{each['subject']} ({each['positives']} lesions)",
-            "asked": f"{100 * point['level']:g} % {point['fixed']}",
+            "target": f"{100 * point['level']:g} % {point['fixed']}",
             "threshold": number(point["thresholds"][model.place]),
             **{name: share(found) for name, found in point["test"].items()},
         }
-        for each in model.sheet["operating"]
+        for each in model.assessment["operating"]
         for point in each["points"]
     ]
 
 
-def _calibration(model: Model) -> list[tuple[str, str, str]]:
-    """Measure, as trained, at the temperature."""
-    found = model.sheet["calibration"]
+def _calibration(model: ModelRecords) -> list[tuple[str, str, str]]:
+    """Measure, before and after temperature scaling."""
+    found = model.assessment["calibration"]
     before, after = found["before"], found["after"]
     return [
         ("Log loss", plain_number(before["log_loss"]), plain_number(after["log_loss"])),
@@ -204,16 +221,16 @@ def _calibration(model: Model) -> list[tuple[str, str, str]]:
     ]
 
 
-def _subgroups(model: Model) -> dict[str, Any] | None:
-    """The subgroups that may be shown, and the names of those that hold too few; None where none are known."""
-    found = model.sheet["subgroups"]
+def _subgroups(model: ModelRecords) -> dict[str, Any] | None:
+    """The subgroups with enough lesions, and the names of the others; None where no attribute is known."""
+    found = model.assessment["subgroups"]
     if found is None:
         return None
     hidden = [each for each in found["subgroups"] if each["groups"] is None]
     shown = [_subgroup(each) for each in found["subgroups"] if each["groups"] is not None]
     return {
         "least": found["least"],
-        "alone": f"{100 * found['alone']:.2f}",
+        "single_confidence": f"{100 * found['alone']:.2f}",
         "comparisons": found["comparisons"],
         "attributes": list(dict.fromkeys(each["attribute"] for each in found["subgroups"])),
         "shown": [_shown(each) for each in shown],
@@ -236,7 +253,7 @@ def _subgroup(found: Json) -> Subgroup:
 
 def _shown(each: Subgroup) -> dict[str, str]:
     cells = {name: _cell(each, name) for name in ("balanced_accuracy", "sensitivity", "specificity")}
-    below = [name.replace("_", " ") for name in cells if each.worse(name)]
+    below = [name.replace("_", " ") for name in cells if each.is_worse(name)]
     return {
         "name": f"{each.attribute}: {each.value}",
         "images": page.count(each.images),
@@ -247,7 +264,7 @@ def _shown(each: Subgroup) -> dict[str, str]:
 
 
 def _cell(each: Subgroup, measure: str) -> str:
-    """Its value, and how it differs from all others; nothing is said from few."""
+    """Its value and the difference from all other images; no number from too few lesions."""
     if measure not in each.differences:
         return "too few lesions"
     value, against = vars(each.values[measure]), vars(each.differences[measure])

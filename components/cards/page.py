@@ -1,7 +1,6 @@
-"""A card is one Markdown text, filled from a run's files; its page is the same text with our look.
+"""Forms of a card: one Markdown text, filled from a run's files, and the same text as an HTML page.
 
-Words from outside (diagnoses, sites, what a person wrote in params.yaml) are text wherever they stand: never markup,
-neither in Markdown nor in HTML.
+Text from outside (diagnoses, sites, statements in params.yaml) is escaped: it is no markup in Markdown or HTML.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
+from components.cards.settings import CardSettings
 from components.report import page
 from components.report.formatting import interval_range, number, percent, points
 from components.statistics.intervals import Interval
@@ -37,11 +37,16 @@ STATED = {
     "weights_licence": "Licence of the weights",
     "notes": "Notes",
 }
-"""What a person must say, by its key in the section `cards` of params.yaml."""
+"""Titles of what a person must state, by its key in the section `cards` of params.yaml."""
 
 
 def fill(template: str, **values: object) -> str:
-    """A Markdown template of this folder with values in it; every value but Markup is escaped."""
+    """A Markdown template filled with values, which are escaped except in `Markup`.
+
+    Args:
+        template: path below `components`, such as `cards/model_card.md.j2`.
+        values: variables of the template, by name.
+    """
     environment = Environment(
         loader=FunctionLoader(lambda name: files("components").joinpath(name).read_text("utf-8")),
         autoescape=False,  # Markdown: `finalize` escapes
@@ -50,19 +55,19 @@ def fill(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code": code, "count": count, "words": words}
+    environment.filters |= {"code": code, "count": count, "listed": listed}
     return environment.get_template(template).render(values).strip() + "\n"
 
 
 def escape(value: object) -> str:
-    """Text in which no character is Markdown or HTML, on one line; Markup stays as it is."""
+    """The value as text on one line in which no character is Markdown or HTML; Markup is not changed."""
     if isinstance(value, Markup):
         return str(value)
     return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(str(value).split()))
 
 
 def code(text: object) -> Markup:
-    """Text as it is typed, in a code span; a pipe would end a table's cell."""
+    """Text in a code span; pipes are escaped, since they end a table's cell."""
     return Markup("`" + " ".join(str(text).split()).replace("`", "'").replace("|", "\\|") + "`")
 
 
@@ -71,26 +76,26 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
-def words(names: Sequence[str]) -> str:
-    """`a, b, c`, or that there is none."""
+def listed(names: Sequence[str]) -> str:
+    """`a, b, c`; `none` for an empty list."""
     return ", ".join(names) or "none"
 
 
-def stated(said: Mapping[str, str | None]) -> dict[str, object]:
-    """What a person said, by its title; what was not said says so."""
-    return {title: said[key] or NOT_STATED for key, title in STATED.items()}
+def stated(settings: CardSettings) -> dict[str, object]:
+    """A person's statements by title; `not stated` for missing ones."""
+    return {title: getattr(settings, key) or NOT_STATED for key, title in STATED.items()}
 
 
-def unsaid(said: Mapping[str, str | None]) -> list[str]:
-    """What a person has yet to say, by its title in small letters."""
-    return [title.lower() for key, title in STATED.items() if key != "notes" and not said[key]]
+def missing_statements(settings: CardSettings) -> list[str]:
+    """Titles of the missing statements in small letters; notes may be missing."""
+    return [title.lower() for key, title in STATED.items() if key != "notes" and not getattr(settings, key)]
 
 
 # --- numbers
 
 
 def interval(found: Mapping[str, float | None]) -> Interval:
-    """An interval as JSON has it: null is not known."""
+    """An interval from its JSON record; null becomes NaN or an infinite end."""
     mean, low, high = (found[end] for end in ("mean", "low", "high"))
     return Interval(np.nan if mean is None else mean, -np.inf if low is None else low, np.inf if high is None else high)
 
@@ -117,7 +122,7 @@ def difference(found: Mapping[str, float | None]) -> str:
 
 
 def front_matter(data: Mapping[str, Any]) -> Markup:
-    """A YAML block, as Hugging Face reads it at the top of a card."""
+    """A YAML block for the top of a card, in the form that Hugging Face reads."""
     yaml, text = YAML(typ="safe"), StringIO()
     yaml.default_flow_style, yaml.width = False, 4096
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # ruamel declares it as None
@@ -126,7 +131,7 @@ def front_matter(data: Mapping[str, Any]) -> Markup:
 
 
 def without_front_matter(card: str) -> str:
-    """The card's text alone."""
+    """The card without its front matter."""
     return re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL).lstrip()
 
 
@@ -134,47 +139,56 @@ def without_front_matter(card: str) -> str:
 
 
 def as_page(card: str, kind: str, synthetic: bool) -> str:
-    """The card as one HTML file that asks nothing of the net; `kind` stands above its title."""
+    """The card as one HTML file that loads nothing from the network.
+
+    Args:
+        card: Markdown, with or without front matter; its first line is the title.
+        kind: shown above the title, such as `Model card`.
+        synthetic: True adds the banner of synthetic data.
+    """
     text = without_front_matter(card)
     title = re.sub(r"\\(.)", r"\1", text.splitlines()[0].removeprefix("# "))
-    body = Markup(_reader().render(text))  # built from escaped text, HTML switched off
+    body = Markup(_reader().render(text))  # from escaped text, HTML is disabled
     return page.render("cards/page.html.j2", {}, title=title, kind=kind, body=body, synthetic=synthetic)
 
 
 def _reader() -> MarkdownIt:
-    """CommonMark and tables, without HTML, in our look."""
+    """CommonMark with tables and without HTML, with the pages' classes."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
-    reader.core.ruler.push("our look", _dress)
+    reader.core.ruler.push("page classes", _add_classes)
     return reader
 
 
-def _dress(state: StateCore) -> None:
-    """Tables become cards whose cells know their column, for narrow screens; a quotation becomes the answer."""
-    dressed: list[Token] = []
+def _add_classes(state: StateCore) -> None:
+    """Put tables into cards, and quotations into the lead section of the page."""
+    tokens: list[Token] = []
     for token in state.tokens:
         if token.type == "table_open":
             token.attrSet("class", "stack")
-            dressed.append(_raw("html_block", '<div class="card">\n'))
+            tokens.append(_raw("html_block", '<div class="card">\n'))
         if token.type == "blockquote_open":
             token.attrs = {"class": "card lead", "aria-label": "In short"}
         if token.type.startswith("blockquote"):
             token.tag = "section"
-        dressed.append(token)
+        tokens.append(token)
         if token.type == "table_close":
-            dressed.append(_raw("html_block", "</div>\n"))
-    _name_cells(dressed)
-    state.tokens = dressed
+            tokens.append(_raw("html_block", "</div>\n"))
+    _name_cells(tokens)
+    state.tokens = tokens
 
 
 def _name_cells(tokens: Sequence[Token]) -> None:
-    """Each cell gets its column's title, and one element inside, since it is laid out as a grid; the first heads."""
+    """Give each cell the title of its column, for narrow screens; the first cell of a row becomes its header.
+
+    A cell's content is wrapped in one element, since the style sheet lays cells out as a grid.
+    """
     titles: list[str] = []
     place, table = 0, tokens[0]
     for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if token.type == "table_open":
             titles, table = [], token
         elif token.type == "thead_close" and len(titles) == 2:
-            table.attrJoin("class", "pair")  # its second title says nothing on a narrow screen
+            table.attrJoin("class", "pair")  # on a narrow screen the title of its second column is hidden
         elif token.type == "tr_open":
             place = 0
         elif before.type == "th_open":

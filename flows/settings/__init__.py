@@ -13,19 +13,19 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from ruamel.yaml import YAML
 
-from components.label_efficiency.settings import LabelEfficiency
 from components.base.config import Frozen, OneOf, explain
 from components.base.errors import SettingsError
+from components.cards.settings import CardSettings
 from components.clinical.settings import Clinical
 from components.comparison.settings import Compare, Evaluate
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.explanations.settings import Explain
+from components.label_efficiency.settings import LabelEfficiency
 from components.models.backbone import Backbone
 from components.robustness.settings import Robustness
 from components.training.settings import Augment, Compute, Finetune
 from components.validation.settings import Scan, Validate
-from flows.settings.analysis import Cards
 from flows.settings.data import Cohort, Pack, Privacy, Split, Synthesize
 from flows.settings.study import Paths, Study
 from flows.settings.training import Pretrain
@@ -55,7 +55,7 @@ class Settings(Frozen):
     evaluate: Evaluate
     compare: Compare
     clinical: Clinical
-    cards: Cards
+    cards: CardSettings
     label_efficiency: LabelEfficiency
     explain: Explain
     robustness: Robustness
