@@ -22,7 +22,8 @@ FORMER = "former.ckpt"
 SETTINGS = "dermflow_settings"
 """Key of a state's content under which its settings are."""
 
-_kept: ContextVar[Path | None] = ContextVar("kept", default=None)
+_delayed: ContextVar[Path | None] = ContextVar("delayed", default=None)
+"""The folder that `kept_until_end` keeps."""
 
 
 class StaleStateError(CheckpointError):
@@ -131,17 +132,17 @@ def keep_state(folder: Path) -> None:
 @contextmanager
 def kept_until_end(folder: Path) -> Iterator[None]:
     """Delay `forget_state` of this folder to the end of the block, since more is written after the training."""
-    token = _kept.set(folder)
+    token = _delayed.set(folder)
     try:
         yield
     finally:
-        _kept.reset(token)
+        _delayed.reset(token)
     forget_state(folder)
 
 
 def forget_state(folder: Path) -> None:
     """Delete the folder; it is first moved in one step, so that a kill leaves the whole folder or none of it."""
-    if folder == _kept.get():
+    if folder == _delayed.get():
         return
     gone = folder.with_name(f".{folder.name}.gone")
     shutil.rmtree(gone, ignore_errors=True)

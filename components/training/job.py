@@ -1,4 +1,4 @@
-"""What a training is asked to do: the arguments of `fit` that do not change while it runs."""
+"""The arguments of one training that do not change while it runs."""
 
 from __future__ import annotations
 

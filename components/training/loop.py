@@ -1,7 +1,7 @@
 """The one call that fits a module: device, precision, batches as a function of the epoch, exact resuming.
 
 PyTorch Lightning runs the loop. This module makes each step a pure function of the state before it, the seed, and the
-numbers of epoch and step: batches come from `batches(epoch)`, and dropout and other draws are seeded anew at each
+numbers of epoch and step: batches come from `batches(epoch)`, and dropout and other draws are seeded again at each
 step. So a training that was killed and continues from any step gives the same bits as one that was not.
 """
 
@@ -193,7 +193,7 @@ class _RemainingBatches:
                 training.between_steps(self.trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty: the training's state holds the step. The method tells Lightning that an epoch can be continued."""
+        """Empty: the training's state holds the step. With this method, Lightning continues an epoch."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -54,10 +54,10 @@ class Augment(Frozen):
     hue: int = Field(ge=0, le=90, description="degrees, +-")
     saturation: int = Field(ge=0, le=255, description="of 255, +-")
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """One line of text; settings of zero are left out.
 
-        >>> Augment(flips_and_turns=True, scale=0.15, shift=0, brightness=0, contrast=0, hue=4, saturation=0).words()
+        >>> Augment(flips_and_turns=True, scale=0.15, shift=0, brightness=0, contrast=0, hue=4, saturation=0).describe()
         'flips and turns, zoom ±15 %, hue ±4°'
         """
         amounts = [

@@ -40,7 +40,7 @@ class TrainingState:
         return f"epoch {self.epoch + 1}, step {self.step + 1}"
 
     def reseed(self, session: Session) -> None:
-        """Seed dropout and posterior samples anew for the current step, so no generator's state need be saved."""
+        """Seed dropout and posterior samples for the current step, so that no generator's state need be saved."""
         key = (session.seed, self.epoch, self.step, session.rank, STREAM)
         seed = int(generator(*key).integers(2**63))
         if session.device == "cpu":

@@ -53,7 +53,7 @@ def _mixing(batches: FinetuneBatches) -> dict[str, float] | None:
 
 def _describe(batches: FinetuneBatches) -> str:
     mixing = [f"{name} {alpha:g}" for name, alpha in (_mixing(batches) or {}).items() if alpha]
-    return ", ".join([batches.conditions.augment.words(), *mixing])
+    return ", ".join([batches.conditions.augment.describe(), *mixing])
 
 
 def _write_policy(path: Path, batches: FinetuneBatches) -> None:

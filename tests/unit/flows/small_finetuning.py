@@ -24,7 +24,7 @@ FINGERPRINTS = {"train_index_sha256", "head_init_sha256", "batches_sha256", "aug
 
 
 def write_random_split(folder: Path, count: int, seed: int) -> None:
-    """Images whose brightness tells the class."""
+    """Images whose brightness depends on the class."""
     rng = np.random.default_rng(seed)
     classes = np.arange(count) % len(CLASSES)
     images = rng.integers(0, 60, (count, SIZE, SIZE, 3)) + 60 * classes[:, None, None, None]

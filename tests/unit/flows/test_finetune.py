@@ -14,8 +14,9 @@ from components.base.log import SilentLog
 from components.data.labels import Labels
 from components.data.pixels import read_pixels, write_pixels
 from components.models.classifier import predict
+from components.models.classifier_file import load_classifier
 from components.models.encoder import to_tensor
-from components.models.weights_file import load_classifier, read_header, read_tensors
+from components.models.weights_file import read_header, read_tensors
 from components.statistics.metrics.log_loss import log_loss
 from tests.unit.flows.small_finetuning import BACKBONE, CLASSES, FINGERPRINTS, SIZE, fingerprints, stop_in_second_epoch
 
@@ -71,7 +72,7 @@ def test_a_frozen_encoder_is_saved_as_it_came(run, paths):
 
 
 def test_the_saved_classifier_is_the_one_of_the_best_epoch(run, paths, labels):
-    """Its val loss, measured anew, is the best of the curve."""
+    """Its val loss, computed again, is the best of the curve."""
     metrics = run()
     classifier = load_classifier(paths.classifiers / "vae-full-0.safetensors", BACKBONE, CLASSES)
     val = read_pixels(paths.pixels / "val")

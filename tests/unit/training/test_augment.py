@@ -131,11 +131,11 @@ def test_images_stay_uint8_after_every_transform(images, augmentation):
 
 
 def test_a_policy_in_words_names_what_it_does():
-    assert NO_AUGMENT.words() == "nothing"
-    assert AUGMENT.words() == (
+    assert NO_AUGMENT.describe() == "nothing"
+    assert AUGMENT.describe() == (
         "flips and turns, zoom ±15 %, shift ±5 %, brightness ±10 %, contrast ±10 %, hue ±4°, saturation ±10 of 255"
     )
-    assert NO_AUGMENT.model_copy(update={"shift": 0.005}).words() == "shift ±0.5 %"
+    assert NO_AUGMENT.model_copy(update={"shift": 0.005}).describe() == "shift ±0.5 %"
 
 
 def test_one_thread_is_taken(augmentation):

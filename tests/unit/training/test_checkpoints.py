@@ -19,8 +19,8 @@ def test_a_resume_state_of_other_settings_is_refused(tmp_path):
     with pytest.raises(KeyError):
         train_toy(session=session, stop_in=1)
     changed = {"finetune": {"learning_rate": 0.02}}
-    told = r"toy: .*last.ckpt was made with finetune.learning_rate = 0.01, but now it is 0.02: delete .* set"
-    with pytest.raises(CheckpointError, match=told):
+    message = r"toy: .*last.ckpt was made with finetune.learning_rate = 0.01, but now it is 0.02: delete .* set"
+    with pytest.raises(CheckpointError, match=message):
         train_toy(session=session, settings=changed)
     with pytest.raises(CheckpointError, match="seed = 0, but now it is 7"):
         train_toy(session=toy_session(tmp_path, seed=7))
@@ -35,11 +35,11 @@ def test_a_resume_state_of_another_net_is_refused(tmp_path):
     wider, deeper = Toy(), Toy()
     wider.net[6] = nn.Linear(4, 2)
     deeper.more = nn.Linear(1, 1)
-    for net, told in (
+    for net, message in (
         (wider, r"holds \(1,\) as net.6.bias, the net has \(2,\)"),
         (deeper, "holds no tensor as more.b"),
     ):
-        with pytest.raises(StaleStateError, match=rf"toy: .*last.ckpt {told}.*: other code made it; delete"):
+        with pytest.raises(StaleStateError, match=rf"toy: .*last.ckpt {message}.*: other code made it; delete"):
             train_toy(net, session=toy_session(tmp_path))
 
 

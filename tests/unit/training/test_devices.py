@@ -55,11 +55,11 @@ class Net(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
 
 
-class Noisy(SilentLog):
-    """Says which process spoke."""
+class PrintingLog(SilentLog):
+    """Prints a line for each row, so that the output shows which process logs."""
 
     def metrics(self, values, step=None):
-        sys.stdout.write(f"told {step}\n")
+        sys.stdout.write(f"logged {step}\n")
 
 
 def train(root, devices=1, num_nodes=1, stop=0) -> tuple[dict, list]:
@@ -84,8 +84,8 @@ def train(root, devices=1, num_nodes=1, stop=0) -> tuple[dict, list]:
         return {"val/loss": float((module.net(images) - targets).square().mean())}
 
     done = fit(
-        module, batches, len(shuffled_batches(COUNT, BATCH, 0, 0)),
-        epochs=EPOCHS, session=session, log=Noisy(), settings={}, end_of_epoch=measure, monitor="val/loss", what="net",
+        module, batches, len(shuffled_batches(COUNT, BATCH, 0, 0)), epochs=EPOCHS, session=session, log=PrintingLog(),
+        settings={}, end_of_epoch=measure, monitor="val/loss", what="net",
     )  # fmt: skip
     path = Path(root) / f"{session.rank}.json"
     path.write_text(json.dumps({"history": done.history, "best": done.best_epoch}))
@@ -97,7 +97,7 @@ def train(root, devices=1, num_nodes=1, stop=0) -> tuple[dict, list]:
     ("variables", "rank"),
     [({}, 0), ({"LOCAL_RANK": "1"}, 1), ({"LOCAL_RANK": "1", "NODE_RANK": "1"}, 3), ({"RANK": "2"}, 2)],
 )
-def test_a_process_knows_whether_it_leads(variables, rank, monkeypatch, tmp_path):
+def test_the_process_of_rank_zero_leads(variables, rank, monkeypatch, tmp_path):
     for name in ("RANK", "LOCAL_RANK", "NODE_RANK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -135,7 +135,7 @@ def _environment() -> dict[str, str]:
 
 
 def _torchrun(root: Path, *words: str) -> list[tuple[int, str]]:
-    """Two hosts of one process each, over the loopback: exit codes and what each said."""
+    """Two hosts of one process each, over the loopback: exit codes and outputs."""
     where = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={_free_port()}"]
     hosts = [
         subprocess.Popen(
@@ -144,8 +144,8 @@ def _torchrun(root: Path, *words: str) -> list[tuple[int, str]]:
         )
         for node in range(2)
     ]  # fmt: skip
-    said = [host.communicate(timeout=300)[0] for host in hosts]
-    return [(host.returncode, words) for host, words in zip(hosts, said, strict=True)]
+    outputs = [host.communicate(timeout=300)[0] for host in hosts]
+    return [(host.returncode, words) for host, words in zip(hosts, outputs, strict=True)]
 
 
 def _check(root: Path, alone: tuple[dict, list]) -> None:
@@ -164,7 +164,7 @@ def test_two_hosts_under_torchrun_give_the_losses_of_one_process(alone, script, 
     hosts = _torchrun(tmp_path, str(script), str(tmp_path), "1", "2", "0")
     assert [code for code, _ in hosts] == [0, 0], hosts
     _check(tmp_path, alone)
-    assert [words.count("told") for _, words in hosts] == [EPOCHS, 0]
+    assert [words.count("logged") for _, words in hosts] == [EPOCHS, 0]
 
 
 @pytest.mark.thorough
@@ -182,7 +182,7 @@ def test_two_processes_that_lightning_starts_give_the_losses_of_one(alone, scrip
     done = subprocess.run(command, env=_environment(), capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
     _check(tmp_path, alone)
-    assert done.stdout.count("told") == EPOCHS
+    assert done.stdout.count("logged") == EPOCHS
 
 
 def test_a_batch_norm_changes_its_class_alone_and_gets_it_back():
@@ -245,20 +245,20 @@ def _same_result(root: Path, alone: Path, run: str) -> None:
         assert found[name] == close, name
     assert (root / f"data/classifiers/{run}.safetensors").is_file()
     ((here,), (there,)) = runs_of(root), runs_of(alone)
-    told, measured = histories(root, here), histories(alone, there)
-    assert here.info.status == "FINISHED" and set(told) == set(measured)
-    assert {"system/images_per_second", "fit/gradient_norm"} <= set(told)
-    for name, points in told.items():
-        assert [step for step, _ in points] == [step for step, _ in measured[name]]
+    found, expected = histories(root, here), histories(alone, there)
+    assert here.info.status == "FINISHED" and set(found) == set(expected)
+    assert {"system/images_per_second", "fit/gradient_norm"} <= set(found)
+    for name, points in found.items():
+        assert [step for step, _ in points] == [step for step, _ in expected[name]]
     assert list((root / "data" / "checkpoints").glob("*/*")) == []
 
 
 def test_a_stage_on_two_hosts_under_torchrun_gives_the_metrics_of_one_process(new_checkout, monkeypatch):
     alone, root = new_checkout(), new_checkout(num_nodes=2)
     _run_alone(alone, monkeypatch, "vae", "full", "0")
-    (code, said), (other, silence) = _torchrun(root, "-m", "flows.finetune", "vae", "full", "0")
-    assert (code, other) == (0, 0), said + silence
-    assert "2 devices on 2 hosts" in said and "finetune" not in silence
+    (code, output), (other, empty) = _torchrun(root, "-m", "flows.finetune", "vae", "full", "0")
+    assert (code, other) == (0, 0), output + empty
+    assert "2 devices on 2 hosts" in output and "finetune" not in empty
     _same_result(root, alone, "vae-full-0")
 
 

@@ -17,8 +17,10 @@ def test_an_infinite_loss_stops_with_epoch_step_and_terms():
         for step, (images, targets) in enumerate(toy_batches(epoch)):
             yield images, targets / (0 if (epoch, step) == (1, 2) else 1)
 
-    told = r"toy: the loss is not finite in epoch 2, step 3: loss = inf, error = inf, penalty = 0\.\d+; .*learning_rate"
-    with pytest.raises(TrainingError, match=told):
+    message = (
+        r"toy: the loss is not finite in epoch 2, step 3: loss = inf, error = inf, penalty = 0\.\d+; .*learning_rate"
+    )
+    with pytest.raises(TrainingError, match=message):
         train_toy(batches=poisoned)
 
 

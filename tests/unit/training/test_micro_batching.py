@@ -34,14 +34,14 @@ def test_out_of_gpu_memory_halves_the_micro_batches_and_continues_from_the_same_
     log, twin = SilentLog(), SilentLog()
     whole = train_toy(Sgd(), log=log, epochs=2)
     short = train_toy(Sgd(room=3), log=twin, epochs=2)
-    told = "toy: out of GPU memory in epoch 1, step 1 with 5 images at once: continuing with micro-batches of 3"
-    assert twin.lines == [told]
+    message = "toy: out of GPU memory in epoch 1, step 1 with 5 images at once: continuing with micro-batches of 3"
+    assert twin.lines == [message]
     assert short[0].seen[:3] == [5, 2, 3] and short[0].seen.count(5) == 1
     _equal_up_to_rounding(whole, short, log, twin)
 
 
 def test_an_attempt_that_ran_out_of_memory_leaves_no_trace():
-    """BatchNorm's statistics and the random draws are those of a training that was told the size at once."""
+    """BatchNorm's statistics and the random draws are those of a training that has the limit from the start."""
 
     class Late(Toy):
         room = 3
@@ -53,8 +53,8 @@ def test_an_attempt_that_ran_out_of_memory_leaves_no_trace():
             return found
 
     short, result = train_toy(Late())
-    told, expected = train_toy(session=toy_session(micro_batch=3))
-    assert same_weights(short, told) and result.history == expected.history
+    limited, expected = train_toy(session=toy_session(micro_batch=3))
+    assert same_weights(short, limited) and result.history == expected.history
 
 
 def test_memory_for_too_few_images_ends_with_what_to_change():

@@ -194,7 +194,7 @@ def test_hooks_are_removed(module, found):
 
 
 def test_a_loader_without_batches_is_an_error(tmp_path):
-    with pytest.raises(TrainingError, match="no batch to take a step with"):
+    with pytest.raises(TrainingError, match="no batch to make a step with"):
         _profile(Net(), tmp_path, lambda _: [])
 
 

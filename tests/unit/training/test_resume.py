@@ -1,7 +1,7 @@
 """kill -9 at any moment, then the same command: the same bits, and the same MLflow run with each step once.
 
-A server that has imported torch and mlflow once forks a process for each command, so that a kill costs a second, not
-ten. What runs there is what `python -m flows.<stage>` runs, in a checkout with settings and a database of its own.
+A server imports torch and mlflow once and forks a process for each command, so that a kill takes a second, not ten.
+Each process runs what `python -m flows.<stage>` runs, in a checkout with its own settings and database.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ DEATHS = {
 
 
 def command(training: str, root: Path, environment: dict[str, str], death: tuple[str, str, int] | None = None) -> None:
-    """What the command line does, in a process of its own; its voice goes to said.txt."""
+    """What the command line does, in a process of its own; its output goes to output.txt."""
     os.chdir(root)
     os.environ.update(environment)
-    said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
+    output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     name, *words = COMMANDS[training]
     stage = getattr(importlib.import_module(f"flows.{name}"), name)
     sys.argv = [name, *words]
@@ -218,10 +218,10 @@ class Chain:
         health = {f"system/{name}" for name in ("images_per_second", "data_wait_share", "peak_memory_gib")}
         assert health | {"learning_rate", "fit/gradient_norm", "fit/gradient_norm_max"} <= set(measured)
         for run in runs:
-            told = histories(self.root, run)
+            found = histories(self.root, run)
             assert "error" not in run.data.tags and run.data.params == expected.data.params
-            assert set(told) == set(measured)
-            for name, points in told.items():
+            assert set(found) == set(measured)
+            for name, points in found.items():
                 steps = [step for step, _ in points]
                 assert steps == [step for step, _ in measured[name]], f"{name} has steps {steps}"
                 assert name.startswith("system/") or points == measured[name], name
@@ -268,7 +268,7 @@ def _learn_at(root: Path, rate: float) -> None:
     write_settings(root, finetune={**SETTINGS["finetune"], "full": SCHEDULE | {"learning_rate": rate}})
 
 
-def test_other_settings_are_refused_by_name_and_going_back_goes_on(start, straight, new_checkout):
+def test_other_settings_are_refused_by_name_and_the_old_ones_continue(start, straight, new_checkout):
     root = _left(start, new_checkout)
     (killed,) = runs_of(root)
     assert killed.info.status == "RUNNING"
@@ -276,9 +276,9 @@ def test_other_settings_are_refused_by_name_and_going_back_goes_on(start, straig
     process = start("fine-tuning", root)
     process.join(60)
     assert process.exitcode == 1
-    told = "finetune: StaleStateError: vae-full-0: data/checkpoints/finetune/vae-full-0/last.ckpt was made with "
-    told += "finetune.full.learning_rate = 0.01, but now it is 0.02: delete data/checkpoints/finetune/vae-full-0 to"
-    assert told in (root / "said.txt").read_text()
+    message = "finetune: StaleStateError: vae-full-0: data/checkpoints/finetune/vae-full-0/last.ckpt was made with "
+    message += "finetune.full.learning_rate = 0.01, but now it is 0.02: delete data/checkpoints/finetune/vae-full-0 to"
+    assert message in (root / "output.txt").read_text()
     status = {run.info.run_id: run.info.status for run in runs_of(root)}
     assert status.pop(killed.info.run_id) == "KILLED"
     assert list(status.values()) == ["FAILED"]
@@ -305,10 +305,10 @@ def test_where_prefect_starts_the_run_other_settings_set_the_state_aside(start, 
         assert (root / name).read_bytes() == (fresh / name).read_bytes()
     folder = state_of("fine-tuning", root)
     assert not folder.exists() and (folder.with_name("vae-full-0.aside") / "last.ckpt").is_file()
-    assert "set aside as data/checkpoints/finetune/vae-full-0.aside, starting anew" in (root / "said.txt").read_text()
+    assert "set aside as data/checkpoints/finetune/vae-full-0.aside, starting anew" in (root / "output.txt").read_text()
     assert runs_of(root)[0].info.status == "FINISHED" and runs_of(root)[0].info.run_id != killed.info.run_id
     assert "RUNNING" not in {run.info.status for run in runs_of(root)}
-    folder.with_name("vae-full-0.aside").rename(folder)  # what was set aside can be gone on with
+    folder.with_name("vae-full-0.aside").rename(folder)  # what was set aside can be continued
     write_settings(root)
     end(start("fine-tuning", root))
     run = next(run for run in runs_of(root) if run.info.run_id == killed.info.run_id)
@@ -327,12 +327,12 @@ def test_changed_images_set_aside_begin_a_run_of_their_own(start, new_checkout):
     newest, former = runs_of(root)
     assert (former.info.run_id, former.info.status) == (killed.info.run_id, "FAILED")
     assert "images = " in former.data.tags["error"]
-    told = histories(root, newest)
-    assert newest.info.status == "FINISHED" and [step for step, _ in told["fit/loss"]] == [0, 1, 2]
+    points = histories(root, newest)
+    assert newest.info.status == "FINISHED" and [step for step, _ in points["fit/loss"]] == [0, 1, 2]
     assert max(step for step, _ in histories(root, former)["fit/loss"]) == 0
 
 
-def test_what_made_no_state_and_said_how_it_ended_is_a_run_of_its_own(start, new_checkout):
+def test_a_run_that_ended_without_a_state_is_a_run_of_its_own(start, new_checkout):
     root = new_checkout()
     encoder = root / "data" / "encoders" / "vae.safetensors"
     encoder.rename(root / "away")
@@ -352,12 +352,12 @@ def test_a_second_process_is_refused(start, new_checkout):
         process = start("fine-tuning", root)
         process.join(60)
     assert process.exitcode == 1 and runs_of(root) == []
-    assert "RunError: another process trains finetune@vae-full-0 here" in (root / "said.txt").read_text()
+    assert "RunError: another process trains finetune@vae-full-0 here" in (root / "output.txt").read_text()
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("training", list(COMMANDS))
-def test_the_command_line_itself_killed_goes_on(training, straight, new_checkout):
+def test_the_command_line_killed_continues(training, straight, new_checkout):
     root, (name, *words) = new_checkout(), COMMANDS[training]
     environment = os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     line = [sys.executable, "-m", f"flows.{name}", *words]

@@ -8,7 +8,7 @@ from tests.unit.training.toy_training import toy_session, train_toy
 
 
 class StateSeen(pl.Callback):
-    """Whether a resume state is there as each step begins; batches are drawn ahead and cannot tell."""
+    """Notes at the start of each step whether there is a resume state; batches are drawn before their steps."""
 
     def __init__(self, folder) -> None:
         self.folder, self.seen = folder, []
