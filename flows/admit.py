@@ -1,4 +1,4 @@
-"""Let an external test set in: sound images, and none of what is learned from among them."""
+"""Stage admit: accepts an external test set, without broken images and without any image that the study uses."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def admit(
     paths: Paths,
     log: Log,
 ) -> dict[str, Any]:
-    """Write its accepted rows; raises LeakError where they overlap with what is learned from or chosen on."""
+    """Write the accepted rows of a cohort; LeakError where they share images, lesions or patients with the study."""
     chosen = find_cohort(cohort, external)
     theirs = chosen.dataset
     records = apply_labels(read_dataset(theirs, labels, privacy, read_key(privacy)), chosen.mapping(labels))
@@ -64,13 +64,13 @@ def admit(
         )
     prove_external(cohort, accepted, ours, split, pairs)
     write_records(accepted, paths.external / f"{cohort}.parquet")
-    log.line(f"{len(accepted)} of {len(records)} images admitted; none is learned from or chosen on")
+    log.line(f"{len(accepted)} of {len(records)} images admitted; the study uses none of them")
     return {"rows": len(records), "accepted": len(accepted), "quarantined_by_rule": count_rules(checked.reasons)}
 
 
 def _with_fix_of_cohort(reasons: pd.DataFrame) -> pd.DataFrame:
     """With another fix for unknown diagnoses, since a change of labels.schemes makes every training stale."""
-    fix = "say under external.diagnoses (params.yaml) which diagnosis of labels.schemes it is, or null: left out"
+    fix = "name its diagnosis of labels.schemes under external.diagnoses (params.yaml), or null to exclude it"
     return reasons.assign(fix=reasons["fix"].mask(reasons["rule"] == OUTSIDE_MAP, fix))
 
 

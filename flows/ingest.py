@@ -1,4 +1,4 @@
-"""Read a data set's folder, whatever its layout, into the one table."""
+"""Stage ingest: reads the folder of a data set with its adapter into the table of records."""
 
 from __future__ import annotations
 
@@ -15,27 +15,35 @@ from components.data.records import write_records
 from flows.settings.data import Privacy
 from flows.settings.study import Paths
 from flows.stage import stage
-from flows.stage_io.datasets import _nothing_to_learn, read_dataset
+from flows.stage_io.datasets import read_dataset
 from flows.stage_io.pseudonym_key import read_key
 
 
 @stage
 def ingest(dataset: Adapter, labels: Labels, privacy: Privacy, paths: Paths, log: Log) -> dict[str, Any]:
-    """Write paths.records; raises DataError for a missing folder, and for one in which nothing has a label."""
+    """Write paths.records; DataError where the folder is missing or no image has a label."""
     key = read_key(privacy)
     table = read_dataset(dataset, labels, privacy, key)
     if not table["label"].notna().any():
-        raise DataError(_nothing_to_learn(table, dataset, labels))
+        raise DataError(_no_label(table, dataset, labels))
     write_records(table, paths.records)
     outside = table["diagnosis"].notna() & table["label"].isna()
     if outside.any():
         words = sorted(table.loc[outside, "diagnosis"].unique())
-        log.line(f"{outside.sum()} images stay without a label: labels.scheme {labels.scheme} lacks {words}")
+        log.line(f"{outside.sum()} images have no label: labels.scheme {labels.scheme} lacks {words}")
     return {**_count(table, labels.classes), "key": fingerprint(key)}
 
 
+def _no_label(table: pd.DataFrame, dataset: Adapter, labels: Labels) -> str:
+    found = sorted(table["diagnosis"].dropna().unique())
+    return (
+        f"dataset.path = {dataset.path}: none of {len(table)} images has a diagnosis of labels.scheme "
+        f"{labels.scheme}; found {found}, expected some of {sorted(labels.mapping)} (labels.schemes, params.yaml)"
+    )
+
+
 def _count(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, Any]:
-    """What the table holds; `outside`: images whose diagnosis is in no class."""
+    """Numbers of images, lesions and patients; `outside`: images whose diagnosis is in no class."""
     return {
         "images": len(table),
         "labelled": int(table["label"].notna().sum()),

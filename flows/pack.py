@@ -1,4 +1,4 @@
-"""Decode and resize every image once; training then reads plain arrays."""
+"""Stage pack: decodes and resizes every image once; training then reads arrays."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from components.base.log import Log
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.data.pixels import read_pixels, write_pixels
-from components.data.records import Packed, check, read_records
+from components.data.records import USED_SPLITS, Packed, check, read_records
+from components.training.settings import Compute
 from flows.settings.data import Pack as PackSettings
-from flows.settings.study import Compute, Paths
+from flows.settings.study import Paths
 from flows.stage import stage
 from flows.stage_io.images import load_images
-
-SPLITS = ("train", "unlabelled", "val", "test")  # withheld images are packed nowhere
 
 
 @stage
 def pack(
     dataset: Adapter, labels: Labels, pack: PackSettings, paths: Paths, compute: Compute, log: Log
 ) -> dict[str, Any]:
-    """Write one folder a split, images in the order of their ids; returns images a class of each."""
+    """Write one folder a split, images in the order of their ids; the metrics are images a class of each."""
     table = _join(paths)
     metrics: dict[str, Any] = {"image_size": pack.image_size}
-    for name in SPLITS:
+    for name in USED_SPLITS:
         rows = table[table["split"] == name]
         shown = log.track(load_images(dataset.path, rows, pack, compute.threads), len(rows), f"{name} images packed")
         write_pixels(paths.pixels / name, shown, rows, pack.image_size)
@@ -38,13 +37,13 @@ def pack(
 
 
 def _join(paths: Paths) -> pd.DataFrame:
-    """The split with each image's path and lesion, sorted by image_id."""
+    """The split with the path and lesion of each image, sorted by image_id."""
     if not paths.split.is_file():
         raise DataError(f"{paths.split}: no such table; run `dvc repro split`")
     split = pd.read_csv(paths.split, dtype="str", keep_default_na=False, na_values=[""])
     accepted = read_records(paths.accepted)[["image_id", "path", "lesion_id"]]
     if set(split["image_id"]) != set(accepted["image_id"]):
-        raise DataError(f"{paths.split} and {paths.accepted} name different images; run `dvc repro -f split`")
+        raise DataError(f"{paths.split} and {paths.accepted} have different images; run `dvc repro -f split`")
     return split.merge(accepted, on="image_id").sort_values("image_id", kind="stable", ignore_index=True)
 
 

@@ -1,4 +1,4 @@
-"""Divide the accepted images into train, val and test, and prove that nobody stands on two sides."""
+"""Stage split: divides the accepted images into train, val and test, and proves that nothing is on two sides."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pandas as pd
 from components.base.files import whole
 from components.base.log import Log
 from components.data.labels import Labels
-from components.data.records import Accepted, Split, check, read_records
-from components.data.splits import fold_table, prove_no_leak, split_table
+from components.data.leaks import prove_no_leak
+from components.data.records import LABELLED_SPLITS, UNLABELLED_SPLITS, Accepted, Split, check, read_records
+from components.data.splits import fold_table, split_table
 from flows.settings.data import Split as SplitSettings
 from flows.settings.study import Paths
 from flows.stage import stage
@@ -19,14 +20,14 @@ from flows.tracking.lineage import file_md5
 
 @stage
 def split(split: SplitSettings, labels: Labels, paths: Paths, log: Log) -> dict[str, Any]:
-    """Write image_id, label, group, split; raises DataError or LeakError rather than a split that misleads."""
+    """Write paths.split; DataError where a class has too few groups, LeakError where the split leaks."""
     accepted = check(read_records(paths.accepted), Accepted)
     table = check(_divide(accepted, labels.classes, split), Split)
     prove_no_leak(table, accepted, split.group_by)
     with whole(paths.split) as part:
         table.to_csv(part, index=False, lineterminator="\n")
-    log.tags({"dvc.split": file_md5(paths.split)})  # dvc.lock still holds that of the split before
-    log.line(f"{len(table)} images in {table['group'].nunique()} groups; no patient, lesion, file or copy crosses")
+    log.tags({"dvc.split": file_md5(paths.split)})  # dvc.lock still has the hash of the former split
+    log.line(f"{len(table)} images in {table['group'].nunique()} groups; no patient, lesion or copy is on two sides")
     return _count(table, labels.classes)
 
 
@@ -39,13 +40,13 @@ def _divide(accepted: pd.DataFrame, classes: tuple[str, ...], split: SplitSettin
 
 def _count(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, Any]:
     """Images, groups and images a class of each split."""
-    names = ("train", "val", "test", "unlabelled", "withheld")
+    names = (*LABELLED_SPLITS, *UNLABELLED_SPLITS)
     rows = {name: table[table["split"] == name] for name in names}
     return {
         "images": {name: len(part) for name, part in rows.items()},
         "groups": {name: part["group"].nunique() for name, part in rows.items()},
         "classes": {
-            name: {label: int((rows[name]["label"] == label).sum()) for label in classes} for name in names[:3]
+            name: {label: int((rows[name]["label"] == label).sum()) for label in classes} for name in LABELLED_SPLITS
         },
     }
 

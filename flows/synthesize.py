@@ -1,4 +1,4 @@
-"""Draw the embedded SYNTHETIC data set, so that the pipeline runs without any download."""
+"""Stage synthesize: draws the SYNTHETIC data set, so that the pipeline runs without a download."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Images and their table: adapters, records, vocabulary, pseudonyms, splits, packed pixels, the lesion outline."""
+"""Images and their tables: adapters, records, vocabulary, pseudonyms, splits, leaks, packed pixels, lesion masks."""

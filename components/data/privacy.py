@@ -1,7 +1,8 @@
-"""Ids leave a data set's own table only as keyed hashes: equal ids stay equal, and nobody without the key returns.
+"""Pseudonyms: ids leave a data set's own table only as keyed hashes.
 
-HMAC (Bellare, Canetti, Krawczyk 1996; RFC 2104) with SHA-256, cut to 64 bits: among a million ids the chance of
-any two falling together is 3e-8. A plain hash would not do: patient numbers are few enough to try them all.
+Equal ids stay equal, and without the key an id cannot be recovered. The hash is HMAC (Bellare, Canetti, Krawczyk 1996;
+RFC 2104) with SHA-256, cut to 64 bits: among a million ids the probability of a collision is 3e-8. A hash without a key
+would not protect anybody, since patient numbers are few enough to try them all.
 """
 
 from __future__ import annotations
@@ -12,17 +13,28 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-# Of published data sets: everybody has the ids and may have the key, and results can be repeated anywhere.
 PUBLIC_KEY = b"dermflow: ids of published data sets"
-DIGITS = 16  # hexadecimal
-PEOPLE = ("patient_id", "lesion_id")
-EVERYTHING = (*PEOPLE, "image_id")  # an image_id may be a file's name, and a file's name may be a person's
+"""The key for published data sets: their ids are public, and the same pseudonyms everywhere make results repeatable."""
+
+DIGITS = 16
+"""Hexadecimal digits of a pseudonym."""
+
+PERSON_IDS = ("patient_id", "lesion_id")
+ALL_IDS = (*PERSON_IDS, "image_id")
+"""With image_id, since it may be a file name, and a file name may contain the name of a person."""
 
 
 def pseudonymise(table: pd.DataFrame, columns: Sequence[str], key: bytes) -> pd.DataFrame:
-    """A copy in which each value of `columns` is its pseudonym; what is missing or empty stays so.
+    """The table with the ids of some columns replaced by pseudonyms.
 
-    Ids mean something within one `source` (a column of the table): patient 17 of two clinics are two people.
+    Args:
+        table: with the column `source`, the name of the data set, and `columns`.
+        columns: PERSON_IDS or ALL_IDS.
+        key: secret, or PUBLIC_KEY.
+
+    Returns:
+        A copy with `pseudonym` of each id; missing and empty ids stay. An id is hashed with its `source`, since patient
+        17 of two clinics is two persons.
     """
     return table.assign(**{column: _pseudonyms(table, column, key) for column in columns})
 
@@ -39,11 +51,18 @@ def _pseudonyms(table: pd.DataFrame, column: str, key: bytes) -> pd.Series:
 
 
 def pseudonym(kind: str, source: str, value: str, key: bytes) -> str:
-    """`patient-9f86d081884c7d65`: the same value of another kind or source has another pseudonym."""
+    """The pseudonym of one id, such as `patient-9f86d081884c7d65`.
+
+    Args:
+        kind: patient, lesion or image; it stands before the hash and enters it.
+        source: the data set in which the id is valid; it enters the hash.
+        value: the id.
+        key: of the hash.
+    """
     digest = hmac.new(key, f"{kind}:{source}:{value}".encode(), hashlib.sha256).hexdigest()
     return f"{kind}-{digest[:DIGITS]}"
 
 
 def fingerprint(key: bytes) -> str:
-    """Which key it was, without a way back to it."""
+    """Eight hexadecimal digits that identify a key without revealing it."""
     return hmac.new(key, b"fingerprint", hashlib.sha256).hexdigest()[:8]

@@ -1,8 +1,8 @@
-"""The one table: a row an image, and the contract that every stage relies on.
+"""The tables between stages: one row an image, with the columns, types and rules that every stage relies on.
 
-Structure and contents are two questions. `conform` gives any adapter's table the contract's columns and
-types, or stops; `failures` finds the rows that break the contract, so that they can be quarantined and named.
-Each table that a stage hands on has its schema here, and pandera does the checking.
+Structure and content are checked separately. `conform` gives the table of any adapter the right columns and types, or
+raises; `failures` finds the rows that break a rule, so that they can be quarantined with a reason. The schemas are Raw
+(of ingest), Accepted (of validate), Split (of split) and Packed (of pack); pandera checks them.
 """
 
 from __future__ import annotations
@@ -17,61 +17,69 @@ import pandera.pandas as pa
 from components.base.errors import DataError
 from components.base.files import whole
 
+CONTENT = ("sha256", "twins")
+"""Columns of image content: rows that share a value are always one group."""
+
 SEXES = ("male", "female", "unknown")
-NUMBERS: Mapping[str, Literal["float64", "Int64"]] = {"age": "float64", "skin_type": "Int64"}
+NUMBER_TYPES: Mapping[str, Literal["float64", "Int64"]] = {"age": "float64", "skin_type": "Int64"}
+"""Type of the numeric columns; all others are text."""
 
-PLACES = ("train", "val", "test", "unlabelled", "withheld")  # of the column `split`
-UNLABELLED = ("unlabelled", "withheld")  # withheld: belongs to val or test, and is used nowhere
+LABELLED_SPLITS = ("train", "val", "test")
+UNLABELLED_SPLITS = ("unlabelled", "withheld")
+"""`unlabelled` is used in pretraining; `withheld` is used nowhere, as its group belongs to val or test."""
 
-# A check's text is "<rule>: <expected>"; `failures` takes both from there. The rule of a check that sees several
-# columns is "<column>.<rule>": the column that it speaks of.
+USED_SPLITS = ("train", "unlabelled", "val", "test")
+"""The splits whose images are packed and may not share a patient, a lesion or an image."""
+
+# The error text of a check is "<rule>: <expected>", of which `failures` takes both. A check across columns has the rule
+# "<column>.<rule>", with the column that it reports.
 _BUILT_IN = {"field_uniqueness": "unique: a value that no other row has", "not_nullable": "missing: a value"}
 
 
 def _rule(name: str, expected: str, check: str, *limits: object) -> pa.Check:
-    """One of pandera's own checks of a column, under our name for the rule."""
+    """A built-in check of pandera for one column, with the name of our rule."""
     made: pa.Check = getattr(pa.Check, check)(*limits, error=f"{name}: {expected}")
     return made
 
 
 def is_relative(path: str) -> bool:
-    """Whether a path is written relative, in POSIX form, and never climbs out of its folder."""
+    """Whether a path is relative, in POSIX form and without `..`."""
     return _fault(path) is None
 
 
 def _fault(path: str) -> str | None:
-    """What is wrong with a path, in words: the path itself can name a person, and this text is shown to others."""
+    """What is wrong with a path, or None; without the path itself, since it may contain a name and others see this."""
     faults = {
         "is empty": path == "",
         "has a backslash": "\\" in path,
         "is absolute": path.startswith("/"),
         "has a drive": path[1:2] == ":",
-        "climbs by '..'": "/../" in f"/{path}/",
+        "contains '..'": "/../" in f"/{path}/",
     }
     return next((words for words, true in faults.items() if true), None)
 
 
 def _are_relative(paths: pd.Series) -> pd.Series:
-    """`is_relative` of each path, without a Python object a row."""
-    climbs = ("/" + paths + "/").str.contains("/../", regex=False)
+    """`is_relative` of each path, vectorised."""
+    parents = ("/" + paths + "/").str.contains("/../", regex=False)
     outside = paths.str.contains("\\", regex=False) | paths.str.startswith("/") | (paths.str.slice(1, 2) == ":")
-    return ~(climbs | outside | (paths == ""))
+    return ~(parents | outside | (paths == ""))
 
 
 def _values(table: pd.DataFrame, name: str, of: str) -> tuple[pd.Series, pd.Series]:
-    """Two columns without the rows where either is missing; of group and split, the use that a split has."""
+    """Two columns without rows where either is missing; of splits, unlabelled counts as train, withheld as missing."""
     columns = table[[name, of]].dropna()
     if of == "split":
         columns = columns[columns[of] != "withheld"].replace({of: {"unlabelled": "train"}})
     return columns[name], columns[of]
 
 
-def _crowded(name: str, of: str) -> Callable[[pd.DataFrame], pd.Series]:
-    """A check that is false in the rows whose `name` has two values of `of` or more; missing ones count for none."""
+def _one_value(name: str, of: str) -> Callable[[pd.DataFrame], pd.Series]:
+    """A check that is False in the rows whose `name` has two or more values of `of`; missing values do not count."""
 
     def check(table: pd.DataFrame) -> pd.Series:
         if name not in table or of not in table:
-            return pd.Series(True, index=table.index)  # what is missing is a fault of structure
+            return pd.Series(True, index=table.index)  # a missing column is an error of structure
         names, values = _values(table, name, of)
         pairs = pd.DataFrame({"name": names, "value": values}).drop_duplicates()["name"]
         return ~table[name].isin(pairs[pairs.duplicated()])
@@ -79,24 +87,25 @@ def _crowded(name: str, of: str) -> Callable[[pd.DataFrame], pd.Series]:
     return check
 
 
-def _has_its_place(table: pd.DataFrame) -> pd.Series:
-    """False where an image with a label stands among those without, or the other way round."""
+def _label_fits_split(table: pd.DataFrame) -> pd.Series:
+    """False where an image with a label is in an unlabelled split, or one without a label in a labelled split."""
     if "label" not in table or "split" not in table:
         return pd.Series(True, index=table.index)
-    return table["label"].isna() == table["split"].isin(UNLABELLED)
+    return table["label"].isna() == table["split"].isin(UNLABELLED_SPLITS)
 
 
-def _of_several(name: str, expected: str, check: Callable[[pd.DataFrame], pd.Series]) -> pa.Check:
+def _rule_across(name: str, expected: str, check: Callable[[pd.DataFrame], pd.Series]) -> pa.Check:
     return pa.Check(check, error=f"{name}: {expected}")
 
 
-# Rule -> the columns whose values, found together, are what is wrong.
-_TOGETHER = {
+# Rule -> its two columns: one value of the first has several values of the second.
+_CONTRADICTIONS = {
     "lesion_id.one_diagnosis": ("lesion_id", "diagnosis"),
     "lesion_id.one_patient": ("lesion_id", "patient_id"),
     "group.one_split": ("group", "split"),
 }
 
+_SPLIT_NAMES = (*LABELLED_SPLITS, *UNLABELLED_SPLITS)
 _text = _rule("empty", "at least one character", "str_length", 1, None)
 _relative = pa.Check(_are_relative, error="inside: a POSIX path relative to the data set's folder, without '..'")
 _ages = _rule("range", "0 to 120 years, or nothing", "in_range", 0, 120)
@@ -106,25 +115,25 @@ _types = _rule("range", "1 to 6 (Fitzpatrick), or nothing", "in_range", 1, 6)
 Raw = pa.DataFrameSchema(
     {
         "image_id": pa.Column(str, _text, unique=True),
-        "path": pa.Column(str, _relative),  # from the data set's folder
-        "diagnosis": pa.Column(str, _text, nullable=True),  # the data set's own word; null: unlabelled
-        "label": pa.Column(str, _text, nullable=True),  # target class; null: unlabelled or outside the map
-        "lesion_id": pa.Column(str, _text),  # without lesions: the image_id
+        "path": pa.Column(str, _relative),  # relative to the data set's folder
+        "diagnosis": pa.Column(str, _text, nullable=True),  # term of the data set; null: unlabelled
+        "label": pa.Column(str, _text, nullable=True),  # target class; null: unlabelled, or no class has the diagnosis
+        "lesion_id": pa.Column(str, _text),  # the image_id where a data set has no lesion ids
         "patient_id": pa.Column(str, _text, nullable=True),
-        "age": pa.Column(NUMBERS["age"], _ages, nullable=True),  # years
+        "age": pa.Column(NUMBER_TYPES["age"], _ages, nullable=True),  # years
         "sex": pa.Column(str, _sexes),
         "site": pa.Column(str, _text),
-        "skin_type": pa.Column(NUMBERS["skin_type"], _types, nullable=True),
-        "source": pa.Column(str, _text),  # the data set's name
+        "skin_type": pa.Column(NUMBER_TYPES["skin_type"], _types, nullable=True),
+        "source": pa.Column(str, _text),  # name of the data set
     },
     checks=[
-        _of_several("lesion_id.one_diagnosis", "one diagnosis a lesion", _crowded("lesion_id", "diagnosis")),
-        _of_several("lesion_id.one_patient", "one patient a lesion", _crowded("lesion_id", "patient_id")),
+        _rule_across("lesion_id.one_diagnosis", "one diagnosis a lesion", _one_value("lesion_id", "diagnosis")),
+        _rule_across("lesion_id.one_patient", "one patient a lesion", _one_value("lesion_id", "patient_id")),
     ],
     strict=True,
     ordered=True,
 )
-"""What ingest writes, once `failures` finds nothing."""
+"""The table of ingest, where `failures` finds nothing; until validation, rows may break its rules."""
 
 Accepted = pa.DataFrameSchema(
     {
@@ -132,31 +141,31 @@ Accepted = pa.DataFrameSchema(
         "sha256": pa.Column(str, _rule("form", "64 hexadecimal digits", "str_matches", r"^[0-9a-f]{64}$")),
         "width": pa.Column("int64", _rule("range", "at least 1 pixel", "ge", 1)),
         "height": pa.Column("int64", _rule("range", "at least 1 pixel", "ge", 1)),
-        "twins": pa.Column(str, _text, nullable=True),  # smallest image_id of its near-duplicates; null: it has none
+        "twins": pa.Column(str, _text, nullable=True),  # smallest image_id among its near-duplicates; null: none
     },
     strict=True,
     ordered=True,
 )
-"""What validate lets through: Raw's columns and what the files said. A person may have let a lesion's contradictions
-pass by hand; its rows are one group all the same."""
+"""The table of validate: columns of Raw and facts about the files. Without the rules on lesions, since a user may have
+accepted a lesion with two diagnoses; its rows form one group in any case."""
 
 Split = pa.DataFrameSchema(
     {
         "image_id": pa.Column(str, _text, unique=True),
         "label": pa.Column(str, _text, nullable=True),
-        "group": pa.Column(str, _text),  # smallest image_id of those that belong together
-        "split": pa.Column(str, _rule("words", f"one of {', '.join(PLACES)}", "isin", PLACES)),
-        # with folds: the one in which it is tested; null: without a label in its group it is tested in none
+        "group": pa.Column(str, _text),  # smallest image_id of the group
+        "split": pa.Column(str, _rule("words", f"one of {', '.join(_SPLIT_NAMES)}", "isin", _SPLIT_NAMES)),
+        # with folds: the fold that tests it; null: no image of its group has a label
         "fold": pa.Column("Int64", _rule("range", "0 or more, or nothing", "ge", 0), nullable=True, required=False),
     },
     checks=[
-        _of_several("group.one_split", "one split a group", _crowded("group", "split")),
-        _of_several("split.label", "train, val or test with a label, the others without", _has_its_place),
+        _rule_across("group.one_split", "one split a group", _one_value("group", "split")),
+        _rule_across("split.label", "train, val or test with a label, the others without", _label_fits_split),
     ],
     strict=True,
     ordered=True,
 )
-"""What split writes."""
+"""The table of split."""
 
 Packed = pa.DataFrameSchema(
     {
@@ -169,20 +178,31 @@ Packed = pa.DataFrameSchema(
     strict=True,
     ordered=True,
 )
-"""The index of packed images: who each is, and the checksum of its pixels."""
+"""The index of packed images: the ids of each, and the checksum of its pixels."""
 
 _REQUIRED = ("image_id", "path", "source")
 _UNKNOWN = {"sex": "unknown", "site": "unknown"}
 
 
 def read_columns(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Those columns of a CSV file, every cell as text, empty ones null; DataError for what is not there."""
+    """Some columns of a CSV file as text.
+
+    Args:
+        file: the table.
+        columns: their names, in the order wanted.
+
+    Returns:
+        Every cell as text, also ids such as `007` and words such as `NA`; empty cells are null.
+
+    Raises:
+        DataError: where the file is missing, is not CSV, or lacks a column.
+    """
     if not file.is_file():
-        raise DataError(f"{file}: is missing; put the data set's table there, or mend dataset.path (params.yaml)")
+        raise DataError(f"{file}: is missing; put the data set's table there, or fix dataset.path (params.yaml)")
     try:
         table = pd.read_csv(file, dtype="str", keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:  # pandas' parser errors and encoding errors are ValueErrors
-        raise DataError(f"{file}: is no table of comma-separated values ({error})") from error
+        raise DataError(f"{file}: is not a table of comma-separated values ({error})") from error
     missing = [name for name in columns if name not in table]
     if missing:
         raise DataError(f"{file}: lacks the columns {missing}; has {list(table)}, expected {list(columns)}")
@@ -190,17 +210,24 @@ def read_columns(file: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def conform(table: pd.DataFrame, origin: str) -> pd.DataFrame:
-    """The table in the columns, order and types of `Raw`; `origin` is the file or folder that errors name.
+    """The table with the columns, order and types of `Raw`.
 
-    Columns that a data set lacks get their default: lesion_id the image_id, sex and site `unknown`, the rest
-    nothing. Rows are kept as they are, broken ones too: `failures` names those. Raises DataError for a
-    missing column, a column too many, or a number that is none.
+    Args:
+        table: with at least image_id, path and source, and no column that Raw lacks.
+        origin: the file or folder that messages name.
+
+    Returns:
+        A copy. A column that the data set lacks gets its default: lesion_id is the image_id, sex and site are
+        `unknown`, the others are null. Rows that break a rule are kept; `failures` finds them.
+
+    Raises:
+        DataError: for a missing or unknown column, or a cell of a numeric column that is not a number.
     """
     missing = [name for name in _REQUIRED if name not in table]
     unknown = [str(name) for name in table if name not in Raw.columns]
     if missing or unknown:
         raise DataError(
-            f"{origin}: columns missing: {missing}, not of the contract: {unknown}; "
+            f"{origin}: columns missing: {missing}, unknown: {unknown}; "
             f"expected {list(Raw.columns)} (components/data/records.py)"
         )
     table = table.reindex(columns=list(Raw.columns)).reset_index(drop=True)
@@ -210,9 +237,9 @@ def conform(table: pd.DataFrame, origin: str) -> pd.DataFrame:
 
 
 def _typed(table: pd.DataFrame, name: str, origin: str) -> pd.Series:
-    """One column in the contract's type; nothing becomes null."""
+    """One column in the type that Raw gives it; empty cells are null."""
     column = table[name]
-    kind = NUMBERS.get(name)
+    kind = NUMBER_TYPES.get(name)
     if kind is None:
         return column.astype("object").map(str, na_action="ignore").astype("str")
     numbers = pd.to_numeric(column, errors="coerce")
@@ -222,16 +249,29 @@ def _typed(table: pd.DataFrame, name: str, origin: str) -> pd.Series:
     if wrong.any():
         first = table[wrong].iloc[0]
         raise DataError(
-            f"{origin}: {wrong.sum()} rows whose {name} is no {'whole ' if kind == 'Int64' else ''}number, "
-            f"first {first['image_id']}: {first[name]!r}; mend the file or leave the cell empty"
+            f"{origin}: {wrong.sum()} rows whose {name} is not a {'whole ' if kind == 'Int64' else ''}number, "
+            f"first {first['image_id']}: {first[name]!r}; fix the file or leave the cell empty"
         )
     return numbers.astype(kind)
 
 
 def failures(table: pd.DataFrame, schema: pa.DataFrameSchema = Raw) -> pd.DataFrame:
-    """Every value that breaks the contract: image_id, rule, value, expected; the index is the table's own.
+    """Every value that breaks a rule of the schema.
 
-    Raises DataError where the table has other columns or types than the schema.
+    Args:
+        table: with the columns and types of the schema.
+        schema: Raw, Accepted, Split or Packed.
+
+    Returns:
+        One row a failure, sorted by image_id and rule, indexed as `table`, with the text columns
+
+        - image_id,
+        - rule: `column.rule`, such as `age.range` or `lesion_id.one_diagnosis`,
+        - value: what was found, `nothing` for null,
+        - expected: what the rule allows.
+
+    Raises:
+        DataError: where columns or types differ from the schema.
     """
     try:
         schema.validate(table, lazy=True)
@@ -257,7 +297,7 @@ def failures(table: pd.DataFrame, schema: pa.DataFrameSchema = Raw) -> pd.DataFr
 
 
 def _named(cases: pd.DataFrame) -> pd.DataFrame:
-    """Pandera's cases with `rule` and `expected`; of a check that sees all columns, the one that it speaks of."""
+    """The cases of pandera with `rule` and `expected`; of a check across columns, the case of the column it reports."""
     texts = cases["check"].replace(_BUILT_IN).str.split(": ", n=1, expand=True)
     several = texts[0].str.contains(".", regex=False)
     own = ~several | (texts[0].str.split(".").str[0] == cases["column"])
@@ -266,18 +306,24 @@ def _named(cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shown(cases: pd.DataFrame, table: pd.DataFrame) -> list[str]:
-    """What was found in each case: the value, or the values that do not go together."""
-    together = {
-        rule: _found_together(table, *columns) for rule, columns in _TOGETHER.items() if (cases["rule"] == rule).any()
+    """What was found in each case: the value, or the values that contradict each other."""
+    contradictions = {
+        rule: _list_values(table, *columns)
+        for rule, columns in _CONTRADICTIONS.items()
+        if (cases["rule"] == rule).any()
     }
     return [
-        together[rule][value] if rule in together else str(_fault(value)) if rule == "path.inside" else _written(value)
+        contradictions[rule][value]
+        if rule in contradictions
+        else str(_fault(value))
+        if rule == "path.inside"
+        else _written(value)
         for rule, value in zip(cases["rule"], cases["failure_case"], strict=True)
     ]
 
 
-def _found_together(table: pd.DataFrame, name: str, of: str) -> dict[object, str]:
-    """Lesion -> `mel, nv`, for those with several."""
+def _list_values(table: pd.DataFrame, name: str, of: str) -> dict[object, str]:
+    """Value of `name` -> its values of `of`, such as lesion -> `mel, nv`, where it has several."""
     names, values = _values(table, name, of)
     pairs = pd.DataFrame({"name": names, "value": values}).drop_duplicates().sort_values(["name", "value"])
     pairs = pairs[pairs["name"].duplicated(keep=False)]
@@ -285,7 +331,7 @@ def _found_together(table: pd.DataFrame, name: str, of: str) -> dict[object, str
 
 
 def _structure(cases: pd.DataFrame) -> str:
-    """What is wrong with columns and types as one message."""
+    """The message about wrong columns and types."""
     words = {
         "column_in_dataframe": "is missing",
         "column_in_schema": "is unknown",
@@ -303,7 +349,11 @@ def _written(value: object) -> str:
 
 
 def check(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
-    """The table itself, or a DataError that lists every failure at once: image, column, value, expected."""
+    """The table itself, where it satisfies the schema.
+
+    Raises:
+        DataError: with one line for every failure: image, column, value, expected.
+    """
     found = failures(table, schema)
     if found.empty:
         return table
@@ -315,19 +365,31 @@ def check(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
 
 
 def apply_labels(table: pd.DataFrame, mapping: Mapping[str, str]) -> pd.DataFrame:
-    """A copy with `label` filled from `diagnosis`; a diagnosis outside the mapping stays, without a label."""
+    """The table with `label` filled from `diagnosis`.
+
+    Args:
+        table: with the column diagnosis.
+        mapping: diagnosis -> target class.
+
+    Returns:
+        A copy; where the mapping lacks the diagnosis, the label is null.
+    """
     return table.assign(label=table["diagnosis"].map(dict(mapping)).astype("str"))
 
 
 def write_records(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as parquet, sorted by image_id (then path): equal tables give equal bytes."""
+    """Write a table as parquet, sorted by image_id and path, so that equal tables give equal bytes."""
     ordered = table.sort_values(["image_id", "path"], kind="stable", ignore_index=True)
     with whole(path) as scratch:
         ordered.to_parquet(scratch, engine="pyarrow", index=False)
 
 
 def read_records(path: Path) -> pd.DataFrame:
-    """The table of `write_records`; raises DataError where there is none."""
+    """The table that `write_records` wrote.
+
+    Raises:
+        DataError: where the file is missing.
+    """
     if not path.is_file():
         raise DataError(f"{path}: no such table; run the stage that writes it (dvc repro)")
     return pd.read_parquet(path, engine="pyarrow")

@@ -1,7 +1,7 @@
-"""Who learns from what: rows that belong together form a group, and a group is never divided.
+"""Splits into train, val and test: rows that belong together form a group, and a group is never divided.
 
-The split is a pure function of records, settings and seed. A group's place within its class and source is its
-hash, so the order of rows does not matter and new lesions move few of the old ones.
+The split is a pure function of records, settings and seed. Groups are ordered by their hash within class and source, so
+that the order of rows does not matter and new lesions move few of the old ones.
 """
 
 from __future__ import annotations
@@ -15,30 +15,28 @@ import pandas as pd
 from scipy.sparse import coo_array, csc_array
 from scipy.sparse.csgraph import connected_components
 
-from components.base.errors import DataError, LeakError
+from components.base.errors import DataError
+from components.data.records import CONTENT, LABELLED_SPLITS
 
-SPLITS = ("train", "val", "test")
-ATTEMPTS = 100  # orders that are tried until every class is in every split
-ENOUGH = 5  # groups for each split: a class's part from one source that has fewer is not cut on its own
-# Nothing may stand on both sides of these; the unlabelled images are learned from, so they count as train.
-IDENTITIES = {
-    "patient_id": "patient",
-    "lesion_id": "lesion",
-    "sha256": "image content",
-    "twins": "near-duplicate of",
-}
-CONTENT = ("sha256", "twins")  # what the images themselves say: rows that share it are always one group
-SIDES = ("train", "unlabelled", "val", "test")  # as a message names them
+ATTEMPTS = 100
+"""Orders of the groups that are tried until every class is in every split."""
+
+GROUPS_PER_SPLIT = 5
+"""A source with fewer groups of a class than this for each split is not stratified on its own."""
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def group_rows(table: pd.DataFrame, group_by: Sequence[str]) -> pd.Series:
-    """The group of each row, named after its smallest image_id: rows that share any of `group_by`, bytes or twins.
+    """The group of each row: the connected components of rows that share an id or image content.
 
-    Sharing is followed all the way: a patient with two lesions is one group. A missing value joins nothing; a
-    table may lack the column `twins`.
+    Args:
+        table: with image_id, `group_by`, sha256 and, unless near-duplicates are unknown, twins.
+        group_by: columns of ids, patient_id, lesion_id or both; a null is shared with no row.
+
+    Returns:
+        Text indexed as `table`: the smallest image_id of the group. Lesions of one patient are one group, and so on.
     """
     ordered = table.sort_values("image_id", kind="stable")
     edges = [_edges(ordered[column]) for column in (*group_by, *CONTENT) if column in ordered]  # each (2, E)
@@ -51,7 +49,7 @@ def group_rows(table: pd.DataFrame, group_by: Sequence[str]) -> pd.Series:
 
 
 def _edges(column: pd.Series) -> Ints:
-    """(2, E): each row that has a value, with the first row that has the same one."""
+    """(2, E) edges of a graph over rows: each row with a value, and the first row with the same value."""
     codes, _ = pd.factorize(column)
     rows = np.flatnonzero(codes >= 0)
     _, first = np.unique(codes[rows], return_index=True)  # codes of present values are 0, 1, 2 ...
@@ -65,24 +63,47 @@ def split_table(
     fractions: Mapping[str, float],
     seed: int,
 ) -> pd.DataFrame:
-    """One row an image, sorted by image_id: image_id, label, group, split.
+    """One split by shares, stratified by class and source.
 
-    Each class, and in it each source with enough groups, is cut by `fractions` (train, val, test, together 1)
-    to the nearest group, and each class is in each split. An image without a label goes to `unlabelled` when
-    its group may be learned from, else to `withheld`. Raises DataError for a class of fewer groups than splits.
+    Args:
+        accepted: with the columns of Accepted.
+        classes: target classes; each is in each of train, val and test.
+        group_by: columns of ids whose rows stay together, see `group_rows`.
+        fractions: train, val and test -> share of the images of each class, sum 1; met to the nearest group, also
+            within each source that has enough groups.
+        seed: of the order of groups.
+
+    Returns:
+        One row an image, sorted by image_id: image_id, label, group, split. An image without a label is `unlabelled`
+        where its group may be used in training, otherwise `withheld`.
+
+    Raises:
+        DataError: where a class has fewer groups than splits, or no order puts every class into every split.
     """
     table = _grouped(accepted, group_by)
-    home = _spread(table, classes, {name: fractions[name] for name in SPLITS}, seed, group_by)
+    home = _spread(table, classes, {name: fractions[name] for name in LABELLED_SPLITS}, seed, group_by)
     return _columns(table.assign(split=_placed(table["label"], table["group"].map(home))))
 
 
 def fold_table(
     accepted: pd.DataFrame, classes: Sequence[str], group_by: Sequence[str], folds: int, fold: int, seed: int
 ) -> pd.DataFrame:
-    """`split_table` for one of `folds` turns, and the column `fold`, which is the same in every turn.
+    """One split of a cross-validation, stratified as `split_table`.
 
-    Images of fold `fold` are tested, those of the next are val (the last is followed by 0), the others train: over
-    the turns each image with a label is tested exactly once. A group without a label has no fold.
+    Args:
+        accepted: with the columns of Accepted.
+        classes: target classes; each is in each fold.
+        group_by: columns of ids whose rows stay together, see `group_rows`.
+        folds: number of folds.
+        fold: the fold that is tested, from 0; the next one is val (0 follows the last), the others are train.
+        seed: of the order of groups.
+
+    Returns:
+        `split_table` with the column fold, which does not depend on the argument `fold`, so that over all folds each
+        image with a label is tested once. A group without a label has no fold.
+
+    Raises:
+        DataError: where a class has fewer groups than folds, or no order puts every class into every fold.
     """
     table = _grouped(accepted, group_by)
     shares = {f"fold {number}": 1 / folds for number in range(folds)}
@@ -102,7 +123,7 @@ def _columns(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _placed(label: pd.Series, home: pd.Series) -> pd.Series:
-    """The split of each image from that of its group, null for a group without any label."""
+    """The split of each image; `home` is that of its group, null for a group without any label."""
     bare = home.map({"val": "withheld", "test": "withheld"}).fillna("unlabelled")
     return home.where(label.notna(), bare).astype("str")
 
@@ -110,14 +131,14 @@ def _placed(label: pd.Series, home: pd.Series) -> pd.Series:
 def _spread(
     table: pd.DataFrame, classes: Sequence[str], shares: Mapping[str, float], seed: int, group_by: Sequence[str]
 ) -> pd.Series:
-    """Group -> part, one of `shares`; where mixed groups crowd a class out of one, another order is tried."""
+    """Group -> part, one of `shares`; another order is tried where groups of several classes leave a class out."""
     labelled = table[table["label"].isin(list(classes))]
     group, names = pd.factorize(labelled["group"])
     label = pd.Categorical(labelled["label"], categories=list(classes)).codes.astype(np.int64)
     source, sources = pd.factorize(labelled["source"], sort=True)
     strata = _count_images(group, label * (len(sources) + 1) + source, label, len(classes), len(sources))
     _check_enough_groups(strata, classes, tuple(shares), group_by)
-    order = _order_strata(strata, len(classes), ENOUGH * len(shares))
+    order = _order_strata(strata, len(classes), GROUPS_PER_SPLIT * len(shares))
     whole = strata[:, len(sources) :: len(sources) + 1]  # (G, K)
     for attempt in range(ATTEMPTS):
         rank = np.argsort([_hash(seed, attempt, name) for name in names])
@@ -132,18 +153,18 @@ def _spread(
 
 
 def _count_images(group: Ints, cell: Ints, label: Ints, classes: int, sources: int) -> csc_array:
-    """(G, K * (S + 1)) images: of each class first a column a source, then one for all its images."""
+    """(G, K * (S + 1)) number of images: for each class one column a source, then one for all its images."""
     whole = label * (sources + 1) + sources
     rows, columns = np.concatenate([group, group]), np.concatenate([cell, whole])
     shape = (int(group.max(initial=-1)) + 1, classes * (sources + 1))
     images = coo_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=shape)
-    return csc_array(images)  # adds up what stands in one place
+    return csc_array(images)  # sums entries with the same row and column
 
 
 def _order_strata(strata: csc_array, classes: int, enough: int) -> Ints:
-    """The columns that are cut, in order: the rarest class first, of each its sources of `enough` groups, then all.
+    """The columns that are divided, in order: the rarest class first; of each class its sources, then all its images.
 
-    The last takes what the small ones left, to where the class as a whole needs it.
+    Only sources of at least `enough` groups; the column of all images then places the groups of the small sources.
     """
     groups = np.diff(strata.indptr).reshape(classes, -1)  # (K, S + 1)
     order = []
@@ -167,7 +188,7 @@ def _check_enough_groups(
 
 
 def _spread_in_order(strata: csc_array, order: Ints, shares: Floats) -> Ints:
-    """(G,) the part of each group; a group of several strata goes where the first of them in `order` needs it."""
+    """(G,) the part of each group; a group of several strata goes where the first of them in `order` lacks images."""
     home = np.full(strata.shape[0], -1)
     for column in order:
         here = slice(strata.indptr[column], strata.indptr[column + 1])
@@ -191,93 +212,12 @@ def _hash(seed: int, attempt: int, group: str) -> str:
 
 
 def _cut(sizes: Ints, wanted: Floats) -> Ints:
-    """The part of each group of one stratum, in the order given: by where the middle of its images falls."""
+    """The part of each group of one stratum: by the position of the middle of its images, groups in the given order."""
     parts = len(wanted)
     middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()  # (n,) in (0, 1)
     ends = np.searchsorted(middle, np.cumsum(wanted / wanted.sum())[:-1])  # (P - 1,)
-    if len(sizes) >= parts:  # small strata: at least one group each
+    if len(sizes) >= parts:  # so that each part gets at least one group
         steps = np.arange(1, parts)
         ends = np.maximum.accumulate(np.maximum(ends - steps, 0)) + steps
         ends = np.minimum(ends, len(sizes) - steps[::-1])
     return np.repeat(np.arange(parts), np.diff(ends, prepend=0, append=len(sizes)))
-
-
-def prove_no_leak(table: pd.DataFrame, accepted: pd.DataFrame, group_by: Sequence[str]) -> None:
-    """Raises LeakError where a patient, a lesion or an image, exactly or nearly, stands on two sides, whoever split.
-
-    Unlabelled images are learned from in pretraining: they stand on the side of train.
-    """
-    known = accepted.assign(side=accepted["image_id"].map(table.set_index("image_id")["split"]))
-    known = known[known["side"].isin(SIDES)].sort_values("image_id", kind="stable")  # withheld are used nowhere
-    for column, noun in IDENTITIES.items():
-        crossing = _crossing(known[column], known["side"])
-        if crossing.any():
-            raise LeakError(_leak(noun, known[crossing], column, group_by))
-
-
-def _crossing(identity: pd.Series, side: pd.Series) -> pd.Series:
-    """The rows whose identity stands on two sides or more."""
-    codes, values = pd.factorize(identity)
-    sides = side.map({"train": 0, "unlabelled": 0, "val": 1, "test": 2}).to_numpy(np.int64)
-    present = np.bincount((codes * 3 + sides)[codes >= 0], minlength=3 * len(values)).reshape(-1, 3) > 0
-    crosses = np.append(present.sum(axis=1) > 1, False)  # the last one answers for the code -1, nothing
-    return pd.Series(crosses[codes], index=identity.index)
-
-
-def _leak(noun: str, rows: pd.DataFrame, column: str, group_by: Sequence[str]) -> str:
-    """Which of the crossing `rows` it is, where they stand, how many more, and the mend."""
-    name, others = rows[column].min(), rows[column].nunique() - 1
-    first = rows[rows[column] == name].drop_duplicates("side").set_index("side")["image_id"]
-    *firsts, last = [side for side in SIDES if side in first]
-    more = f" ({others} more like it)" if others else ""
-    mendable = column not in group_by and column not in CONTENT
-    mend = f"split.group_by lacks {column} (params.yaml)" if mendable else "run `dvc repro -f split`"
-    images = ", ".join(f"{first[side]} ({side})" for side in (*firsts, last))
-    return f"{noun} {name} is in {', '.join(firsts)} and {last}{more}: {mend}; images {images}"
-
-
-def prove_external(
-    name: str, external: pd.DataFrame, accepted: pd.DataFrame, table: pd.DataFrame, pairs: pd.DataFrame
-) -> None:
-    """Raises LeakError where the external test set `name` holds what was learned from or chosen on.
-
-    `external` and `accepted` have Accepted's columns, `table` is the split. `pairs` (first, second: image_id) are
-    near-duplicates, one of each set, in either order. Images of `withheld` are nobody's teachers; those of `test` are
-    not either, but a drop between two sets that share lesions would compare them with themselves.
-    """
-    used = accepted.assign(side=accepted["image_id"].map(table.set_index("image_id")["split"]))
-    used = used[used["side"].isin(["train", "unlabelled", "val", "test"])].sort_values("image_id", kind="stable")
-    for noun, verb, meets in _overlaps(external, used, pairs):
-        if len(meets):
-            raise LeakError(_overlap(name, noun, verb, meets.sort_values(["what", "image_id"], kind="stable")))
-
-
-def _overlaps(external: pd.DataFrame, used: pd.DataFrame, pairs: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """Noun, verb and rows of each kind of overlap: what (of the external set) meets image_id (ours), on which side."""
-    ours, theirs = used[["image_id", "side"]], external[["image_id", "sha256"]].rename(columns={"image_id": "what"})
-    exact = theirs.merge(used[["sha256", "image_id", "side"]], on="sha256")
-    ends = pairs[["first", "second"]].set_axis(["what", "image_id"], axis=1)
-    ends = pd.concat([ends, ends.rename(columns={"what": "image_id", "image_id": "what"})])
-    near = ends[ends["what"].isin(external["image_id"])].merge(ours, on="image_id")
-    same = [
-        used[used[column].isin(external[column].dropna())].rename(columns={column: "what"})
-        for column in ("patient_id", "lesion_id")
-    ]
-    return [
-        ("image", "has the content of", exact),
-        ("image", "is a near-duplicate of", near),
-        ("patient", "is that of", same[0]),
-        ("lesion", "is that of", same[1]),
-    ]
-
-
-def _overlap(name: str, noun: str, verb: str, meets: pd.DataFrame) -> str:
-    row, count = meets.iloc[0], meets["what"].nunique()
-    more = f" ({count - 1} more like it)" if count > 1 else ""
-    test = row["side"] == "test"
-    wrong = "a drop between the two would compare it with itself" if test else "a test on it would measure memory"
-    return (
-        f"external test set {name}: {noun} {row['what']} {verb} image {row['image_id']}, which is in "
-        f"{row['side']}{more}: {wrong}; take these out of {name} (external, params.yaml) or "
-        "out of the data set that is learned from"
-    )

@@ -1,7 +1,7 @@
-"""One language for all data sets: their words for sex, age, body site and skin type become the common ones.
+"""Common values for all data sets: their terms for sex, age, body site and skin type become those of records.py.
 
-What a publisher left open stays open, and a word that nobody taught us stays as it is, in small letters: it is
-then seen in the table, or breaks the contract of components/data/records.py, instead of becoming `unknown` in silence.
+Terms for "not stated" become `unknown` or null. An unknown term does not become `unknown`: it stays in lower case, so
+that it is visible in the table or breaks the contract of components/data/records.py.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 UNKNOWN = "unknown"
-OPEN = frozenset({"", "-", "?", "n/a", "na", "nan", "none", "not specified", "null", "unk", "unknown", "unspecified"})
-OPEN_DIAGNOSES = frozenset({"", "nan", "unk", "unknown"})  # "none" and "na" may be somebody's words for a finding
+UNSTATED = frozenset(
+    {"", "-", "?", "n/a", "na", "nan", "none", "not specified", "null", "unk", "unknown", "unspecified"}
+)
+UNSTATED_DIAGNOSES = frozenset({"", "nan", "unk", "unknown"})  # "none" and "na" may be diagnoses of a data set
 SEX_WORDS = {"m": "male", "male": "male", "man": "male", "f": "female", "female": "female", "woman": "female"}
 ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6"}
 
-# The ISIC Archive's general sites, to which the finer words of other publishers are mapped. A hand is no palm:
-# palms/soles is for those who say so.
 SITE_WORDS: Mapping[str, tuple[str, ...]] = {
     "head/neck": ("head", "neck", "head neck", "head and neck", "face", "scalp", "ear", "nose", "lip"),
     "upper extremity": ("upper limbs", "arm", "forearm", "hand", "upper arm", "shoulder"),
@@ -29,16 +29,33 @@ SITE_WORDS: Mapping[str, tuple[str, ...]] = {
     "palms/soles": ("acral", "palm", "sole", "palms and soles", "palms or soles"),
     "oral/genital": ("genital", "genital areas", "oral and genital", "oral or genital"),
 }
+"""General site of the ISIC Archive -> the finer terms of other publishers. A hand is an upper extremity: only a term
+that names the palm is palms/soles."""
+
 SITES = (*SITE_WORDS, UNKNOWN)
 _SITE = {word: site for site, words in SITE_WORDS.items() for word in (site, *words)}
 
 
 def translate(table: pd.DataFrame, sex_words: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """A copy in the common words; columns that are not there stay away. `sex_words`: a data set's own, on top."""
-    own = {_plain(word): meaning for word, meaning in (sex_words or {}).items()}
+    """The table with common values in the columns diagnosis, sex, site, age and skin_type.
+
+    Args:
+        table: text in all columns; those of the five that it lacks are not added.
+        sex_words: further terms of this data set, term -> male, female or unknown.
+
+    Returns:
+        A copy, in which
+
+        - diagnosis is the term itself, null where it is not stated,
+        - sex is male, female, unknown or an unknown term in lower case,
+        - site is one of SITES or an unknown term in lower case,
+        - age is years as text or null,
+        - skin_type is the Fitzpatrick type 1 to 6 as text or null.
+    """
+    own = {_normalise(word): meaning for word, meaning in (sex_words or {}).items()}
     words: dict[str, Callable[[str], str | None]] = {
         "diagnosis": diagnosis,
-        "sex": lambda word: own.get(_plain(word)) or sex(word),
+        "sex": lambda word: own.get(_normalise(word)) or sex(word),
         "site": site,
         "age": age,
         "skin_type": skin_type,
@@ -48,44 +65,44 @@ def translate(table: pd.DataFrame, sex_words: Mapping[str, str] | None = None) -
 
 
 def _each(column: pd.Series, word: Callable[[str], str | None]) -> pd.Series:
-    """Every distinct cell is translated once; an empty one counts as the empty word."""
+    """The column with `word` applied once to each distinct cell; a null counts as empty text."""
     filled = column.astype("object").where(column.notna(), "").map(str)
     return filled.map({cell: word(cell) for cell in filled.unique()}).astype("object")
 
 
-def _plain(word: str) -> str:
+def _normalise(word: str) -> str:
     return " ".join(word.replace("_", " ").lower().split())
 
 
 def diagnosis(word: str) -> str | None:
-    """The word itself; nothing for an open one, so that such images count as unlabelled."""
-    return None if _plain(word) in OPEN_DIAGNOSES else word.strip()
+    """The term itself; None where no diagnosis is stated, so that the image counts as unlabelled."""
+    return None if _normalise(word) in UNSTATED_DIAGNOSES else word.strip()
 
 
 def sex(word: str) -> str:
-    """male, female or unknown; any other word stays and breaks the contract."""
-    plain = _plain(word)
-    return UNKNOWN if plain in OPEN else SEX_WORDS.get(plain, plain)
+    """male, female or unknown; any other term stays in lower case and breaks the contract of records.py."""
+    term = _normalise(word)
+    return UNKNOWN if term in UNSTATED else SEX_WORDS.get(term, term)
 
 
 def site(word: str) -> str:
-    """One of SITES, or the word in small letters."""
-    plain = _plain(word)
-    return UNKNOWN if plain in OPEN else _SITE.get(plain, plain)
+    """One of SITES, or the term in lower case."""
+    term = _normalise(word)
+    return UNKNOWN if term in UNSTATED else _SITE.get(term, term)
 
 
 def is_site(word: str) -> bool:
-    """Whether a word is one that SITES explains."""
-    return _plain(word) in _SITE
+    """Whether `site` maps this term to one of SITES other than unknown."""
+    return _normalise(word) in _SITE
 
 
 def age(word: str) -> str | None:
-    """Years as text; `85+`, the ISIC Archive's cap, is 85."""
-    plain = _plain(word)
-    return None if plain in OPEN else plain.removesuffix("+")
+    """Years as text, None where not stated; `85+`, the upper limit in the ISIC Archive, is 85."""
+    term = _normalise(word)
+    return None if term in UNSTATED else term.removesuffix("+")
 
 
 def skin_type(word: str) -> str | None:
-    """Fitzpatrick's type as a number's text: VI is 6; -1, as Fitzpatrick17k writes it, and 0 are nothing."""
-    plain = _plain(word)
-    return None if plain in OPEN or plain in ("-1", "-1.0", "0", "0.0") else ROMAN.get(plain, plain)
+    """Fitzpatrick type as text of a number: VI is 6; None for 0 and for -1, which Fitzpatrick17k uses for unknown."""
+    term = _normalise(word)
+    return None if term in UNSTATED or term in ("-1", "-1.0", "0", "0.0") else ROMAN.get(term, term)

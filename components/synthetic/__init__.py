@@ -1,1 +1,1 @@
-"""The embedded data set: dermoscopy-like drawings with known confounders."""
+"""The SYNTHETIC data set: images like dermoscopy, drawn with known confounders."""

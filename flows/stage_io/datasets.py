@@ -1,4 +1,4 @@
-"""A data set read through its adapter, with hashed ids and our classes."""
+"""Data sets read with their adapter, with pseudonyms and target classes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,31 @@ import pandas as pd
 from components.base.errors import DataError
 from components.data.adapters import Adapter
 from components.data.labels import Labels
-from components.data.privacy import EVERYTHING, PEOPLE, pseudonymise
+from components.data.privacy import ALL_IDS, PERSON_IDS, pseudonymise
 from components.data.records import apply_labels
 from flows.settings.data import Privacy
 
 
 def read_dataset(dataset: Adapter, labels: Labels, privacy: Privacy, key: bytes) -> pd.DataFrame:
-    """A data set's rows with labels, ids as keyed hashes; an image's own id stays where the data are published."""
+    """The rows of a data set.
+
+    Args:
+        dataset: the adapter and its folder.
+        labels: the target classes.
+        privacy: public: image ids stay as they are; secret: they are pseudonyms, too.
+        key: of the pseudonyms.
+
+    Returns:
+        The columns of components/data/records.py: Raw, with labels, and pseudonyms of patients and lesions. Rows may
+        break the rules of Raw.
+
+    Raises:
+        DataError: where the folder is missing or its adapter cannot read it.
+    """
     if not dataset.path.is_dir():
         raise DataError(
             f"dataset.path = {dataset.path}: no such folder; put the data set there, or name another folder "
             "in params.yaml (docs/your-data.md)"
         )
     table = apply_labels(dataset.read(), labels.mapping)
-    return pseudonymise(table, PEOPLE if privacy.key == "public" else EVERYTHING, key)
-
-
-def _nothing_to_learn(table: pd.DataFrame, dataset: Adapter, labels: Labels) -> str:
-    found = sorted(table["diagnosis"].dropna().unique())
-    return (
-        f"dataset.path = {dataset.path}: none of {len(table)} images has a diagnosis of labels.scheme "
-        f"{labels.scheme}; found {found}, expected some of {sorted(labels.mapping)} (labels.schemes, params.yaml)"
-    )
+    return pseudonymise(table, PERSON_IDS if privacy.key == "public" else ALL_IDS, key)

@@ -1,4 +1,4 @@
-"""Files that one stage leaves to another: named where they are missing or broken, written whole."""
+"""Files that another stage wrote: an error names the one that is missing or broken."""
 
 from __future__ import annotations
 
@@ -14,20 +14,30 @@ from components.base.files import whole
 
 
 def existing(path: Path, expected: str) -> Path:
-    """The path itself; DataError where no file is there: `expected` says of what it is, and what makes it."""
+    """The path itself.
+
+    Args:
+        path: of a file.
+        expected: what the file is of and which stage writes it, for the message.
+
+    Raises:
+        DataError: where there is no file.
+    """
     if not path.is_file():
         raise DataError(f"{path} is missing, expected {expected}")
     return path
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object of JSON; DataError where the file is missing or holds none."""
+    """The JSON object in a file.
+
+    Raises:
+        DataError: where the file is missing or is not JSON.
+    """
     try:
         content: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}), expected JSON of a finished stage; dvc repro makes it"
-        ) from error
+        raise DataError(f"{path}: cannot be read ({error}), expected JSON that a stage wrote; run dvc repro") from error
     return content
 
 

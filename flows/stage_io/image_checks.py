@@ -32,6 +32,6 @@ def check_dataset(
 
 
 def accepted_of(checked: CheckedImages) -> pd.DataFrame:
-    """The usable rows with Accepted's columns; DataError where they break that contract, which nobody can overrule."""
+    """The usable rows with Accepted's columns; DataError where they break its rules, which cannot be overridden."""
     accepted = checked.usable[list(Accepted.columns)].astype({"width": "int64", "height": "int64"})
     return check(accepted, Accepted)

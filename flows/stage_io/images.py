@@ -1,4 +1,4 @@
-"""Square images decoded from a data set's files, in the order of a table."""
+"""Square images decoded from the files of a data set, in the order of a table."""
 
 from __future__ import annotations
 
@@ -18,15 +18,31 @@ from components.validation.image_facts import decode
 from components.validation.image_header import UndecodableError
 from flows.settings.data import Pack as PackSettings
 
+AHEAD = 256
+"""Images decoded before the first of them is written; bounds the memory."""
+
 
 def load_images(folder: Path, rows: pd.DataFrame, pack: PackSettings, threads: int) -> Iterator[Array]:
-    """Square images (S, S, 3) of `rows` (image_id, path) below `folder`, in their order."""
-    square_up = partial(_load, folder, pack.image_size, pack.fit)
-    return _load_all(square_up, rows["image_id"].tolist(), rows["path"].tolist(), threads)
+    """Square images, decoded by several threads.
+
+    Args:
+        folder: of the data set.
+        rows: with image_id and path.
+        pack: size and fit.
+        threads: decoders at once; decoding releases the interpreter's lock.
+
+    Yields:
+        (S, S, 3) uint8 RGB for each row, in their order.
+
+    Raises:
+        DataError: where a file changed since validation.
+    """
+    load = partial(_load, folder, pack.image_size, pack.fit)
+    return _load_all(load, rows["image_id"].tolist(), rows["path"].tolist(), threads)
 
 
 def _load(folder: Path, size: int, fit: Literal["crop", "pad"], image_id: str, path: str) -> Array:
-    """One square image, (S, S, 3); an error names the image's id alone, since a path can name a person."""
+    """One square image, (S, S, 3); an error names only the id, since a path may contain the name of a person."""
     try:
         return square(decode(read_bytes(folder, path))[1], size, fit)
     except (SourceError, UndecodableError) as error:
@@ -37,11 +53,8 @@ def _load(folder: Path, size: int, fit: Literal["crop", "pad"], image_id: str, p
 
 
 def _load_all(load: partial[Array], names: list[str], files: list[str], threads: int) -> Iterator[Array]:
-    """Images in the order of `names`; decoders let go of the interpreter's lock, so threads suffice."""
+    """Images in the order of `names`, at most AHEAD of them in memory."""
     with ThreadPoolExecutor(threads) as executor:
         for start in range(0, len(names), AHEAD):
             batch = slice(start, start + AHEAD)
             yield from executor.map(load, names[batch], files[batch])
-
-
-AHEAD = 256  # images decoded before they are written: bounds memory

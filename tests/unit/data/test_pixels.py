@@ -6,26 +6,16 @@ import re
 import resource
 import subprocess
 import sys
-import tarfile
 import zlib
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from components.base.errors import DataError
-from components.base.log import SilentLog
-from components.data.labels import Labels
 from components.data.pixels import read_pixels, square, write_pixels
-from components.data.records import Packed, check, conform, write_records
-from flows.pack import SPLITS, pack
-from flows.settings.data import Pack as PackSettings
 
 RNG = np.random.default_rng(0)
 
@@ -81,7 +71,7 @@ def test_a_label_outside_the_classes_is_named(tmp_path: Path, label: str | None,
         read_pixels(tmp_path / "a").labels(["mel"])
 
 
-def test_words_that_look_missing_stay_words(tmp_path: Path) -> None:
+def test_texts_that_look_missing_stay_texts(tmp_path: Path) -> None:
     make(tmp_path / "a", "NA", "null", label="None")
     assert read_pixels(tmp_path / "a").index[["image_id", "label"]].to_numpy().tolist() == [
         ["NA", "None"],
@@ -121,7 +111,7 @@ def test_images_must_match_their_index(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=rf"{re.escape(str(tmp_path))}/file/a: cannot be written"):
         make(tmp_path / "file" / "a", "x")
@@ -140,7 +130,7 @@ def test_a_disk_that_refuses_half_way_leaves_the_old_folder(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_broken_folders_name_themselves_and_the_mend(tmp_path: Path) -> None:
+def test_broken_folders_name_themselves_and_the_fix(tmp_path: Path) -> None:
     def match(text: str) -> str:
         return rf"{re.escape(str(tmp_path / 'a'))}: {text}.*dvc repro -f pack"
 
@@ -205,7 +195,7 @@ def flip_a_bit(file: Path, place: int) -> None:
     file.write_bytes(data)
 
 
-def test_a_changed_byte_names_its_image_and_the_mend(tmp_path: Path) -> None:
+def test_a_changed_byte_names_its_image_and_the_fix(tmp_path: Path) -> None:
     make(tmp_path / "one", "a", "b")
     images = make(tmp_path / "two", "c", "img_7", "e")
     file = tmp_path / "two" / "images.npy"
@@ -218,15 +208,15 @@ def test_a_changed_byte_names_its_image_and_the_mend(tmp_path: Path) -> None:
             part.take(np.arange(len(part)))
 
 
-def test_an_image_is_compared_once_a_process_by_whoever_takes_it(tmp_path: Path) -> None:
+def test_a_checksum_is_compared_once_a_process_for_all_readers(tmp_path: Path) -> None:
     make(tmp_path / "a", "x", "y", "z")
     pixels = read_pixels(tmp_path / "a")
     some = pixels.rows(np.array([2, 0]))
     some.take(np.array([1, 1]))
-    assert pixels.sound.tolist() == [True, False, False]
+    assert pixels.verified.tolist() == [True, False, False]
     pixels.take(np.array([1]))
-    assert some.sound.tolist() == [True, True, False]
-    assert not read_pixels(tmp_path / "a").sound.any()
+    assert some.verified.tolist() == [True, True, False]
+    assert not read_pixels(tmp_path / "a").verified.any()
 
 
 def test_checksums_are_those_of_the_bytes_as_they_lie(tmp_path: Path) -> None:
@@ -238,14 +228,14 @@ def test_checksums_are_those_of_the_bytes_as_they_lie(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_pixels(tmp_path / "b").take(np.array([0])), turned)
 
 
-def test_two_images_that_changed_places_are_noticed(tmp_path: Path) -> None:
+def test_two_exchanged_images_are_noticed(tmp_path: Path) -> None:
     images = make(tmp_path / "a", "x", "y")
     np.save(tmp_path / "a" / "images.npy", images[::-1])
     with pytest.raises(DataError, match="image x: "):
         read_pixels(tmp_path / "a").take(np.arange(2))
 
 
-def test_an_index_without_checksums_is_one_of_before(tmp_path: Path) -> None:
+def test_an_index_without_checksums_is_an_error(tmp_path: Path) -> None:
     make(tmp_path / "a", "x", "y")
     index = tmp_path / "a" / "index.csv"
     table = pd.read_csv(index)
@@ -257,78 +247,11 @@ def test_an_index_without_checksums_is_one_of_before(tmp_path: Path) -> None:
         read_pixels(tmp_path / "a")
 
 
-def study(root: Path, suffix: str) -> dict[str, Any]:
-    """Four accepted images, one a split, and the arguments of the stage `pack`."""
-    names = ["a", "b", "c", "d"]
-    table = pd.DataFrame({"image_id": names, "source": "x", "path": [f"{suffix}{name}.png" for name in names]})
-    write_records(conform(table, "a test"), root / "accepted.parquet")
-    split = table[["image_id"]].assign(label=["nv", None, "nv", "nv"], group=names, split=SPLITS)
-    split.to_csv(root / "split.csv", index=False)
-    paths = SimpleNamespace(accepted=root / "accepted.parquet", split=root / "split.csv", pixels=root / "pixels")
-    return {
-        "dataset": SimpleNamespace(path=root / "data"),
-        "labels": Labels(scheme="s", schemes={"s": {"mel": ("mel",), "nv": ("nv",)}}),
-        "pack": PackSettings(image_size=16, fit="crop"),
-        "paths": paths,
-        "compute": SimpleNamespace(threads=2),
-        "log": SilentLog(),
-    }
-
-
-def picture() -> tuple[np.ndarray, bytes]:
-    pixels = RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return pixels, file.getvalue()
-
-
-@pytest.mark.parametrize("suffix", ["", "folder/", "shards/000.tar/inner/"])
-def test_files_and_members_of_shards_are_packed_alike(tmp_path: Path, suffix: str) -> None:
-    arguments, pictures = study(tmp_path, suffix), {}
-    file = tmp_path / "data" / (suffix.partition("/inner")[0] or ".")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    for name in "abcd":
-        pictures[name], data = picture()
-        if ".tar" not in suffix:
-            file.mkdir(exist_ok=True, parents=True)
-            (file / f"{name}.png").write_bytes(data)
-            continue
-        with tarfile.open(file, "a") as tar:
-            member = tarfile.TarInfo(f"inner/{name}.png")
-            member.size = len(data)
-            tar.addfile(member, BytesIO(data))
-    metrics = pack.work(**arguments)
-    for name, side in zip("abcd", SPLITS, strict=True):
-        pixels = read_pixels(tmp_path / "pixels" / side)
-        assert check(pixels.index, Packed)["image_id"].tolist() == [name]
-        np.testing.assert_array_equal(pixels.take(np.array([0]))[0], pictures[name])
-    assert metrics["train"] == {"images": 1, "mel": 0, "nv": 1}
-    assert metrics["unlabelled"] == {"images": 1}
-
-
-@pytest.mark.parametrize("data, why", [(None, "missing"), (b"", r".+"), (b"\xff\xd8\xff\xe0", r".+")])
-def test_what_cannot_be_packed_is_named_by_its_id_and_not_by_its_path(
-    tmp_path: Path, data: bytes | None, why: str
-) -> None:
-    arguments = study(tmp_path, "Erika_Mustermann/")
-    folder = tmp_path / "data" / "Erika_Mustermann"
-    folder.mkdir(parents=True)
-    for name in "abcd":
-        (folder / f"{name}.png").write_bytes(picture()[1])
-    (folder / "a.png").unlink()
-    if data is not None:
-        (folder / "a.png").write_bytes(data)
-    with pytest.raises(DataError, match=rf"^image a: cannot be read \({why}\); .*run `dvc repro`$") as caught:
-        pack.work(**arguments)
-    assert "Mustermann" not in str(caught.value)
-    assert not (tmp_path / "pixels" / "train").exists()
-
-
 MEASURE = """
 import resource, sys
 from pathlib import Path
 import numpy as np, pandas as pd
-from components.pixels import read_pixels, write_pixels
+from components.data.pixels import read_pixels, write_pixels
 count = int(sys.argv[1])
 ids = pd.Series(range(count)).map("image {:07d}".format)
 index = pd.DataFrame({"image_id": ids, "label": "nv", "lesion_id": ids, "group": ids})

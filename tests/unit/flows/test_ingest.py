@@ -118,8 +118,8 @@ def test_an_id_that_climbs_out_of_the_folder_is_found(tmp_path: Path):
         (None, ["images/a.jpg"], r"HAM10000_metadata.csv is missing; put HAM10000_metadata.csv there"),
         (HEADER, [], r"dataset.path = .*: no image there; put the images into .*images"),
         ("image_id,dx\na,nv\n", ["images/a.jpg"], r"lacks the columns \['lesion_id', 'age', 'sex', 'localization'\]"),
-        (HEADER + "L,a,nv,h,old,male,back\n", ["images/a.jpg"], r"1 rows whose age is no number, first a: 'old'"),
-        ("", ["images/a.jpg"], r"HAM10000_metadata.csv: is no table of comma-separated values"),
+        (HEADER + "L,a,nv,h,old,male,back\n", ["images/a.jpg"], r"1 rows whose age is not a number, first a: 'old'"),
+        ("", ["images/a.jpg"], r"HAM10000_metadata.csv: is not a table of comma-separated values"),
     ],
 )
 def test_ham10000_says_what_is_missing(tmp_path: Path, rows, images, message):
@@ -184,7 +184,7 @@ def test_a_pattern_without_exactly_one_group_is_refused(tmp_path: Path, pattern,
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["nv/notes.txt"], "no image in any subfolder; expected one subfolder a diagnosis"),
+        (["nv/notes.txt"], "no image in any subfolder; expected one subfolder per diagnosis"),
         (["nv/a.jpg", "b.jpg"], "b.jpg lies in no subfolder"),
     ],
 )
@@ -231,7 +231,7 @@ def test_ingest_keeps_diagnoses_outside_the_map_and_says_so(settings: Settings, 
     counts = ingest.work(dataset=data, labels=LABELS, privacy=PUBLIC, paths=settings.paths, log=log)
     assert (counts["labelled"], counts["outside"], counts["unlabelled"]) == (2, 1, 1)
     assert counts["classes"] == {"benign": 1, "malignant": 1}
-    assert log.lines == ["1 images stay without a label: labels.scheme two lacks ['wart']"]
+    assert log.lines == ["1 images have no label: labels.scheme two lacks ['wart']"]
     table = read_records(settings.paths.records).set_index("image_id")
     assert table.loc["wart/c.jpg", "diagnosis"] == "wart"
     assert pd.isna(table.loc["wart/c.jpg", "label"])

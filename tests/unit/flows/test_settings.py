@@ -153,9 +153,9 @@ def test_a_stage_takes_the_sections_that_dvc_yaml_lists(repo: Path) -> None:
     assert len(stages) >= 9
     for name, entry in stages.items():
         stage = getattr(import_module(f"flows.{name}"), name)
-        listed = {key.split(".")[0] for key in entry["params"]}
+        listed = {key.split(".")[0] for key in entry.get("do", entry)["params"]}
         assert set(stage.sections) - {"paths", "compute", "scan"} == listed, name
-        assert set(stage.varying) == set(entry.get("matrix", {})), name
+        assert set(stage.varying) == set(entry.get("matrix", ["arm"] if "foreach" in entry else [])), name
         assert listed <= set(SECTIONS)
 
 

@@ -46,7 +46,7 @@ def test_pack_refuses_a_split_of_other_images(small_dataset: SmallDataset) -> No
     small_dataset.split()
     lines = small_dataset.paths.split.read_text().splitlines(keepends=True)
     small_dataset.paths.split.write_text("".join(lines[:-1]))
-    with pytest.raises(DataError, match="name different images; run `dvc repro -f split`"):
+    with pytest.raises(DataError, match="have different images; run `dvc repro -f split`"):
         small_dataset.pack()
     small_dataset.paths.split.unlink()
     with pytest.raises(DataError, match="split: no such table; run `dvc repro split`"):
