@@ -1,4 +1,4 @@
-"""Whether the evidence holds what it promises, on studies whose truth is known, and what the bootstrap costs.
+"""Coverage and false alarms of the decision procedure, on studies whose truth is known, and time of the bootstrap.
 
 `python -m benchmarks evidence` times the bootstrap of every metric: 2,000 resamples, 2,000 test images, ten runs.
 `python -m benchmarks.evidence [REPEATS]` simulates whole studies and prints the table of docs/deciding.md: how often
@@ -19,8 +19,8 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from benchmarks.measure import Result, cpu_seconds, summarise
-from components.comparison.comparison import RESAMPLED
-from components.comparison.verdict import Finding, Outcome, judge
+from components.comparison.measurements import RESAMPLED
+from components.comparison.verdict import EstimatedDifference, Outcome, judge
 from components.statistics import intervals
 from components.statistics.bootstrap import Design, Sample, lay_out
 from components.statistics.intervals import estimate
@@ -33,42 +33,42 @@ Array = npt.NDArray[Any]
 COMMAND = "python -m benchmarks evidence"
 RULE = Rule(confidence=0.95, margin=0.02, min_seeds=3)
 SUPERIOR = {Outcome.SUPERIOR, Outcome.SUPERIOR_LARGER_GAP}
-UNKNOWN_GAP = Finding(intervals.Interval(0.0, -np.inf, np.inf), 1.0)
+UNKNOWN_GAP = EstimatedDifference(intervals.Interval(0.0, -np.inf, np.inf), 1.0)
 
 
 @dataclass(frozen=True)
 class World:
-    """How answers come about: logits are a skill at the right class, plus noise of five kinds."""
+    """How predictions are simulated: logits are a skill at the right class, plus noise of five kinds."""
 
     name: str
-    lesions: tuple[int, ...]  # a class
+    lesions: tuple[int, ...]  # of each class
     seeds: int
     training: float  # standard deviation of a seed's skill
     skill: float = 1.6
-    shared: float = 0.8  # what makes a lesion hard for every model
-    picture: float = 0.6  # what makes a picture of it hard for every model
-    own: float = 0.7  # a lesion for one model alone
-    noise: float = 0.5  # a picture for one model alone
-    most: int = 3  # pictures a lesion, 1 to so many
+    shared: float = 0.8  # standard deviation: difficulty of a lesion for every model
+    image: float = 0.6  # difficulty of an image for every model
+    own: float = 0.7  # difficulty of a lesion for one model
+    noise: float = 0.5  # difficulty of an image for one model
+    most: int = 3  # images of a lesion: 1 to `most`
 
 
 WORLDS = (
-    World("lesions alone", (100, 60, 40), 3, 0.0),
-    World("both, little from seeds", (100, 60, 40), 3, 0.1),
-    World("both, much from seeds", (100, 60, 40), 3, 0.3),
-    World("seeds above all", (100, 60, 40), 3, 0.45),
-    World("seeds wildly apart", (100, 60, 40), 3, 0.8),
+    World("no between-seed variance", (100, 60, 40), 3, 0.0),
+    World("little between-seed variance", (100, 60, 40), 3, 0.1),
+    World("much between-seed variance", (100, 60, 40), 3, 0.3),
+    World("mostly between-seed variance", (100, 60, 40), 3, 0.45),
+    World("very much between-seed variance", (100, 60, 40), 3, 0.8),
     World("five seeds", (100, 60, 40), 5, 0.2),
     World("few of one class", (150, 40, 12), 5, 0.1),
-    World("one picture a lesion", (150, 90, 60), 3, 0.1, most=1),
+    World("one image a lesion", (150, 90, 60), 3, 0.1, most=1),
 )
 
 
 def draw_images(world: World, rng: np.random.Generator) -> tuple[Array, Array]:
     """Labels and lesions of N images."""
     classes = np.repeat(np.arange(len(world.lesions)), world.lesions)  # (G,)
-    pictures = rng.integers(1, world.most + 1, len(classes))
-    return np.repeat(classes, pictures), np.repeat(np.arange(len(classes)), pictures)
+    images = rng.integers(1, world.most + 1, len(classes))
+    return np.repeat(classes, images), np.repeat(np.arange(len(classes)), images)
 
 
 def answer(world: World, labels: Array, lesions: Array, skills: Array, rng: np.random.Generator) -> Array:
@@ -78,14 +78,14 @@ def answer(world: World, labels: Array, lesions: Array, skills: Array, rng: np.r
     def noise(spread: float, *shape: int) -> Array:
         return spread * rng.standard_normal((*shape, classes))
 
-    hard = noise(world.shared, count)[lesions] + noise(world.picture, len(labels))  # (N, K)
+    hard = noise(world.shared, count)[lesions] + noise(world.image, len(labels))  # (N, K)
     own = noise(world.own, len(skills), count)[:, lesions] + noise(world.noise, len(skills), len(labels))
     logits = skills[:, None, None] * np.eye(classes)[labels] + hard + own
     return np.asarray(softmax(logits, axis=-1))
 
 
 def truth(world: World, models: int = 400, images: int = 2000) -> dict[str, float]:
-    """What a model of this world is worth on endless lesions, mean over endless seeds: each metric."""
+    """Expected value of each metric: infinite lesions, infinite seeds."""
     rng = np.random.default_rng(99)
     shares = np.array(world.lesions) / sum(world.lesions)
     labels = np.repeat(np.arange(len(shares)), np.round(shares * images).astype(int))
@@ -151,7 +151,7 @@ def _differs(
 
 
 def _superior(p: float, interval: intervals.Interval) -> bool:
-    return judge(Finding(interval, p), UNKNOWN_GAP, RULE.min_seeds, RULE) in SUPERIOR
+    return judge(EstimatedDifference(interval, p), UNKNOWN_GAP, RULE.min_seeds, RULE) in SUPERIOR
 
 
 def ten_runs() -> tuple[Array, Array, Array]:
@@ -159,13 +159,13 @@ def ten_runs() -> tuple[Array, Array, Array]:
     rng = np.random.default_rng(0)
     world = World("", (893, 150, 147, 73, 44, 17, 10), 5, 0.2)
     classes = np.repeat(np.arange(7), world.lesions)  # (1334,)
-    pictures = 1 + (rng.permutation(len(classes)) < 2000 - len(classes))
-    labels, lesions = np.repeat(classes, pictures), np.repeat(np.arange(len(classes)), pictures)
+    images = 1 + (rng.permutation(len(classes)) < 2000 - len(classes))
+    labels, lesions = np.repeat(classes, images), np.repeat(np.arange(len(classes)), images)
     return labels, lesions, answer(world, labels, lesions, np.linspace(1.4, 1.8, 10), rng)
 
 
 def bootstrap(labels: Array, lesions: Array, probabilities: Array) -> None:
-    """All that `compare` draws from ten runs, two arms of five seeds: intervals, sources, paired differences, p."""
+    """The resampling of `compare` for ten runs, two arms of five seeds: intervals, paired differences and p-values."""
     design = lay_out(lesions, labels, 2000, np.random.default_rng(0))
     samples: list[dict[str, Sample]] = []
     for p in probabilities:

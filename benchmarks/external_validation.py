@@ -1,9 +1,9 @@
-"""Whether drops on an external test set hold what they promise, on pairs of sets whose truth is known.
+"""Coverage of the intervals of drops on an external test set, on pairs of sets whose truth is known.
 
 `python -m benchmarks.external_validation [REPEATS]` simulates studies, each with an internal and an external test set
-that share nothing but the models, and prints the table of docs/deciding.md: how often nominal 95 % intervals of the
-drop hold the truth, those of the drop against the reference's as well, and how often a difference is claimed where the
-arms are equal.
+that share only the models, and prints the table of docs/deciding.md: how often nominal 95 % intervals of the
+drop hold the truth, also those of the drop minus the reference's, and how often a difference is claimed where the arms
+are equal.
 
 Letters: N images, K classes, G lesions, S seeds.
 """
@@ -19,7 +19,9 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from benchmarks.evidence import World, answer, draw_images
-from components.external_validation.analysis import COMPARED, apart, calibration_errors, strata_apart
+from components.external_validation.analysis import COMPARED
+from components.external_validation.calibration_error import calibration_errors
+from components.external_validation.two_sets import joint_strata, set_difference
 from components.statistics import intervals
 from components.statistics.bootstrap import Sample, lay_out
 from components.statistics.intervals import estimate
@@ -32,13 +34,13 @@ BINS = 15
 CONFIDENCE = 0.95
 NAMES = ("balanced_accuracy", "macro_auroc", "accuracy", "log_loss", "ece_debiased")
 
-PAIRS = {  # internal and external: skill falls, classes are mixed otherwise, seeds are the same models
+PAIRS = {  # internal and external: the skill and the class distribution differ, seeds are the same models
     "a drop, little from seeds": (World("", (100, 60, 40), 3, 0.1), World("", (40, 60, 60), 3, 0.1, skill=1.0)),
     "a drop, much from seeds": (World("", (100, 60, 40), 3, 0.3), World("", (40, 60, 60), 3, 0.3, skill=1.0)),
     "no drop": (World("", (100, 60, 40), 3, 0.1), World("", (100, 60, 40), 3, 0.1)),
     "a small external set": (World("", (150, 90, 60), 3, 0.1), World("", (15, 15, 15), 3, 0.1, skill=1.2)),
     "a large external set": (World("", (60, 30, 15), 3, 0.1), World("", (200, 150, 150), 3, 0.1, skill=1.2)),
-    "seeds that travel apart": (World("", (100, 60, 40), 3, 0.1), World("", (60, 60, 60), 3, 0.4, skill=1.0)),
+    "seeds with different drops": (World("", (100, 60, 40), 3, 0.1), World("", (60, 60, 60), 3, 0.4, skill=1.0)),
 }
 
 
@@ -50,7 +52,7 @@ def metric_of(name: str, lesions: Array) -> Callable[[Array, Array, Array], Arra
 
 
 def truth(world: World, models: int = 200, images: int = 2000) -> dict[str, float]:
-    """What a model of this world is worth on endless lesions, mean over endless seeds."""
+    """Expected value of each metric: infinite lesions, infinite seeds."""
     rng = np.random.default_rng(99)
     shares = np.array(world.lesions) / sum(world.lesions)
     labels = np.repeat(np.arange(len(shares)), np.round(shares * images).astype(int))
@@ -67,15 +69,15 @@ def study(
 ) -> tuple[Array, list[list[dict[str, Sample]]]]:
     """Strata, and the drop of every metric of each arm and seed; arms are equal."""
     seeds = worlds[0].seeds
-    luck, samples, designs = rng.standard_normal(arms * seeds), [], []
+    effects, samples, designs = rng.standard_normal(arms * seeds), [], []
     for world in worlds:
         labels, lesions = draw_images(world, rng)
         design = lay_out(lesions, labels, resamples, rng)
-        answers = answer(world, labels, lesions, world.skill + world.training * luck, rng)
+        answers = answer(world, labels, lesions, world.skill + world.training * effects, rng)
         samples.append([{n: design.apply(metric_of(n, lesions), labels, p) for n in NAMES} for p in answers])
         designs.append(design)
-    drops = [{n: apart(there[n], here[n]) for n in NAMES} for here, there in zip(*samples, strict=True)]
-    return strata_apart(designs[1], designs[0]), [drops[arm * seeds : (arm + 1) * seeds] for arm in range(arms)]
+    drops = [{n: set_difference(there[n], here[n]) for n in NAMES} for here, there in zip(*samples, strict=True)]
+    return joint_strata(designs[1], designs[0]), [drops[arm * seeds : (arm + 1) * seeds] for arm in range(arms)]
 
 
 def simulate(
@@ -83,7 +85,7 @@ def simulate(
 ) -> dict[str, float]:
     """Shares of studies: intervals of the drop that hold the truth, those against the reference's, and alarms.
 
-    `alarm` is a study in which any of the other arms is said to travel otherwise than the first, after Holm.
+    `alarm` is a study that claims, after Holm, that the drop of any other arm differs from that of the first.
     """
     here, there = (truth(world, models) for world in worlds)
     rng = np.random.default_rng(0)
@@ -92,8 +94,8 @@ def simulate(
         strata, by_arm = study(worlds, arms, resamples, rng)
         for name in NAMES:
             alone = estimate([seed[name] for seed in by_arm[0]], strata)
-            beside = _against(by_arm[1], by_arm[0], name, strata)
-            for key, one, true in ((name, alone, there[name] - here[name]), (f"{name}.against", beside, 0.0)):
+            paired = _against(by_arm[1], by_arm[0], name, strata)
+            for key, one, true in ((name, alone, there[name] - here[name]), (f"{name}.against", paired, 0.0)):
                 interval = one.interval(CONFIDENCE)
                 found.setdefault(key, []).append(interval.low <= true <= interval.high)
         p = [_against(arm, by_arm[0], "balanced_accuracy", strata).p_value() for arm in by_arm[1:]]
@@ -109,7 +111,7 @@ def _against(
 
 def main(repeats: int) -> None:
     titles = [f"{name.replace('_', ' ')}{kind}" for name in NAMES for kind in ("", ", against")]
-    print(f"| {repeats} studies each | {' | '.join(titles)} | said to travel otherwise |")
+    print(f"| {repeats} studies each | {' | '.join(titles)} | difference claimed |")
     print("|---" * (len(titles) + 2) + "|")
     for name, worlds in PAIRS.items():
         shares = simulate(worlds, repeats)

@@ -1,4 +1,4 @@
-"""One measure on two sets of images: where each arm stood, and where it stands on the other set."""
+"""One measure of every arm on the internal and on the external test set."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from components.statistics.intervals import Interval
 
 
 @dataclass(frozen=True)
-class Trip:
-    """One arm on both sets."""
+class TwoSets:
+    """One arm on both test sets."""
 
     label: str
     colour: str
@@ -24,17 +24,17 @@ class Trip:
     external: Interval
 
 
-def draw(trips: Sequence[Trip], title: str, line: float | None = None, unit: float = 1.0) -> Figure:
-    """Hollow: internal; filled, below it: external; each with its interval. `line` is what guessing gives."""
-    figure = Figure(figsize=(PANEL_WIDTH, 0.75 + 0.42 * len(trips)), layout="constrained")
+def draw(rows: Sequence[TwoSets], title: str, line: float | None = None, unit: float = 1.0) -> Figure:
+    """Hollow: internal; filled, below it: external; each with its interval. The dashed `line` is chance."""
+    figure = Figure(figsize=(PANEL_WIDTH, 0.75 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
     if line is not None:
         axes.axvline(unit * line, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    for place, trip in enumerate(trips):
-        _mark(axes, place - 0.14, trip.internal, trip.colour, unit, hollow=True)
-        _mark(axes, place + 0.14, trip.external, trip.colour, unit, hollow=False)
-    axes.set_yticks(range(len(trips)), [trip.label for trip in trips])
-    axes.set_ylim(len(trips) - 0.5, -0.5)
+    for place, row in enumerate(rows):
+        _mark(axes, place - 0.14, row.internal, row.colour, unit, hollow=True)
+        _mark(axes, place + 0.14, row.external, row.colour, unit, hollow=False)
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(title)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     plain_axes(axes, grid="x")

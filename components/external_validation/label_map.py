@@ -1,4 +1,4 @@
-"""How an external set's diagnoses are read: which counts as which class, what is left out, and what can be compared."""
+"""How an external set's diagnoses map to classes, which images are left out, and which classes can be compared."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pandas as pd
 from components.base.errors import DataError
 from components.statistics.runs import Images
 
-LEAST = 5
-"""Lesions that a class must have on either side: with fewer there is no number, and the class is left out on both."""
+MIN_LESIONS = 5
+"""Lesions that a class must have in both test sets; a class with fewer in one of them is left out of both."""
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """One diagnosis of the external set, and the class that it counts as."""
+class MappedDiagnosis:
+    """One diagnosis of the external set, and its class."""
 
     diagnosis: str
     label: str
@@ -26,7 +26,7 @@ class Mapped:
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How much there is of a class on both sides; shares are of all labelled images."""
+    """Images and lesions of a class in both test sets; shares are of all labelled images."""
 
     name: str
     internal_images: int
@@ -38,45 +38,53 @@ class ClassCount:
 
     @property
     def compared(self) -> bool:
-        """Whether both sides hold enough lesions of it."""
-        return min(self.internal_lesions, self.external_lesions) >= LEAST
+        """True if both test sets have enough lesions of it."""
+        return min(self.internal_lesions, self.external_lesions) >= MIN_LESIONS
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """What became of the external set's diagnoses."""
+    """How the diagnoses of the external set were read."""
 
-    mapped: tuple[Mapped, ...]
+    mapped: tuple[MappedDiagnosis, ...]
     outside: Mapping[str, int]  # diagnosis of no class -> images, which are left out
     unlabelled: int  # images without a diagnosis, left out
     classes: tuple[ClassCount, ...]
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """The classes over which both sides are measured."""
+        """The classes over which both test sets are measured."""
         return tuple(each.name for each in self.classes if each.compared)
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """The classes of which the external set has no image."""
+        """The classes without an image in the external set."""
         return tuple(each.name for each in self.classes if not each.external_images)
 
     @property
     def few(self) -> tuple[str, ...]:
-        """The classes that it has, but of which one of both sides has too few lesions."""
+        """The classes with images in the external set, but too few lesions in one of both sets."""
         return tuple(each.name for each in self.classes if each.external_images and not each.compared)
 
     def images(self, side: str) -> int:
-        """How many images of the compared classes `internal` or `external` has."""
+        """Images of the compared classes; `side` is `internal` or `external`."""
         return sum(int(getattr(each, f"{side}_images")) for each in self.classes if each.compared)
 
 
 def check_labels(
     cohort: str, table: pd.DataFrame, outside: Mapping[str, int], internal: Images, classes: Sequence[str]
 ) -> LabelMap:
-    """Which diagnoses count as what; `table` are the accepted rows: diagnosis, label, group.
+    """Map the diagnoses of an external set to classes and count both test sets.
 
-    Raises DataError where no image has a label, or fewer than two classes have LEAST lesions on both sides.
+    Args:
+        cohort: name of the external set.
+        table: its accepted rows: diagnosis, label, group.
+        outside: diagnosis of no class -> images, which are left out.
+        internal: the internal test.
+        classes: of the study, in the order of `internal.labels`.
+
+    Raises:
+        DataError: where no image has a label, or fewer than two classes have MIN_LESIONS lesions in both sets.
     """
     labelled = table[table["label"].notna()]
     if labelled.empty:
@@ -87,32 +95,32 @@ def check_labels(
     counts = tuple(_count(place, name, labelled, internal) for place, name in enumerate(classes))
     found = LabelMap(_mapped(labelled), dict(outside), int(table["diagnosis"].isna().sum()), counts)
     if len(found.compared) < 2:
-        told = {each.name: (each.internal_lesions, each.external_lesions) for each in counts}
+        lesions = {each.name: (each.internal_lesions, each.external_lesions) for each in counts}
         raise DataError(
-            f"external test set {cohort}: {len(found.compared)} classes have {LEAST} lesions on both sides, expected "
-            f"at least 2; lesions (internal test, {cohort}): {told}; map more diagnoses under external.diagnoses "
-            "(params.yaml), or choose a scheme of fewer classes"
+            f"external test set {cohort}: {len(found.compared)} classes have {MIN_LESIONS} lesions in both test sets, "
+            f"expected at least 2; lesions (internal test, {cohort}): {lesions}; map more diagnoses under "
+            "external.diagnoses (params.yaml), or choose a scheme of fewer classes"
         )
     return found
 
 
-def _mapped(labelled: pd.DataFrame) -> tuple[Mapped, ...]:
+def _mapped(labelled: pd.DataFrame) -> tuple[MappedDiagnosis, ...]:
     rows = labelled.groupby(["label", "diagnosis"])["group"].agg(["size", "nunique"])
     return tuple(
-        Mapped(str(word), str(label), int(images), int(lesions))
+        MappedDiagnosis(str(word), str(label), int(images), int(lesions))
         for (label, word), images, lesions in zip(rows.index, rows["size"], rows["nunique"], strict=True)
     )
 
 
 def _count(place: int, name: str, labelled: pd.DataFrame, internal: Images) -> ClassCount:
-    theirs, ours = (labelled["label"] == name).to_numpy(), internal.labels == place
+    outside, inside = (labelled["label"] == name).to_numpy(), internal.labels == place
     groups = labelled["group"].to_numpy(str)
     return ClassCount(
         name,
-        int(ours.sum()),
-        len(set(internal.groups[ours])),
-        float(ours.mean()),
-        int(theirs.sum()),
-        len(set(groups[theirs])),
-        float(theirs.mean()),
+        int(inside.sum()),
+        len(set(internal.groups[inside])),
+        float(inside.mean()),
+        int(outside.sum()),
+        len(set(groups[outside])),
+        float(outside.mean()),
     )

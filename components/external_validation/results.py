@@ -4,112 +4,115 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy.typing as npt
-
+from components.base.run_id import FinetuneProtocol
 from components.external_validation.label_map import LabelMap
 from components.report.wording import Claim
 from components.statistics.intervals import Interval
+from components.statistics.question import StudyQuestion
 from components.statistics.resampled import LOSS, SHARE
-from components.statistics.rule import Rule
 from components.statistics.significance import Tested
-
-Array = npt.NDArray[Any]
-
 
 EXTERNAL = "external"
 """The split of predictions on an external test set."""
 
+LEADING = "balanced_accuracy"
+"""The measure that is tested."""
+
 
 @dataclass(frozen=True)
-class Measure:
-    """What is measured on both sides."""
+class ExternalMeasure:
+    """What is measured on both test sets."""
 
     title: str
     bounds: tuple[float, float]
-    share: bool = True  # shown in percent and points
-    higher: bool = True  # is better
+    share: bool = True
+    """True if the page shows it in percent and points."""
+    higher: bool = True
+    """True if higher is better."""
 
 
 MEASURES = {
-    "balanced_accuracy": Measure("Balanced accuracy", SHARE),
-    "macro_auroc": Measure("Macro AUROC", SHARE, share=False),
-    "accuracy": Measure("Accuracy, each set's own mix of classes", SHARE),
-    "accuracy_reweighted": Measure("Accuracy, both at the internal mix", SHARE),
-    "log_loss": Measure("Log loss", LOSS, share=False, higher=False),
-    "log_loss_scaled": Measure("Log loss, scaled", LOSS, share=False, higher=False),
-    "ece_debiased": Measure("Calibration error, debiased", SHARE, higher=False),
-    "ece_debiased_scaled": Measure("Calibration error, debiased, scaled", SHARE, higher=False),
+    "balanced_accuracy": ExternalMeasure("Balanced accuracy", SHARE),
+    "macro_auroc": ExternalMeasure("Macro AUROC", SHARE, share=False),
+    "accuracy": ExternalMeasure("Accuracy, own class distribution", SHARE),
+    "accuracy_reweighted": ExternalMeasure("Accuracy, internal class distribution", SHARE),
+    "log_loss": ExternalMeasure("Log loss", LOSS, share=False, higher=False),
+    "log_loss_scaled": ExternalMeasure("Log loss, scaled", LOSS, share=False, higher=False),
+    "ece_debiased": ExternalMeasure("Calibration error, debiased", SHARE, higher=False),
+    "ece_debiased_scaled": ExternalMeasure("Calibration error, debiased, scaled", SHARE, higher=False),
 }
-"""What needs no word about malignancy; scaled: by the temperature that val chose."""
+"""Measures that need no malignant classes; scaled: by the temperature that was fitted on val."""
 
 
 @dataclass(frozen=True)
-class TransferPlan:
-    """What is asked; arms, seeds and thresholds are the study's."""
+class ExternalSetup:
+    """What is fixed before external images are predicted, besides the study's question."""
 
     cohort: str
-    arms: tuple[str, ...]
-    reference: str
-    classes: tuple[str, ...]
-    malignant: tuple[str, ...] | None  # classes; None: not known, and malignancy is left out
-    levels: tuple[float, ...]  # of specificity and sensitivity that val fixes
+    """Name of the external test set."""
+    malignant: tuple[str, ...] | None
+    """Classes; None: not known, and no measure of malignancy is given."""
+    levels: tuple[float, ...]
+    """Of specificity and sensitivity, for which thresholds are chosen on val."""
     bins: int
-    rule: Rule
-    resamples: int
-    seed: int
-    synthetic: bool
+    """Of the calibration error."""
 
 
 @dataclass(frozen=True)
-class Change:
-    """One measure here, there, and there minus here."""
+class ExternalChange:
+    """One measure of one arm on the internal test, on the external test set, and the difference."""
 
     internal: Interval
     external: Interval
-    drop: Interval  # external minus internal: below zero where a share fell
-    against: Interval | None = None  # the drop minus the reference's; None for the reference itself
+    drop: Interval
+    """External minus internal: below zero where a share fell."""
+    against: Interval | None = None
+    """The drop minus that of the reference; None for the reference."""
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ExternalModel:
     """One arm under one protocol."""
 
     arm: str
-    protocol: str
+    protocol: FinetuneProtocol
     seeds: int
     temperatures: tuple[float, ...]
-    changes: Mapping[str, Change]  # by measure, and sensitivity.CLASS of the compared classes
-    dropped: Tested  # of balanced accuracy: it is the same on both sides
-    travels: Tested | None  # its drop is the reference's; None for the reference
+    changes: Mapping[str, ExternalChange]
+    """By measure, sensitivity.CLASS of the compared classes included."""
+    dropped: Tested
+    """Null hypothesis: balanced accuracy is the same on both test sets."""
+    differs: Tested | None
+    """Null hypothesis: the drop is that of the reference; None for the reference."""
 
     @property
     def name(self) -> str:
-        """`<arm>-<protocol>`."""
+        """`ARM-PROTOCOL`."""
         return f"{self.arm}-{self.protocol}"
 
 
 @dataclass(frozen=True)
-class Order:
-    """The arms of one protocol from best to worst by balanced accuracy, here and there."""
+class ArmOrder:
+    """The arms of one protocol from best to worst by balanced accuracy, on both test sets."""
 
-    protocol: str
+    protocol: FinetuneProtocol
     internal: tuple[str, ...]
     external: tuple[str, ...]
-    sure: (
-        bool  # two arms change places: each side's paired difference leaves zero out, with opposite signs; uncorrected
-    )
+    sure: bool
+    """True if two arms change places and both paired differences exclude zero, with opposite signs; uncorrected."""
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """The whole answer, as plain data."""
+class ExternalValidationResult:
+    """Every number and sentence of one external test set."""
 
-    plan: TransferPlan
+    question: StudyQuestion
+    setup: ExternalSetup
     labels: LabelMap
-    lesions: Mapping[str, int]  # of the compared classes: internal, external
-    measures: Mapping[str, Measure]
-    sheets: tuple[Sheet, ...]
-    orders: tuple[Order, ...]
+    lesions: Mapping[str, int]
+    """Of the compared classes: internal, external."""
+    measures: Mapping[str, ExternalMeasure]
+    models: tuple[ExternalModel, ...]
+    orders: tuple[ArmOrder, ...]
     claims: tuple[Claim, ...]

@@ -66,7 +66,7 @@ class Resampled:
 
 
 @dataclass(frozen=True)
-class Said:
+class SeedPredictions:
     """The images of one split, and the probabilities that each seed gives them."""
 
     labels: Array  # (N,) index of the class
