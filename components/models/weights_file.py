@@ -1,4 +1,4 @@
-"""Files of weights: the only place that writes, reads and checks them.
+"""Files of weights: the only place that writes, reads and checks them (a classifier's adds `classifier_file`).
 
 A file is safetensors with one metadata key, whose value is a header in JSON: `kind` (encoder or classifier), `version`,
 `backbone` (its settings) and what the writer adds (arm, settings, classes, head). It is written whole or not at all.
@@ -8,7 +8,7 @@ Torch is imported inside the functions that need it: the stage cards reads heade
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -24,7 +24,6 @@ from components.models.backbone import Backbone
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from components.models.classifier import Classifier
     from components.models.encoder import Encoder
 
 VERSION = 1
@@ -39,7 +38,7 @@ BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 def save_encoder(path: Path, encoder: Encoder, backbone: Backbone, provenance: Mapping[str, object]) -> None:
     """Write an encoder with its backbone's settings; `provenance` holds `arm` and the `settings` of its pretraining."""
-    save_tensors(path, encoder.state_dict(), _header("encoder", backbone, provenance))
+    save_tensors(path, encoder.state_dict(), make_header("encoder", backbone, provenance))
 
 
 def load_encoder(path: Path, backbone: Backbone) -> Encoder:
@@ -52,39 +51,6 @@ def load_encoder(path: Path, backbone: Backbone) -> Encoder:
     encoder = backbone.build()
     encoder.load_state_dict(read_tensors(path))
     return encoder
-
-
-def save_classifier(
-    path: Path, state: Mapping[str, Tensor], backbone: Backbone, provenance: Mapping[str, object]
-) -> None:
-    """Write a classifier's state dict with its backbone's settings.
-
-    `provenance` holds at least `classes` (names in the order of the logits) and `head` (hidden, dropout), which
-    `load_classifier` needs.
-    """
-    save_tensors(path, state, _header("classifier", backbone, provenance))
-
-
-def load_classifier(path: Path, backbone: Backbone, classes: Sequence[str]) -> Classifier:
-    """The classifier of a file, on the CPU and in evaluation mode.
-
-    Raises:
-        CheckpointError: where the file is missing or damaged, or was made with another backbone or other classes.
-    """
-    from components.models.classifier import Classifier, Head
-
-    fix = "rerun the stage finetune"
-    header = check_header(path, kind="classifier", backbone=backbone, fix=fix)
-    if list(header["classes"]) != list(classes):
-        raise CheckpointError(
-            f"{path}: was made for classes {header['classes']}, but labels.scheme (params.yaml) now has "
-            f"{list(classes)}; {fix}"
-        )
-    encoder = backbone.build()
-    head = Head(encoder.feature_dim, header["head"]["hidden"], header["head"]["dropout"], len(classes))
-    classifier = Classifier(encoder, head)
-    classifier.load_state_dict(read_tensors(path))
-    return classifier.eval()
 
 
 def save_tensors(path: Path, state: Mapping[str, Tensor], header: Mapping[str, object]) -> None:
@@ -145,7 +111,8 @@ def check_header(path: Path, *, kind: str, backbone: Backbone, fix: str) -> dict
     return header
 
 
-def _header(kind: str, backbone: Backbone, provenance: Mapping[str, object]) -> dict[str, object]:
+def make_header(kind: str, backbone: Backbone, provenance: Mapping[str, object]) -> dict[str, object]:
+    """What `check_header` compares, and `provenance` beside it."""
     return {"kind": kind, "version": VERSION, "backbone": to_jsonable_python(backbone), **provenance}
 
 

@@ -13,7 +13,7 @@ from components.base.run_id import RunId
 from components.data.pixels import read_pixels
 from components.models.backbone import Backbone
 from components.models.classifier import Classifier, predict
-from components.models.weights_file import load_classifier
+from components.models.classifier_file import load_classifier
 from components.training.examples import Examples
 from components.training.session import Session, open_session
 from components.training.settings import Compute

@@ -13,7 +13,8 @@ from components.base.run_id import RunId
 from components.data.labels import Labels
 from components.data.pixels import read_pixels
 from components.models.backbone import Backbone
-from components.models.weights_file import load_encoder, save_classifier
+from components.models.classifier_file import save_classifier
+from components.models.weights_file import load_encoder
 from components.training.conditions import build_conditions
 from components.training.examples import Examples, read_examples
 from components.training.finetuning import finetune_encoder

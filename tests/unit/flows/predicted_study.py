@@ -14,7 +14,7 @@ from components.data.adapters.synthetic import Config as Synthetic
 from components.data.labels import Labels
 from components.data.pixels import read_pixels, write_pixels
 from components.models.classifier import Classifier, build_head, predict
-from components.models.weights_file import save_classifier
+from components.models.classifier_file import save_classifier
 from components.training.examples import Examples
 from components.training.settings import Compute
 from flows.settings.study import Study

@@ -11,9 +11,10 @@ from components.base.log import SilentLog
 from components.data.pixels import read_pixels
 from components.models.backbones.timm import Config as Timm
 from components.models.classifier import predict
+from components.models.classifier_file import load_classifier
 from components.models.encoder import to_tensor
 from components.models.layer_groups import depths
-from components.models.weights_file import load_classifier, read_tensors, save_encoder
+from components.models.weights_file import read_tensors, save_encoder
 from components.statistics.metrics.log_loss import log_loss
 from tests.unit.flows.small_finetuning import (
     BACKBONE,
