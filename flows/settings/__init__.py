@@ -62,21 +62,20 @@ class Settings(Frozen):
 
     @model_validator(mode="after")
     def _check_learning_curves_end_in_the_study(self) -> Self:
-        chosen = self.label_efficiency
-        if not chosen.protocols:
+        chosen, study = self.label_efficiency.model_dump(mode="json"), self.study.model_dump(mode="json")
+        if not chosen["protocols"]:
             return self
         for name in ("shares", "seeds"):
-            if not getattr(chosen, name):
+            if not chosen[name]:
                 raise ValueError(
                     f"label_efficiency.{name} is empty, expected at least one value, since label_efficiency.protocols "
-                    f"is {list(chosen.protocols)}; an empty list there trains nothing"
+                    f"is {chosen['protocols']}; an empty list there trains nothing"
                 )
         for name in ("protocols", "seeds"):
-            wanted, there = list(getattr(chosen, name)), list(getattr(self.study, name))
-            if not set(wanted) <= set(there):
+            if not set(chosen[name]) <= set(study[name]):
                 raise ValueError(
-                    f"label_efficiency.{name} is {wanted}, expected only values of study.{name} {there}: the runs of "
-                    "the study are the last point of each curve"
+                    f"label_efficiency.{name} is {chosen[name]}, expected only values of study.{name} {study[name]}: "
+                    "the runs of the study are the last point of each curve"
                 )
         return self
 

@@ -119,7 +119,7 @@ def test_with_a_budget_of_epochs_a_part_takes_fewer_steps(study: Settings, tmp_p
     assert found["train_index_sha256"] == _summary(study, "vae-frozen-0-0.25")["train_index_sha256"]
 
 
-def test_schedules_and_patience_are_lengthened_alike(settings: Settings) -> None:
+def test_schedules_and_patience_are_lengthened_by_the_same_factor(settings: Settings) -> None:
     longer = lengthen(settings.finetune, steps=7, fewer=3)
     for mine, theirs in [
         (longer.frozen, settings.finetune.frozen),
@@ -129,7 +129,7 @@ def test_schedules_and_patience_are_lengthened_alike(settings: Settings) -> None
     ]:
         assert mine.epochs == math.ceil(theirs.epochs * 7 / 3) and mine.learning_rate == theirs.learning_rate
     assert longer.patience == math.ceil(settings.finetune.patience * 7 / 3)
-    assert lengthen(settings.finetune, 6, 6) == settings.finetune
+    assert lengthen(settings.finetune, steps=6, fewer=6) == settings.finetune
 
 
 def test_a_point_is_the_same_each_time_and_goes_on_after_a_kill(
@@ -220,9 +220,9 @@ def _stages(name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"shares": [0.5, 0.25]}, r"label_efficiency.shares.*expected rising shares"),
+        ({"shares": [0.5, 0.25]}, r"label_efficiency.shares.*expected rising values, each once"),
         ({"shares": [0.5, 1.0]}, r"label_efficiency.shares.*less than 1"),
-        ({"shares": [0.5, 0.5]}, r"label_efficiency.shares.*names something twice"),
+        ({"shares": [0.5, 0.5]}, r"label_efficiency.shares.*expected rising values, each once"),
         ({"shares": []}, r"label_efficiency.shares is empty, .*, since label_efficiency.protocols is \['frozen'\]"),
         ({"seeds": []}, r"label_efficiency.seeds is empty, .*, since label_efficiency.protocols is \['frozen'\]"),
         ({"seeds": [0, 7]}, r"label_efficiency.seeds is \[0, 7\], expected only values of study.seeds \[0, 1, 2\]"),

@@ -48,7 +48,7 @@ def checkout(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         ("labels.scheme", "eight", r"labels.scheme is 'eight', expected one of"),
         ("paths.split", "../split.csv", r"paths.split.*relative path inside the repository"),
         ("compare.margin", float("nan"), r"compare.margin = nan: .*finite"),
-        ("robustness.strengths", [3, 1], r"robustness.strengths = \[3, 1\]: expected rising strengths, each once"),
+        ("robustness.strengths", [3, 1], r"robustness.strengths = \[3, 1\]: expected rising values, each once"),
         ("robustness.strengths", [1, 6], r"robustness.strengths.1 = 6: .*less than or equal to 5"),
     ],
 )

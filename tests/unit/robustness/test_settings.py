@@ -28,9 +28,9 @@ def test_corruptions_keep_the_order_in_which_they_are_named() -> None:
             ["blur", "fog"],
             r"'fog' is no file in components/robustness/corruptions, expected one of blur",
         ),
-        ("corruptions", ["blur", "blur"], r"names a corruption twice"),
+        ("corruptions", ["blur", "blur"], r"expected each value once, blur is there twice"),
         ("corruptions", [], r"at least 1 item"),
-        ("strengths", [3, 1], r"expected rising strengths, each once"),
+        ("strengths", [3, 1], r"expected rising values, each once"),
         ("strengths", [6], r"less than or equal to 5"),
     ],
 )
