@@ -33,7 +33,7 @@ def split(split: SplitSettings, labels: Labels, paths: Paths, log: Log) -> dict[
 
 def _divide(accepted: pd.DataFrame, classes: tuple[str, ...], split: SplitSettings) -> pd.DataFrame:
     if split.folds is not None:
-        return fold_table(accepted, classes, split.group_by, split.folds, split.fold, split.seed)
+        return fold_table(accepted, classes, split.group_by, folds=split.folds, fold=split.fold, seed=split.seed)
     fractions = {"train": split.train, "val": split.val, "test": split.test}
     return split_table(accepted, classes, split.group_by, fractions, split.seed)
 

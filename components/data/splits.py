@@ -86,7 +86,7 @@ def split_table(
 
 
 def fold_table(
-    accepted: pd.DataFrame, classes: Sequence[str], group_by: Sequence[str], folds: int, fold: int, seed: int
+    accepted: pd.DataFrame, classes: Sequence[str], group_by: Sequence[str], *, folds: int, fold: int, seed: int
 ) -> pd.DataFrame:
     """One split of a cross-validation, stratified as `split_table`.
 

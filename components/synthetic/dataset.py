@@ -78,7 +78,9 @@ def draw_dataset(
         rows = [
             _write(scratch, lesion, view, *drawn)
             for lesion in seen
-            for view, drawn in enumerate(draw_views(lesion, image_size, confounding, difficulty, seed))
+            for view, drawn in enumerate(
+                draw_views(lesion, image_size=image_size, confounding=confounding, difficulty=difficulty, seed=seed)
+            )
         ]
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         table.to_csv(scratch / "metadata.csv", index=False, lineterminator="\n")
@@ -156,16 +158,16 @@ def _patient_of(population: int, number: int, seed: int) -> int:
 
 
 def draw_views(
-    lesion: Lesion, image_size: int, confounding: float, difficulty: float, seed: int
+    lesion: Lesion, *, image_size: int, confounding: float, difficulty: float, seed: int
 ) -> Iterator[tuple[NDArray[np.uint8], dict[str, int]]]:
     """All pictures of one lesion, as `draw_view` gives them."""
     canvas = draw_lesion(lesion, image_size, difficulty, seed)
     for view in range(lesion.views):
-        yield draw_view(lesion, canvas, view, image_size, confounding, seed)
+        yield draw_view(lesion, canvas, view, image_size=image_size, confounding=confounding, seed=seed)
 
 
 def draw_view(
-    lesion: Lesion, canvas: Picture, view: int, image_size: int, confounding: float, seed: int
+    lesion: Lesion, canvas: Picture, view: int, *, image_size: int, confounding: float, seed: int
 ) -> tuple[NDArray[np.uint8], dict[str, int]]:
     """One picture of a lesion.
 

@@ -21,7 +21,9 @@ def draw_outlined(count: int = 24) -> tuple[np.ndarray, np.ndarray]:
     """Synthetic images (N, S, S, 3), some with hair, rulers, vignettes and gel, and their lesions' masks, (N, S, S)."""
     images, masks = [], []
     for lesion in plan_lesions(count, 0, 1, SEED):
-        picture, _ = draw_view(lesion, draw_lesion(lesion, SIDE, 0.0, SEED), 0, SIDE, 0.0, SEED)
+        picture, _ = draw_view(
+            lesion, draw_lesion(lesion, SIDE, 0.0, SEED), 0, image_size=SIDE, confounding=0.0, seed=SEED
+        )
         mask = true_mask(lesion, 0)
         assert mask.shape == picture.shape[:2]
         left = (picture.shape[1] - SIDE) // 2

@@ -209,7 +209,7 @@ def test_small_sources_fall_back_to_their_class() -> None:
 def test_over_the_folds_every_image_is_tested_once_and_validated_once(
     table: pd.DataFrame, folds: int, seed: int
 ) -> None:
-    turns = [fold_table(table, CLASSES, BOTH, folds, fold, seed) for fold in range(folds)]
+    turns = [fold_table(table, CLASSES, BOTH, folds=folds, fold=fold, seed=seed) for fold in range(folds)]
     labelled = turns[0]["label"].notna()
     for name in ("test", "val"):
         times = sum((turn["split"] == name).astype(int) for turn in turns)
@@ -224,14 +224,14 @@ def test_over_the_folds_every_image_is_tested_once_and_validated_once(
 
 def test_folds_are_of_equal_size_in_each_class_and_source() -> None:
     table = rows_of_sources({("bcc", "a"): 50, ("mel", "a"): 300, ("mel", "b"): 75, ("nv", "b"): 2000})
-    split = fold_table(table, CLASSES, BOTH, 5, 0, 0).assign(source=table["source"])
+    split = fold_table(table, CLASSES, BOTH, folds=5, fold=0, seed=0).assign(source=table["source"])
     counts = split.groupby(["label", "source"])["fold"].value_counts().unstack()
     assert (counts.to_numpy() == counts.sum(axis=1).to_numpy()[:, None] / 5).all()
 
 
 def test_a_class_with_fewer_groups_than_folds_is_named() -> None:
     with pytest.raises(DataError, match=r"class mel has 4 groups by .*expected at least 5, one for each of fold 0, "):
-        fold_table(rows_of_lesions({"bcc": 9, "mel": 4, "nv": 9}), CLASSES, BOTH, 5, 0, 0)
+        fold_table(rows_of_lesions({"bcc": 9, "mel": 4, "nv": 9}), CLASSES, BOTH, folds=5, fold=0, seed=0)
 
 
 @pytest.mark.real

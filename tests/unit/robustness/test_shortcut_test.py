@@ -61,7 +61,9 @@ def confounded_images(confounding: float, lesions: int = 170) -> tuple[np.ndarra
     for place, lesion in enumerate(plan_lesions(2 * lesions, 0, 1, seed=5)):
         if lesion.drawn_class not in CLASSES:
             continue
-        picture, _ = draw_view(lesion, draw_lesion(lesion, 48, 1.0, seed=5), 0, 48, confounding, seed=5)
+        picture, _ = draw_view(
+            lesion, draw_lesion(lesion, 48, 1.0, seed=5), 0, image_size=48, confounding=confounding, seed=5
+        )
         images.append(picture[:, 8:56])
         labels.append(CLASSES.index(lesion.drawn_class))
         groups.append(place)

@@ -48,9 +48,9 @@ def test_more_lesions_change_none_of_the_others(tmp_path: Path):
 def test_more_views_change_none_of_the_others():
     lesion = plan_lesions(1, 0, 6, seed=3)[0]
     canvas = draw_lesion(lesion, 32, 0.4, seed=3)
-    views = [picture for picture, _ in draw_views(lesion, 32, 0.6, 0.4, seed=3)]
+    views = [picture for picture, _ in draw_views(lesion, image_size=32, confounding=0.6, difficulty=0.4, seed=3)]
     assert len(views) == 6
-    assert np.array_equal(views[4], draw_view(lesion, canvas, 4, 32, 0.6, seed=3)[0])
+    assert np.array_equal(views[4], draw_view(lesion, canvas, 4, image_size=32, confounding=0.6, seed=3)[0])
 
 
 def test_the_folder_says_what_it_is_and_lists_every_image(tmp_path: Path):
@@ -114,7 +114,7 @@ def test_views_a_lesion_have_the_mean_of_the_settings(mean: float):
 @pytest.mark.parametrize("size", [32, 45, 96])
 def test_a_picture_has_the_shorter_side_of_the_settings(size: int):
     lesion = plan_lesions(1, 0, 1, seed=3)[0]
-    picture, _ = next(draw_views(lesion, size, 0.6, 0.4, seed=3))
+    picture, _ = next(draw_views(lesion, image_size=size, confounding=0.6, difficulty=0.4, seed=3))
     assert picture.shape == (size, round(size * 4 / 3), 3)
     assert picture.dtype == np.uint8
     assert picture.std() > 5
@@ -129,7 +129,13 @@ def test_a_jpeg_shows_the_picture_in_the_same_colours():
 def test_views_of_a_lesion_resemble_each_other_more_than_another_lesion():
     plan = [lesion for lesion in plan_lesions(60, 0, 6, seed=4) if lesion.views >= 4][:10]
     colours = np.array(
-        [[picture.mean((0, 1)) for picture, _ in draw_views(lesion, 32, 0.0, 0.4, seed=4)][:4] for lesion in plan]
+        [
+            [
+                picture.mean((0, 1))
+                for picture, _ in draw_views(lesion, image_size=32, confounding=0.0, difficulty=0.4, seed=4)
+            ][:4]
+            for lesion in plan
+        ]
     )  # (lesions, views, 3)
     assert colours.mean(1).var(0).sum() > colours.var(1).mean(0).sum() / 4
 
