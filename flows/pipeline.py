@@ -28,6 +28,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from components.base.errors import DermflowError, RunError
+from flows.orchestration.freshness import check_members
 from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph
 from flows.orchestration.policy import Policy, load_policies
 from flows.orchestration.processes import DVC_HINTS, Processes, checkout_id, only_run, stop_on_sigterm, venv_path
@@ -155,6 +156,7 @@ def workers(settings: Settings, gpus: int) -> int:
 def pipeline() -> None:
     """Bring every stage of dvc.yaml up to date."""
     settings = load_settings()
+    check_members(Path.cwd())
     nodes = read_graph()
     with only_run({node.kind for node in nodes}), _recorded(settings) as log:
         log.settings(settings.model_dump(mode="json", by_alias=True, exclude={"labels", "paths"}))

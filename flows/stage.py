@@ -30,6 +30,7 @@ from components.base.log import Log, SilentLog
 from components.base.run_id import RunId
 from components.training.checkpoints import StaleStateError, kept_until_end, set_aside
 from components.training.settings import Compute
+from flows.orchestration.freshness import check_members
 from flows.settings import Settings, load_settings
 from flows.tracking.lineage import file_md5, recorded_hashes
 from flows.tracking.mlflow_log import RunLog, flatten, recorded_run
@@ -86,6 +87,7 @@ class Stage:
             SettingsError: where the number of words is wrong.
         """
         settings = load_settings()
+        check_members(Path.cwd(), self.name)
         varying = self._parse(words)
         item = _item_name(varying)
         if not self.resumes:

@@ -88,10 +88,16 @@ def use(
         typer.Argument(help="settings to change, each key=value, such as dataset.path=data/raw/mine; none by default"),
     ] = None,
 ) -> None:
-    """Write params.yaml from a preset with changes. Prints the difference to the former params.yaml."""
+    """Write params.yaml from a preset with changes. Prints the difference to the former params.yaml.
+
+    The deps of dvc.yaml follow: they list the metrics, figures and corruptions that the settings name.
+    """
     from flows import presets
+    from flows.orchestration.freshness import write_graph
 
     typer.echo(presets.use(preset, changes or []) or "params.yaml has these settings already")
+    if write_graph(Path.cwd()):
+        typer.echo("dvc.yaml: deps follow these settings")
 
 
 @app.command()
@@ -175,6 +181,23 @@ def reproduce(
         raise typer.Exit(2) from None
     typer.echo("\n".join(describe(found)))
     raise typer.Exit(0 if is_reproduced(found) else 1)
+
+
+@app.command("compare-results")
+@_print_errors
+def compare_results(
+    other: Annotated[Path, typer.Argument(help="root of another checkout that ran the same settings")],
+) -> None:
+    """Compare all results with those of another checkout. Exit status: 0 equal, 1 different.
+
+    Weights, pixels, curves and predictions must be equal to the last bit, metrics within 1e-12. Use it
+    after a change of the code that should change no result.
+    """
+    from flows.reproduction.compare_checkouts import compare_checkouts
+
+    found = compare_checkouts(other, Path.cwd())
+    typer.echo("\n".join(found.lines()))
+    raise typer.Exit(0 if found.equal else 1)
 
 
 @data.command("diff")

@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 
 from components.base.errors import SettingsError
 from components.base.files import whole
+from flows.settings import PARAMS
 
 DVC = Path("dvc.yaml")
 PACKAGES = ("flows", "components")
@@ -269,45 +270,55 @@ def with_code(text: str, root: Path, settings: Mapping[str, Any]) -> str:
     return "\n".join(out) + "\n"
 
 
-def write_graph(root: Path, settings: Mapping[str, Any]) -> bool:
-    """Bring the deps of a checkout's dvc.yaml up to date; whether anything changed."""
+def write_graph(root: Path) -> bool:
+    """Bring the deps of a checkout's dvc.yaml up to date with code and params.yaml; True where that changed it."""
     before = (root / DVC).read_text("utf-8")
-    after = with_code(before, root, settings)
+    after = with_code(before, root, read_params(root))
     if after != before:
         with whole(root / DVC) as part:
             part.write_text(after, "utf-8")
     return after != before
 
 
-def check_members(root: Path, settings: Mapping[str, Any], stage: str | None = None) -> None:
-    """Every member that a list in params.yaml names stands in dvc.yaml, so that its change makes results stale.
+def check_members(root: Path, stage: str | None = None) -> None:
+    """Refuse to run where a list in params.yaml names a member that dvc.yaml lacks: its changes would be missed.
 
     Args:
-        root: the checkout.
-        settings: params.yaml as plain values.
+        root: the checkout; one without dvc.yaml passes.
         stage: only this stage; None checks all.
 
     Raises:
-        SettingsError: with the file, the setting and the command that fixes it.
+        SettingsError: with the setting, the file and the command that fixes it.
     """
+    if not (root / DVC).is_file():
+        return
+    settings = read_params(root)
     for entry in read_stages(root):
         if stage not in (None, entry.name):
             continue
         for choice in CHOICES:
-            if choice.kind is not None or choice.section not in entry.sections:
-                continue
-            for path in deps_of(choice, settings):
-                if path not in entry.body["deps"]:
-                    raise SettingsError(
-                        f"{'.'.join((choice.section, *choice.keys))} (params.yaml) names {Path(path).stem!r}, but "
-                        f"{DVC} does not list {path} in the deps of {entry.name}: run `make graph`"
-                    )
+            if choice.kind is None and choice.section in entry.sections:
+                _check_listed(choice, entry, settings)
+
+
+def _check_listed(choice: Choice, entry: StageEntry, settings: Mapping[str, Any]) -> None:
+    for path in deps_of(choice, settings):
+        if path not in entry.body["deps"]:
+            raise SettingsError(
+                f"{'.'.join((choice.section, *choice.keys))} (params.yaml) names {Path(path).stem!r}, but {DVC} does "
+                f"not list {path} in the deps of {entry.name}: run `make graph`"
+            )
+
+
+def read_params(root: Path) -> dict[str, Any]:
+    """A checkout's params.yaml as plain values."""
+    values: dict[str, Any] = YAML(typ="safe").load((root / PARAMS).read_text("utf-8"))
+    return values
 
 
 def main() -> None:
     """Write this repository's dvc.yaml (`make graph`)."""
-    settings = YAML(typ="safe").load(Path("params.yaml").read_text("utf-8"))
-    changed = write_graph(Path.cwd(), settings)
+    changed = write_graph(Path.cwd())
     print(f"{DVC}: {'deps written' if changed else 'deps are up to date'}")  # noqa: T201  # the command's answer
 
 

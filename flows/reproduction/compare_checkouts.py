@@ -1,4 +1,4 @@
-"""The results of two checkouts side by side: is a change of the code a change of the results?
+"""Compare the results of two checkouts: whether a change of the code changed them.
 
 After a change that should alter nothing, run the same settings before and after and compare: weights, curves and
 predictions must be equal to the last bit, metrics up to TOLERANCE. Values that only one side has are listed.
@@ -97,7 +97,7 @@ def _results(root: Path) -> dict[str, bool]:
         raise DataError(f"{root / LOCK} is missing, expected a checkout in which a study was run: `dermflow run` there")
     paths = read_yaml(root / PARAMS)["paths"]  # type: ignore[index]  # a mapping, as every params.yaml
     outs = list(_outs(root))
-    found = {}
+    found: dict[str, bool] = {}
     for name in (*EXACT, "metrics"):
         home = paths[name]
         files = [file for out in outs if Path(out).is_relative_to(home) for file in _files(root, out)]

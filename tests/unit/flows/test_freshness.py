@@ -142,6 +142,7 @@ FILES = {
     "components/models/backbones/two.py": "from components.a.unused import h\n",
     "components/robustness/corruptions/blur.py": "",
     "components/robustness/corruptions/fog.py": "",
+    "params.yaml": "backbone: {kind: one}\nrobustness: {corruptions: [blur]}\n",
     "dvc.yaml": """stages:
   measure:                        # a comment that stays
     cmd: python -m flows.measure
@@ -162,6 +163,7 @@ FILES = {
         - reports/page.html
 """,
 }
+PARAMS_YAML = "backbone: {kind: one}\nrobustness: {corruptions: [blur]}\n"
 CHOSEN = {"backbone": {"kind": "one"}, "robustness": {"corruptions": ["blur"]}}
 
 
@@ -194,31 +196,35 @@ def test_a_page_depends_on_its_templates_figures_and_chosen_members(small: Path)
 
 
 def test_only_the_code_in_the_deps_is_rewritten(small: Path) -> None:
-    assert write_graph(small, CHOSEN)
+    assert write_graph(small)
     text = (small / "dvc.yaml").read_text()
     assert "  measure:                        # a comment that stays\n" in text
     assert "      - data/in                   # data stay where they are\n      - components/a/deeper.py\n" in text
     assert "        - data/out\n        - components/a/deeper.py\n" in text
     assert "components/gone.py" not in text
-    assert not write_graph(small, CHOSEN)
+    assert not write_graph(small)
     kept = [line for line in FILES["dvc.yaml"].splitlines() if "gone" not in line]
     assert [line for line in text.splitlines() if "- components/" not in line and "- flows/" not in line] == kept
 
 
 def test_a_member_that_dvc_yaml_does_not_list_is_refused(small: Path) -> None:
-    write_graph(small, CHOSEN)
-    check_members(small, CHOSEN)
-    named = {**CHOSEN, "robustness": {"corruptions": ["blur", "fog"]}}
+    write_graph(small)
+    check_members(small)
+    (small / "params.yaml").write_text(PARAMS_YAML.replace("[blur]", "[blur, fog]"))
     words = (
         r"robustness.corruptions \(params.yaml\) names 'fog', but dvc.yaml does not list "
         r"components/robustness/corruptions/fog.py in the deps of show: run `make graph`"
     )
     for stage in (None, "show"):
         with pytest.raises(SettingsError, match=words):
-            check_members(small, named, stage)
-    check_members(small, named, "measure")
-    write_graph(small, named)
-    check_members(small, named)
+            check_members(small, stage)
+    check_members(small, "measure")
+    write_graph(small)
+    check_members(small)
+
+
+def test_a_folder_without_dvc_yaml_has_nothing_to_check(tmp_path: Path) -> None:
+    check_members(tmp_path)
 
 
 def test_a_stage_that_writes_no_page_shows_no_figure() -> None:
