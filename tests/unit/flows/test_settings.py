@@ -1,4 +1,4 @@
-"""Settings are strict, name what is wrong, and presets are what they say."""
+"""Settings are strict, and a message names the key, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ruamel.yaml import YAML
 
 from components.base.config import kinds
 from components.base.errors import SettingsError
-from flows import presets
 from flows.orchestration.policy import load_policies
 from flows.settings import load_settings, parse_settings
 from flows.stage import SECTIONS
@@ -22,16 +21,6 @@ from flows.stage import SECTIONS
 @pytest.fixture
 def data(repo: Path) -> dict:
     return YAML(typ="safe").load((repo / "params.yaml").read_text())
-
-
-@pytest.fixture
-def checkout(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the presets, to write a params.yaml in."""
-    (tmp_path / "presets").mkdir()
-    for path in (repo / "presets").glob("*.yaml"):
-        (tmp_path / "presets" / path.name).write_text(path.read_text())
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -71,55 +60,6 @@ def test_an_arm_of_the_study_without_a_definition_is_refused(data: dict) -> None
         SettingsError, match=r"study.arms names 'simclr', expected one of pretrain.arms \['imagenet', 'random', 'vae'\]"
     ):
         parse_settings(data, "params.yaml")
-
-
-def test_params_yaml_is_the_demo_preset(repo: Path) -> None:
-    assert (repo / "params.yaml").read_text() == (repo / "presets" / "demo.yaml").read_text()
-
-
-def test_demo_written_through_the_command_equals_the_committed_file(checkout: Path, repo: Path) -> None:
-    presets.use("demo", [])
-    assert (checkout / "params.yaml").read_text() == (repo / "params.yaml").read_text()
-
-
-def test_every_preset_is_valid_and_keeps_the_comments(checkout: Path) -> None:
-    names = presets.preset_names()
-    assert {"demo", "ham10000", "ham10000-gpu", "paper"} <= set(names)
-    for name in names:
-        text = presets.render(name, [])
-        assert "# pixels, square" in text
-        assert "# lesions or patients" in text
-
-
-def test_use_shows_the_difference_and_sets_nested_values(checkout: Path) -> None:
-    presets.use("demo", [])
-    difference = presets.use("ham10000", ["dataset.path=elsewhere/ham", "finetune.full.epochs=2"])
-    assert "+  path: elsewhere/ham" in difference
-    settings = load_settings()
-    assert (str(settings.dataset.path), settings.finetune.full.epochs, settings.study.name) == (
-        "elsewhere/ham",
-        2,
-        "ham10000",
-    )
-    assert presets.use("ham10000", ["dataset.path=elsewhere/ham", "finetune.full.epochs=2"]) == ""
-
-
-@pytest.mark.parametrize(
-    ("preset", "change", "message"),
-    [
-        ("damo", "study.name=x", r"preset 'damo' is not one of \['demo', 'ham10000'"),
-        ("demo", "finetune.ful.epochs=3", r"ful.epochs is no setting; the settings under finetune.ful are: nothing"),
-        ("demo", "finetune.full.epoch=3", r"under finetune.full are: epochs, learning_rate"),
-        ("demo", "study.name", r"'study.name' is not key=value"),
-        ("demo", "pack.image_size=0", r"pack.image_size = 0: "),
-    ],
-)
-def test_use_refuses_and_leaves_params_alone(checkout: Path, preset: str, change: str, message: str) -> None:
-    presets.use("demo", [])
-    before = (checkout / "params.yaml").read_text()
-    with pytest.raises(SettingsError, match=message):
-        presets.use(preset, [change])
-    assert (checkout / "params.yaml").read_text() == before
 
 
 def test_a_missing_or_broken_params_file_is_named(tmp_path: Path) -> None:
@@ -164,13 +104,3 @@ def test_policy_names_stages_of_dvc_yaml(repo: Path) -> None:
     assert set(tomllib.loads((repo / "flows" / "orchestration" / "policy.toml").read_text())["default"]) == {
         "retries", "retry_delay_s", "deadline_s", "gpu",
     }  # fmt: skip
-
-
-def test_one_value_is_edited_and_the_rest_is_kept(repo: Path) -> None:
-    """A place in a list is its number."""
-    text = (repo / "params.yaml").read_text().replace("external: []", "external: [{name: pad, dataset: {kind: a}}]")
-    edited = presets.edit(text, "external.0.dataset.path=/data/pad")
-    assert "external: [{name: pad, dataset: {kind: a, path: /data/pad}}]" in edited
-    assert edited.count("#") == text.count("#")
-    with pytest.raises(SettingsError, match=r"use: external\.1\.name is no setting; .* under external\.1 are: nothing"):
-        presets.edit(text, "external.1.name=x")
