@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,15 +14,12 @@ from torch import nn
 
 from components.base.config import kinds
 from components.base.errors import CheckpointError
-from components.models.classifier import Classifier, build_head, predict
 from components.models.weights_file import (
     KEY,
     count_parameters,
-    load_classifier,
     load_encoder,
     read_header,
     read_tensors,
-    save_classifier,
     save_encoder,
     save_tensors,
 )
@@ -144,42 +140,3 @@ def test_headers_are_read_without_torch(path, repo):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=repo, check=True)
-
-
-# --- classifiers
-
-
-CLASSES = ("akiec", "mel", "nv")
-IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8))
-
-
-def small_classifier() -> Classifier:
-    torch.manual_seed(0)
-    encoder = BACKBONE.build()
-    return Classifier(encoder, build_head(encoder.feature_dim, 8, 0.2, len(CLASSES), seed=0))
-
-
-def save(path, classifier):
-    header = {"classes": CLASSES, "head": {"hidden": 8, "dropout": 0.2}, "run": "vae-full-0"}
-    save_classifier(path, classifier.state_dict(), BACKBONE, header)
-
-
-def test_a_saved_classifier_gives_the_same_predictions(tmp_path):
-    classifier = small_classifier()
-    save(tmp_path / "a.safetensors", classifier)
-    save(tmp_path / "b.safetensors", classifier)
-    loaded = load_classifier(tmp_path / "a.safetensors", BACKBONE, CLASSES)
-    np.testing.assert_array_equal(predict(loaded, [IMAGES]), predict(classifier, [IMAGES]))
-    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
-
-
-def test_a_classifier_of_other_classes_or_backbone_is_refused(tmp_path):
-    path = tmp_path / "a.safetensors"
-    save(path, small_classifier())
-    message = (
-        r"made for classes \['akiec', 'mel', 'nv'\], but labels.scheme .* \['mel', 'nv'\]; rerun the stage finetune"
-    )
-    with pytest.raises(CheckpointError, match=message):
-        load_classifier(path, BACKBONE, ("mel", "nv"))
-    with pytest.raises(CheckpointError, match=r"backbone.name = 'test_efficientnet', but now it is 'test_convnext'"):
-        load_classifier(path, Timm(name="test_convnext"), CLASSES)
