@@ -22,7 +22,7 @@ from benchmarks.measure import Result, cpu_seconds, summarise
 from components.comparison.measurements import RESAMPLED
 from components.comparison.verdict import EstimatedDifference, Outcome, judge
 from components.statistics import intervals
-from components.statistics.bootstrap import Design, Sample, lay_out
+from components.statistics.bootstrap import Design, Sample, make_design
 from components.statistics.intervals import estimate
 from components.statistics.metrics.sensitivity import sensitivity
 from components.statistics.rule import Rule
@@ -103,7 +103,7 @@ def study(
 ) -> tuple[Design, list[list[dict[str, Sample]]]]:
     """Equal arms on the same images: every metric of each arm and seed."""
     labels, lesions = draw_images(world, rng)
-    design = lay_out(lesions, labels, resamples, rng)
+    design = make_design(lesions, labels, resamples, rng)
     skills = world.skill + world.training * rng.standard_normal(arms * world.seeds)
     samples = [
         {name: design.apply(metric, labels, p) for name, metric in RESAMPLED.items()}
@@ -166,7 +166,7 @@ def ten_runs() -> tuple[Array, Array, Array]:
 
 def bootstrap(labels: Array, lesions: Array, probabilities: Array) -> None:
     """The resampling of `compare` for ten runs, two arms of five seeds: intervals, paired differences and p-values."""
-    design = lay_out(lesions, labels, 2000, np.random.default_rng(0))
+    design = make_design(lesions, labels, 2000, np.random.default_rng(0))
     samples: list[dict[str, Sample]] = []
     for p in probabilities:
         found = {name: design.apply(metric, labels, p) for name, metric in RESAMPLED.items()}

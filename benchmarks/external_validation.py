@@ -23,7 +23,7 @@ from components.external_validation.analysis import COMPARED
 from components.external_validation.calibration_error import calibration_errors
 from components.external_validation.two_sets import joint_strata, set_difference
 from components.statistics import intervals
-from components.statistics.bootstrap import Sample, lay_out
+from components.statistics.bootstrap import Sample, make_design
 from components.statistics.intervals import estimate
 from components.statistics.significance import holm
 from components.statistics.weighting import unit_weights
@@ -72,7 +72,7 @@ def study(
     effects, samples, designs = rng.standard_normal(arms * seeds), [], []
     for world in worlds:
         labels, lesions = draw_images(world, rng)
-        design = lay_out(lesions, labels, resamples, rng)
+        design = make_design(lesions, labels, resamples, rng)
         answers = answer(world, labels, lesions, world.skill + world.training * effects, rng)
         samples.append([{n: design.apply(metric_of(n, lesions), labels, p) for n in NAMES} for p in answers])
         designs.append(design)

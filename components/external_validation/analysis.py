@@ -39,7 +39,7 @@ from components.statistics.metrics.sensitivity import sensitivity
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import SHARE, Resampled, SeedPredictions, resample
 from components.statistics.runs import Run, by_protocol, probabilities, same_images
-from components.statistics.significance import Tested, holm_of
+from components.statistics.significance import AdjustedP, holm_by_key
 from components.statistics.weighting import Array
 
 COMPARED = {
@@ -250,8 +250,8 @@ class _Analysis:
             seeds=own.seeds,
             temperatures=own.temperatures,
             changes={name: self._change(own, other, name, measure) for name, measure in self.measures.items()},
-            dropped=Tested(dropped, dropped),
-            differs=None if differs is None else Tested(differs, differs),
+            dropped=AdjustedP(dropped, dropped),
+            differs=None if differs is None else AdjustedP(differs, differs),
         )
 
     def _change(
@@ -292,6 +292,6 @@ class _Analysis:
 
 def _correct(models: Sequence[ExternalModel]) -> tuple[ExternalModel, ...]:
     """Holm's correction over two families: is there a drop, and is the drop another than the reference's."""
-    dropped = holm_of({each.name: each.dropped.p for each in models})
-    differs = holm_of({each.name: each.differs.p for each in models if each.differs})
+    dropped = holm_by_key({each.name: each.dropped.p for each in models})
+    differs = holm_by_key({each.name: each.differs.p for each in models if each.differs})
     return tuple(replace(each, dropped=dropped[each.name], differs=differs.get(each.name)) for each in models)

@@ -10,7 +10,7 @@ from components.report.formatting import p_value, percent, points
 from components.report.wording import Claim, mark_synthetic
 from components.statistics.intervals import Interval
 from components.statistics.question import StudyQuestion
-from components.statistics.significance import Tested
+from components.statistics.significance import AdjustedP
 
 
 def make_claims(
@@ -81,7 +81,7 @@ class _ClaimWriter:
                 )
             yield Claim(text, f"order-{order.protocol}")
 
-    def _decided(self, model: ExternalModel, tested: Tested, found: Interval) -> bool:
+    def _decided(self, model: ExternalModel, tested: AdjustedP, found: Interval) -> bool:
         """True with enough seeds, a small p after Holm, and an interval that excludes zero."""
         rule = self.question.rule
         significant = found.known and tested.holm <= rule.alpha and not found.low <= 0 <= found.high

@@ -11,7 +11,7 @@ from components.report.wording import Claim
 from components.statistics.intervals import Interval
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import LOSS, SHARE
-from components.statistics.significance import Tested
+from components.statistics.significance import AdjustedP
 
 EXTERNAL = "external"
 """The split of predictions on an external test set."""
@@ -81,9 +81,9 @@ class ExternalModel:
     temperatures: tuple[float, ...]
     changes: Mapping[str, ExternalChange]
     """By measure, sensitivity.CLASS of the compared classes included."""
-    dropped: Tested
+    dropped: AdjustedP
     """Null hypothesis: balanced accuracy is the same on both test sets."""
-    differs: Tested | None
+    differs: AdjustedP | None
     """Null hypothesis: the drop is that of the reference; None for the reference."""
 
     @property

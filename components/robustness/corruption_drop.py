@@ -19,7 +19,7 @@ from components.robustness.settings import Robustness
 from components.statistics.intervals import Estimate, Interval
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import DIFFERENCE, SHARE, Resampled
-from components.statistics.significance import holm_of
+from components.statistics.significance import holm_by_key
 from components.statistics.weighting import ratio
 
 Array = npt.NDArray[Any]
@@ -165,7 +165,7 @@ def compare_drops(
 
 def _test_family(estimates: Mapping[Key, Estimate], question: StudyQuestion) -> dict[Key, DropDifference]:
     """One family of differences with Holm's correction."""
-    tested = holm_of({key: each.p_value() for key, each in estimates.items()})
+    tested = holm_by_key({key: each.p_value() for key, each in estimates.items()})
     enough_seeds = len(question.seeds) >= question.rule.min_seeds
     found = {}
     for key, each in estimates.items():

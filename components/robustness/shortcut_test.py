@@ -21,7 +21,7 @@ from components.statistics.intervals import Estimate, Interval
 from components.statistics.metrics.macro_auroc import macro_auroc
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import SHARE, Resampled, resample
-from components.statistics.significance import holm_of
+from components.statistics.significance import holm_by_key
 
 Array = npt.NDArray[Any]
 
@@ -141,7 +141,7 @@ def _test_family(
     tests: Mapping[ShortcutTest, tuple[Estimate, float]], question: StudyQuestion
 ) -> dict[ShortcutTest, AgainstChance]:
     """All tests as one family; the interval must agree with the corrected p-value."""
-    tested = holm_of({key: each.p_value(chance) for key, (each, chance) in tests.items() if key.picture in TESTED})
+    tested = holm_by_key({key: each.p_value(chance) for key, (each, chance) in tests.items() if key.picture in TESTED})
     enough_seeds = len(question.seeds) >= question.rule.min_seeds
     found = {}
     for key, (each, chance) in tests.items():

@@ -9,16 +9,16 @@ import numpy as np
 from components.statistics.weighting import Array, ScalarMetric, unit_weights
 
 SMALLEST_STRATUM = 5
-"""Groups. A class with fewer is drawn together with the next rarest: one lesion drawn again is always itself."""
+"""Groups. A smaller class is merged with the next rarest: resampling a single lesion always gives that lesion."""
 
 
 def strata_of(groups: Array, labels: Array, smallest: int = SMALLEST_STRATUM) -> Array:
     """(N,) the stratum in which each image's group is drawn: its class, of several the one with fewest groups.
 
-    Classes of fewer than `smallest` groups are joined with the next rarest until none is.
+    A class of fewer than `smallest` groups is merged with the next rarest until no stratum is smaller.
     """
     names, member = np.unique(groups, return_inverse=True)
-    pairs = np.unique(np.stack([member, labels], axis=1), axis=0)  # each group with each class it holds
+    pairs = np.unique(np.stack([member, labels], axis=1), axis=0)  # each group with each class that it contains
     order = np.argsort(np.bincount(pairs[:, 1], minlength=labels.max() + 1), kind="stable")  # rarest class first
     rank = np.argsort(order)
     of_group = np.full(len(names), len(rank))
@@ -28,7 +28,7 @@ def strata_of(groups: Array, labels: Array, smallest: int = SMALLEST_STRATUM) ->
 
 
 def _join(sizes: Array, smallest: int) -> Array:
-    """The stratum of each class, rarest first: neighbours share one until it holds `smallest` groups."""
+    """(K,) the stratum of each class, rarest first: neighbours are merged until the stratum has `smallest` groups."""
     strata, current, held = np.zeros(len(sizes), int), 0, 0
     for place, size in enumerate(sizes):
         if held >= smallest:
@@ -39,10 +39,19 @@ def _join(sizes: Array, smallest: int) -> Array:
 
 
 def resample_groups(groups: Array, resamples: int, rng: np.random.Generator, strata: Array | None = None) -> Array:
-    """Draw whole groups with replacement: (N,) group names -> (N, R) float32 weights of their images.
+    """Draw whole groups with replacement.
 
-    Images of one lesion resemble each other, so they come and go together (cluster bootstrap; Davison & Hinkley
-    1997, section 3.8). With `strata` (N,), equal within a group, each stratum keeps its number of groups.
+    Images of one lesion are correlated, so a lesion is drawn with all its images (cluster bootstrap; Davison & Hinkley
+    1997, section 3.8).
+
+    Args:
+        groups: (N,) the group of each image.
+        resamples: R.
+        rng: draws the groups.
+        strata: (N,), equal within a group; each stratum keeps its number of groups.
+
+    Returns:
+        (N, R) float32 weights: how often each image occurs in each resample.
     """
     names, first, member = np.unique(groups, return_index=True, return_inverse=True)
     of_group = np.zeros(len(names), int) if strata is None else strata[first]
@@ -54,21 +63,21 @@ def resample_groups(groups: Array, resamples: int, rng: np.random.Generator, str
 
 
 def omit_each_group(groups: Array) -> Array:
-    """(N, G) float32 weights: column g holds all images but those of group g, in the order of the groups' names."""
+    """(N, G) float32 weights: column g has all images except those of group g; groups in the order of their names."""
     _, member = np.unique(groups, return_inverse=True)
     return np.asarray(member[:, None] != np.arange(member.max() + 1), np.float32)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A metric of one run: as it is, in each resample, and without each group."""
+    """A metric of one run: of all images, in each resample, and without each group."""
 
     value: float
     resampled: Array  # (R,)
     omitted: Array  # (G,)
 
     def __sub__(self, other: Sample) -> Sample:
-        """Paired: the same resamples on both sides, so what is hard for both falls out."""
+        """Paired difference: both samples have the same resamples, so the variance that they share cancels."""
         return Sample(self.value - other.value, self.resampled - other.resampled, self.omitted - other.omitted)
 
 
@@ -76,21 +85,21 @@ class Sample:
 class Design:
     """The resamples that all runs share."""
 
-    columns: Array  # (N, 1 + R + G): the images as they are, drawn again, each group left out
+    columns: Array  # (N, 1 + R + G) weights: all images once, R resamples, each group left out
     resamples: int
     strata: Array  # (G,) of each group
 
     def apply(self, metric: ScalarMetric, labels: Array, probabilities: Array) -> Sample:
-        """One run's metric in every column."""
+        """A metric of one run in every column."""
         return self.split(metric(labels, probabilities, self.columns))
 
     def split(self, values: Array) -> Sample:
-        """A metric's values (1 + R + G,), one a column, as what they are of."""
+        """A metric's values in every column, (1 + R + G,), by kind of column."""
         return Sample(float(values[0]), values[1 : 1 + self.resamples], values[1 + self.resamples :])
 
 
-def lay_out(groups: Array, labels: Array, resamples: int, rng: np.random.Generator) -> Design:
-    """The columns in which every metric is measured, stratified by class."""
+def make_design(groups: Array, labels: Array, resamples: int, rng: np.random.Generator) -> Design:
+    """The resamples of a test set, stratified by class, from groups (N,) and labels (N,)."""
     strata = strata_of(groups, labels)
     drawn = resample_groups(groups, resamples, rng, strata)
     columns = np.hstack([unit_weights(len(groups)), drawn, omit_each_group(groups)])

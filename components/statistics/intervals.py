@@ -1,11 +1,9 @@
-"""How sure a number is: intervals and p-values that know two kinds of luck, the seeds' and the test lesions'.
+"""Intervals and p-values of a mean over seeds, with between-seed and between-lesion variance.
 
-Letters: N images, K classes, G groups (lesions or patients), R resamples, S seeds. A resample is a column of
-weights: how often each image counts in it. Every metric below takes those weights and answers for all columns at
-once; with weights of one it is the ordinary metric.
+Letters: N images, K classes, G groups (lesions or patients), R resamples, S seeds.
 
-The way: `lay_out` draws whole groups again, stratified by class (bootstrap), and leaves out each group once
-(jackknife). `Design.apply` measures one run in all of them, `estimate` joins the seeds.
+Steps: `bootstrap.make_design` resamples whole groups, stratified by class (bootstrap), and leaves out each group once
+(jackknife). `Design.apply` computes a metric of one run in all resamples, `estimate` combines the seeds.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the range around it; unbounded where nothing is known about its spread."""
+    """A mean with an interval; infinite ends where its variance is not known."""
 
     mean: float
     low: float
@@ -35,12 +33,12 @@ class Interval:
 
     @property
     def known(self) -> bool:
-        """Whether the range says anything: False for a single seed."""
+        """False where an end is infinite or NaN, as for a single seed."""
         return bool(np.isfinite([self.mean, self.low, self.high]).all())
 
 
 def student_interval(values: Array, confidence: float) -> Interval:
-    """The mean of a few independent values (seeds) with Student's t interval; one value is unbounded."""
+    """The mean of independent values (S,), one a seed, with Student's t interval; unbounded for one value."""
     values = np.asarray(values, float)
     mean = float(values.mean())
     if len(values) < 2:
@@ -50,20 +48,25 @@ def student_interval(values: Array, confidence: float) -> Interval:
 
 
 def relative_change(first: float, last: float) -> float:
-    """The change in shares of the first value, as the paper counts it: 0.45 to 0.65 is +0.444; NaN from zero."""
+    """The change as a fraction of the first value, as in the paper: 0.45 to 0.65 is +0.444; NaN from zero."""
     return last / first - 1 if first else float("nan")
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where the uncertainty of a mean over seeds comes from; the two standard errors add up in squares."""
+class VarianceComponents:
+    """Variance components of a mean over seeds; the squares of the two standard errors add up."""
 
-    by_lesions: float  # standard error that all seeds share: the test images' luck
-    by_seeds: float  # standard error of training, 0 for a single seed: between seeds, over the root of their number
-    training: float  # standard deviation of a seed on endless lesions
-    interplay: float  # standard deviation of a seed because of which lesions are in the test
+    by_lesions: float
+    """Standard error that all seeds share: between-lesion variance."""
+    by_seeds: float
+    """Standard error of training, 0 for a single seed: between-seed standard deviation / root of their number."""
+    training: float
+    """Between-seed standard deviation with infinitely many test lesions."""
+    interplay: float
+    """Standard deviation of the interaction of seed and test lesions."""
     seeds: int
-    lesions: float  # degrees of freedom of by_lesions: the groups that count, less one a stratum
+    lesions: float
+    """Degrees of freedom of `by_lesions`: the effective number of groups minus one a stratum."""
 
     @property
     def both(self) -> float:
@@ -78,7 +81,7 @@ class Sources:
         return float(self.both**4 / found) if found else np.inf
 
     def reaches(self, confidence: float) -> tuple[float, float]:
-        """How far the interval would reach, were the lesions or the seeds the only luck; NaN where one is not known."""
+        """Half widths of the interval with between-lesion or between-seed variance alone; NaN where not known."""
         parts = [(self.by_lesions, self.lesions), (self.by_seeds, self.seeds - 1)]
         tail = (1 + confidence) / 2
         first, second = (error * student.ppf(tail, free) if free > 0 else np.nan for error, free in parts)
@@ -87,22 +90,24 @@ class Sources:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds with all that is needed for an interval at any confidence, and so for a p-value."""
+    """A mean over seeds with what an interval at any confidence, and so a p-value, needs."""
 
     mean: float
-    draws: Array  # (R,) means over seeds in each resample, those that are known
+    draws: Array
+    """(R,) means over seeds in each resample, without resamples in which the metric is undefined."""
     acceleration: float
-    widening: float  # of the bootstrap's reach: small strata, and what is the seeds' own
-    sources: Sources
+    widening: float
+    """Factor on the bootstrap's half width: corrects for small strata and removes the seeds' own part."""
+    sources: VarianceComponents
     bounds: tuple[float, float] = UNBOUNDED
 
     def interval(self, confidence: float) -> Interval:
-        """Seeds and lesions at once.
+        """The interval over seeds and lesions at once.
 
-        The lesions' part is BCa (Efron 1987) and may be skewed, the seeds' part is Student's t. Two ways to add
-        them: Satterthwaite's degrees of freedom (1946) cover 92 to 95 % with three seeds, squared reaches (Howe
-        1974; Zou & Donner 2008) 95 to 98 %. We take the middle: 94 to 97 % (`python -m benchmarks.evidence`). With
-        endless seeds it is BCa, with endless lesions Student's interval.
+        The lesions' part is BCa (Efron 1987) and may be skewed, the seeds' part is Student's t. There are two ways to
+        combine them: Satterthwaite's degrees of freedom (1946) cover 92 to 95 % with three seeds, squared half widths
+        (Howe 1974; Zou & Donner 2008) 95 to 98 %. We use the mean: 94 to 97 % (`python -m benchmarks.evidence`).
+        With infinitely many seeds it is BCa, with infinitely many lesions Student's interval.
         """
         if not len(self.draws) or not np.isfinite(self.mean):
             return Interval(self.mean, -np.inf, np.inf)
@@ -113,7 +118,7 @@ class Estimate:
         return Interval(self.mean, max(self.mean - below, self.bounds[0]), min(self.mean + above, self.bounds[1]))
 
     def _reach(self, lesions: float, confidence: float) -> float:
-        """One side's reach of the bootstrap, joined with the seeds'."""
+        """Half width of one side: the bootstrap's, combined with the seeds'."""
         tail, sources = (1 + confidence) / 2, self.sources
         error = lesions * self.widening / norm.ppf(tail)  # a standard error, of this side
         joint = student.ppf(tail, sources.freedom) * np.hypot(error, sources.by_seeds)
@@ -123,18 +128,19 @@ class Estimate:
         return float((joint + np.hypot(*apart)) / 2)
 
     def p_value(self, null: float = 0.0) -> float:
-        """1 minus the highest confidence whose interval leaves `null` out: test and interval never disagree.
+        """1 minus the highest confidence whose interval excludes `null`, so that test and interval always agree.
 
-        Two-sided; no smaller than two of the resamples can tell. 1 where nothing is known.
+        Two-sided, at least 2 / (R + 1); 1 where the interval is not known.
         """
         if not self.interval(0.5).known:
             return 1.0
-        sure, unsure = 0.0, 1.0  # confidence at which null is out, and in
-        while unsure - sure > 1e-7:
-            middle = (sure + unsure) / 2
+        excluded, included = 0.0, 1.0  # confidence at which the interval excludes null, and includes it
+        while included - excluded > 1e-7:
+            middle = (excluded + included) / 2
             found = self.interval(middle)
-            sure, unsure = (sure, middle) if found.low <= null <= found.high else (middle, unsure)
-        return max(1 - sure, 2 / (len(self.draws) + 1))
+            inside = found.low <= null <= found.high
+            excluded, included = (excluded, middle) if inside else (middle, included)
+        return max(1 - excluded, 2 / (len(self.draws) + 1))
 
 
 def bca_ends(draws: Array, mean: float, acceleration: float, confidence: float) -> tuple[float, float]:
@@ -149,15 +155,21 @@ def bca_ends(draws: Array, mean: float, acceleration: float, confidence: float) 
 
 
 def estimate(samples: Sequence[Sample], strata: Array, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
-    """One metric's mean over seeds, a sample each; `strata` are the design's."""
+    """A metric's mean over seeds.
+
+    Args:
+        samples: one a seed, of the same design.
+        strata: (G,) of the design.
+        bounds: of the metric; the interval stays inside.
+    """
     values = np.array([sample.value for sample in samples])  # (S,)
     resampled = np.stack([sample.resampled for sample in samples])  # (S, R)
     resampled = resampled[:, np.isfinite(resampled).all(0)]
-    pull = influences(np.mean([sample.omitted for sample in samples], axis=0), strata)  # (G,)
-    acceleration, small, freedom = _shape(pull, strata)
-    shared, whole, interplay = _share(resampled)
+    influence = influences(np.mean([sample.omitted for sample in samples], axis=0), strata)  # (G,)
+    acceleration, small, freedom = _influence_moments(influence, strata)
+    shared, whole, interplay = _lesion_variance(resampled)
     between = _between(values, interplay)
-    sources = Sources(
+    sources = VarianceComponents(
         by_lesions=float(small * np.sqrt(shared)),
         by_seeds=float(np.sqrt(between / len(values))),
         training=float(np.sqrt(max(0.0, between - interplay))),
@@ -170,7 +182,7 @@ def estimate(samples: Sequence[Sample], strata: Array, bounds: tuple[float, floa
 
 
 def _between(values: Array, interplay: float) -> float:
-    """Variance of the seeds (S,). Those that agree to the last digit differ at least by what lesions make of each."""
+    """Between-seed variance of values (S,); where all are equal up to rounding, the interaction with lesions."""
     if len(values) < 2:
         return 0.0
     rounding = (8 * EPSILON * max(1.0, float(np.abs(values).max()))) ** 2
@@ -179,28 +191,28 @@ def _between(values: Array, interplay: float) -> float:
 
 
 def influences(omitted: Array, strata: Array) -> Array:
-    """(G,) how far each group pulls the metric, from its values without each: their squares add up to its variance."""
+    """(G,) influence of each group on a metric, from its values without each group; squares sum to the variance."""
     sizes = np.bincount(strata)[strata]  # (G,)
     known = np.where(np.isfinite(omitted), omitted, np.nanmean(omitted) if np.isfinite(omitted).any() else 0.0)
     means = np.bincount(strata, weights=known)[strata] / sizes
     return np.asarray((sizes - 1) / sizes * (means - known))
 
 
-def _shape(pull: Array, strata: Array) -> tuple[float, float, float]:
-    """BCa's acceleration, the factor by which drawing n of n falls short of n - 1, and the degrees of freedom."""
-    sizes, squares = np.bincount(strata), np.bincount(strata, weights=pull**2)
+def _influence_moments(influence: Array, strata: Array) -> tuple[float, float, float]:
+    """BCa's acceleration, the standard error's correction for small strata (n / (n - 1)), and degrees of freedom."""
+    sizes, squares = np.bincount(strata), np.bincount(strata, weights=influence**2)
     total = squares.sum()
     if not total > 0:
         return 0.0, 1.0, np.inf
     free = np.maximum(sizes - 1, 1)
     whole = squares * np.where(sizes > 1, sizes / free, 1)  # the strata's variances, unbiased
-    acceleration = (pull**3).sum() / total**1.5 / 6  # (Davison & Hinkley 1997, section 5.3.2)
+    acceleration = (influence**3).sum() / total**1.5 / 6  # (Davison & Hinkley 1997, section 5.3.2)
     freedom = whole.sum() ** 2 / (whole**2 / free).sum()
     return float(acceleration), float(np.sqrt(whole.sum() / total)), float(freedom)
 
 
-def _share(resampled: Array) -> tuple[float, float, float]:
-    """Variance over resamples (S, R) that all seeds share, that of their mean, and each seed's own."""
+def _lesion_variance(resampled: Array) -> tuple[float, float, float]:
+    """Variances over resamples (S, R): shared by all seeds, of the mean over seeds, and of a seed alone."""
     if not resampled.shape[1]:
         return 0.0, 0.0, 0.0
     whole, each, seeds = float(resampled.mean(0).var()), float(resampled.var(1).mean()), len(resampled)

@@ -1,4 +1,4 @@
-"""The study's question as every analysis asks it: which arms, against which reference, decided by which rule."""
+"""The study's question, the same for every analysis: which arms, against which reference, decided by which rule."""
 
 from __future__ import annotations
 

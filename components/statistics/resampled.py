@@ -1,7 +1,7 @@
-"""One layout of test lesions for every clinical number: measured as they are, drawn again, each lesion left out.
+"""One resampling of a split for many numbers, and their means over seeds with intervals.
 
-Letters: N images, C columns of `statistics.Design`, S seeds. A function of weights (N, C) answers for all columns
-at once, so a number and its interval come out of the same matrix product.
+Letters: N images, C columns of `bootstrap.Design`, S seeds. A function of weights (N, C) gives its value in all columns
+at once, so a number and its interval come from the same matrix product.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.statistics.bootstrap import Design, lay_out
+from components.statistics.bootstrap import Design, make_design
 from components.statistics.intervals import Estimate, Interval, estimate
 
 Array = npt.NDArray[Any]
@@ -34,7 +34,7 @@ LOSS = (0.0, np.inf)
 
 @dataclass(frozen=True)
 class Resampled:
-    """The labelled images of one split, and the columns in which all is measured."""
+    """The labelled images of one split and their resamples."""
 
     labels: Array  # (N,) index of the class
     groups: Array  # (N,) lesion or patient
@@ -43,7 +43,7 @@ class Resampled:
 
     @property
     def weights(self) -> Array:
-        """How often each image counts in each column, (N, C); column 0 is the images as they are."""
+        """How often each image counts in each column, (N, C); column 0 has every image once."""
         return self.design.columns
 
     @cached_property
@@ -53,21 +53,21 @@ class Resampled:
         return np.asarray(self.weights / counts[member].astype(np.float32)[:, None])
 
     def estimate(self, by_seed: Array, bounds: tuple[float, float]) -> Estimate:
-        """A number of S seeds in every column, (S, C), as its mean over seeds with both kinds of luck."""
+        """The mean over seeds of a number in every column, (S, C), with between-seed and between-lesion variance."""
         return estimate([self.design.split(values) for values in by_seed], self.design.strata, bounds)
 
     def interval(self, by_seed: Array, bounds: tuple[float, float]) -> Interval:
-        """The mean over seeds with its interval over seeds and lesions at once, from (S, C)."""
+        """The mean over seeds of (S, C) with its interval over seeds and lesions."""
         return self.estimate(by_seed, bounds).interval(self.confidence)
 
     def intervals(self, by_seed: Array, bounds: tuple[float, float]) -> tuple[Interval, ...]:
-        """The same of M numbers at once, from (S, M, C)."""
+        """The same for M numbers, (S, M, C)."""
         return tuple(self.interval(by_seed[:, place], bounds) for place in range(by_seed.shape[1]))
 
 
 @dataclass(frozen=True)
 class SeedPredictions:
-    """The images of one split, and the probabilities that each seed gives them."""
+    """The images of one split with the probabilities of each seed."""
 
     labels: Array  # (N,) index of the class
     groups: Array  # (N,)
@@ -75,5 +75,5 @@ class SeedPredictions:
 
 
 def resample(labels: Array, groups: Array, resamples: int, confidence: float, rng: np.random.Generator) -> Resampled:
-    """Lay out the images of one split; `rng` draws the groups again."""
-    return Resampled(labels, groups, lay_out(groups, labels, resamples, rng), confidence)
+    """Resample the images of one split: labels (N,) and groups (N,); `rng` draws the groups."""
+    return Resampled(labels, groups, make_design(groups, labels, resamples, rng), confidence)

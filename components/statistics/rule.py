@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rule:
-    """How sure a verdict must be."""
+    """The conditions that a verdict must meet."""
 
     confidence: float  # of every interval, such as 0.95
     margin: float  # balanced accuracy; differences inside it do not matter in practice

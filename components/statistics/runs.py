@@ -19,7 +19,7 @@ FINGERPRINTS = {
     "batches_sha256": "the order of batches",
     "augmentation_sha256": "the draws of the augmentation",
 }
-"""What must be equal for all arms of one protocol and seed, and what each fingerprint stands for."""
+"""What must be equal for all arms of one protocol and seed, and what each fingerprint is of."""
 
 REPEAT = "repeat both: dvc repro -f finetune (or finetune_subset)"
 

@@ -1,8 +1,8 @@
-"""Tests between two arms on the same test lesions: whether their difference is more than luck.
+"""Known tests of the difference between two arms on the same test lesions, and Holm's correction.
 
-Letters: N images, K classes, G groups (lesions or patients), S seeds, R flips. All of these ask about the models as
-they were trained: other lesions are their only luck. `intervals.Estimate.p_value` counts the seeds too and
-decides; these stand beside it, because a reader knows them and because each rests on other assumptions.
+Letters: N images, K classes, G groups (lesions or patients), S seeds, R flips. The tests compare the trained
+models: they count between-lesion variance alone. `intervals.Estimate.p_value` counts between-seed variance too and
+decides; these are reported next to it, because they are well known and each makes other assumptions.
 """
 
 from __future__ import annotations
@@ -20,37 +20,41 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def sum_by_group(values: Array, groups: Array) -> Array:
-    """(N,) or (S, N) values of images to their groups' sums, (G,) or (S, G), in the order of the groups' names."""
+    """Sums of values (N,) or (S, N) over the images of each group: (G,) or (S, G), in the order of their names."""
     names, member = np.unique(groups, return_inverse=True)
     rows = values.reshape(-1, len(groups))
     sums = np.stack([np.bincount(member, weights=row, minlength=len(names)) for row in rows])
     return sums.reshape(*values.shape[:-1], len(names))
 
 
-def recall_shares(labels: Array, probabilities: Array) -> Array:
-    """(N,) what each image adds to balanced accuracy: their sum is that of components.statistics.metrics."""
+def balanced_accuracy_terms(labels: Array, probabilities: Array) -> Array:
+    """(N,) the contribution of each image to balanced accuracy; the sum is the metric."""
     counts = np.bincount(labels)
     return np.asarray((probabilities.argmax(1) == labels) / counts[labels] / np.count_nonzero(counts))
 
 
-def swap_arms(differences: Array, flips: int, rng: np.random.Generator) -> float:
-    """Paired permutation test: p of a sum this far from zero, were the arms' names exchanged at random in each group.
+def permutation_test(differences: Array, flips: int, rng: np.random.Generator) -> float:
+    """Paired permutation test: p of a sum this far from zero when the arms are exchanged at random in each group.
 
-    `differences` (G,) are what each group adds to arm minus reference. Exact where there are no more than `flips` ways
-    to exchange; else (hits + 1) / (flips + 1) (Phipson & Smyth 2010).
+    Exact where there are no more than `flips` ways to exchange; else (hits + 1) / (flips + 1) (Phipson & Smyth 2010).
+
+    Args:
+        differences: (G,) contribution of each group to arm minus reference.
+        flips: random exchanges.
+        rng: draws them.
     """
-    matter = differences[differences != 0]  # the others add nothing either way
-    seen = abs(matter.sum()) * (1 - 1e-12)  # equal sums are equal, whatever the order of adding
-    if 2.0 ** len(matter) <= flips:
-        ways = np.arange(2 ** len(matter))[:, None] >> np.arange(len(matter)) & 1
-        return float(np.mean(abs((1 - 2 * ways) @ matter) >= seen))
-    signs = 1 - 2 * rng.integers(0, 2, (flips, len(matter)), dtype=np.int8)
-    return float((1 + np.count_nonzero(abs(signs @ matter) >= seen)) / (1 + flips))
+    nonzero = differences[differences != 0]  # the others contribute nothing in both arms
+    observed = abs(nonzero.sum()) * (1 - 1e-12)  # tolerance: the order of adding must not make equal sums differ
+    if 2.0 ** len(nonzero) <= flips:
+        ways = np.arange(2 ** len(nonzero))[:, None] >> np.arange(len(nonzero)) & 1
+        return float(np.mean(abs((1 - 2 * ways) @ nonzero) >= observed))
+    signs = 1 - 2 * rng.integers(0, 2, (flips, len(nonzero)), dtype=np.int8)
+    return float((1 + np.count_nonzero(abs(signs @ nonzero) >= observed)) / (1 + flips))
 
 
 @dataclass(frozen=True)
 class Mcnemar:
-    """Decisions on which two models differ, and how likely such a split is by chance."""
+    """Images on which one of two models is right and the other wrong, and the p-value of equal accuracy."""
 
     ours: float  # images that the arm alone gets right
     theirs: float  # images that the reference alone gets right
@@ -58,17 +62,17 @@ class Mcnemar:
 
 
 def mcnemar(ours: Array, theirs: Array) -> Mcnemar:
-    """Exact McNemar test (1947) of images (N,) that are right or wrong; only for images that are independent."""
+    """Exact McNemar test (1947), bool (N,) True where the model is right; only for independent images."""
     b, c = int(np.count_nonzero(ours & ~theirs)), int(np.count_nonzero(~ours & theirs))
     return Mcnemar(b, c, min(1.0, 2 * float(binom.cdf(min(b, c), b + c, 0.5))) if b + c else 1.0)
 
 
 def clustered_mcnemar(ours: Array, theirs: Array, groups: Array) -> Mcnemar:
-    """McNemar's test where images of a group depend on each other (Obuchowski 1998): (sum d)² / sum d² on one degree.
+    """McNemar's test for dependent images of a group (Obuchowski 1998): (sum d)² / sum d² with one degree of freedom.
 
-    `ours` and `theirs` (N,) or (S, N) right or not; d is a group's ours minus theirs, summed over its images and seeds,
-    so that a lesion counts once. With one image a group and one seed it is McNemar's chi-square. b and c are means
-    over seeds.
+    `ours` and `theirs` (N,) or (S, N), True where right; d is ours minus theirs of a group, summed over its images and
+    seeds, so that a lesion counts once. With one image a group and one seed it is McNemar's chi-square. The counts of
+    the result are means over seeds.
     """
     ours, theirs = np.atleast_2d(ours), np.atleast_2d(theirs)
     d = sum_by_group(ours.astype(float) - theirs, groups).sum(0)  # (G,)
@@ -78,10 +82,11 @@ def clustered_mcnemar(ours: Array, theirs: Array, groups: Array) -> Mcnemar:
 
 
 def auroc_terms(labels: Array, probabilities: Array, groups: Array) -> tuple[Array, Array]:
-    """Areas under the ROC curve (K,), one class against the rest, and what each group adds to their error (K, G).
+    """Areas under the ROC curve (K,), one class against the rest, and each group's term of their error (K, G).
 
     The sum of the terms' products is the covariance of DeLong et al. (1988), with groups as Obuchowski (1997) has it;
-    her cross term's factor is the root of the two others' product. NaN for a class that no or every image is of.
+    the factor of the cross term is the root of the product of the two others.
+    NaN for a class without images or with all images.
     """
     classes = range(probabilities.shape[1])
     found = [_class_terms(labels == k, probabilities[:, k], groups) for k in classes]
@@ -92,20 +97,20 @@ def _class_terms(positive: Array, scores: Array, groups: Array) -> tuple[float, 
     m, n = int(positive.sum()), int((~positive).sum())
     if not m or not n:
         return float("nan"), np.full(len(np.unique(groups)), np.nan)
-    placed = np.zeros(len(scores))  # share of the other kind that the image is on the right side of, ties half
+    placed = np.zeros(len(scores))  # share of the other kind that the image is ranked correctly against, ties half
     ranks = rankdata(scores)
     placed[positive] = (ranks[positive] - rankdata(scores[positive])) / n
     placed[~positive] = 1 - (ranks[~positive] - rankdata(scores[~positive])) / m
     area = float(placed[positive].mean())
     terms = [
-        sum_by_group(np.where(kind, placed - area, 0.0), groups) / kind.sum() * _small(groups[kind])
+        sum_by_group(np.where(kind, placed - area, 0.0), groups) / kind.sum() * _small_sample_factor(groups[kind])
         for kind in (positive, ~positive)
     ]
     return area, terms[0] + terms[1]
 
 
-def _small(groups: Array) -> float:
-    """Root of I / (I - 1) for I groups; 1 for a single one, of whose spread nothing is known."""
+def _small_sample_factor(groups: Array) -> float:
+    """Root of I / (I - 1) for I groups; 1 for a single group, whose variance is not known."""
     count = len(np.unique(groups))
     return float(np.sqrt(count / (count - 1))) if count > 1 else 1.0
 
@@ -144,8 +149,8 @@ def _macro(labels: Array, probabilities: Array, groups: Array) -> tuple[float, A
 
 
 @dataclass(frozen=True)
-class Tested:
-    """A p-value alone, and after Holm's correction over its family."""
+class AdjustedP:
+    """A p-value before and after Holm's correction over its family."""
 
     p: float
     holm: float
@@ -154,7 +159,7 @@ class Tested:
 def holm(p: Sequence[float]) -> list[float]:
     """Adjusted p-values of a family, in its order (Holm 1979).
 
-    Those at or below alpha hold a false alarm in at most a share alpha of families.
+    If those at or below alpha are rejected, at most a share alpha of families has a false rejection.
     """
     order = np.argsort(p, kind="stable")
     steps = np.minimum(1.0, np.maximum.accumulate(np.asarray(p, float)[order] * np.arange(len(p), 0, -1)))
@@ -163,15 +168,17 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def holm_of(p: Mapping[Key, float]) -> dict[Key, Tested]:
-    """A family of named p-values, each with its adjusted one."""
-    return {key: Tested(raw, adjusted) for (key, raw), adjusted in zip(p.items(), holm(list(p.values())), strict=True)}
+def holm_by_key(p: Mapping[Key, float]) -> dict[Key, AdjustedP]:
+    """Holm's correction of one family of named p-values."""
+    return {
+        key: AdjustedP(raw, adjusted) for (key, raw), adjusted in zip(p.items(), holm(list(p.values())), strict=True)
+    }
 
 
-def correct(found: Sequence[Mapping[str, float]]) -> list[dict[str, Tested]]:
-    """Holm's correction, question by question: each is asked once of every comparison."""
-    corrected: list[dict[str, Tested]] = [{} for _ in found]
+def holm_by_question(found: Sequence[Mapping[str, float]]) -> list[dict[str, AdjustedP]]:
+    """Holm's correction with one family for each question, over all comparisons that test it."""
+    corrected: list[dict[str, AdjustedP]] = [{} for _ in found]
     for question in found[0] if found else ():
-        for place, tested in holm_of(dict(enumerate(each[question] for each in found))).items():
+        for place, tested in holm_by_key(dict(enumerate(each[question] for each in found))).items():
             corrected[place][question] = tested
     return corrected

@@ -10,18 +10,18 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from components.base.families import load_member, members
 from components.comparison import page as comparison_page
-from components.comparison.figures import overfitting_gap
-from components.report import formatting
-from components.report.figures import GRID_COLOUR, INK, PALETTE
-from components.report.page import inline_svg
-from components.statistics.intervals import Interval
-from components.statistics.power import Need
+from components.comparison.figures import FAMILY
+from components.comparison.sentences import onset_range, planning
+from components.report.figures import GRID_COLOUR, INK
+from components.statistics.power import SampleSize
 from flows.compare import compare
-from tests.unit.comparison.simulated_study import Truth, draw_curve, fabricate, fingerprints, settings, write_json
+from flows.settings import load_settings
+from tests.unit.comparison.simulated_study import Truth, fabricate, fingerprints, settings, write_json
 
 MINUS = "\N{MINUS SIGN}"
 VOID = {"meta", "br", "link", "img", "hr"}
@@ -42,7 +42,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 class _Reader(HTMLParser):
-    """Collects words, tags, ids and what is left open."""
+    """Collects words, attributes, and the tags that are open."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def test_every_tag_is_closed(page: str) -> None:
     assert _read(page).open == []
 
 
-def test_the_page_asks_nothing_of_the_net(page: str) -> None:
+def test_the_page_loads_nothing_from_the_network(page: str) -> None:
     assert "<script" not in page
     links = [value for name, value in _read(page).attributes if name in {"src", "href", "srcset", "data"}]
     assert links  # figures use their own markers
@@ -84,7 +84,7 @@ def test_the_page_asks_nothing_of_the_net(page: str) -> None:
     assert not re.search(r"https?:|@import", page)
 
 
-def test_the_pages_beside_are_outs_of_the_graph(repo: Path) -> None:
+def test_the_other_pages_are_outs_of_the_graph(repo: Path) -> None:
     graph = (repo / "dvc.yaml").read_text()
     assert all(f"- ${{paths.reports}}/{name}\n" in graph for name in comparison_page.PAGES)
 
@@ -95,33 +95,34 @@ def test_no_path_and_no_time_stands_in_the_page(page: str) -> None:
 
 def test_figures_follow_the_pages_colours(page: str) -> None:
     figures = re.findall(r"<svg .*?</svg>", page, flags=re.DOTALL)
-    ours = [figure for figure in figures if re.search('aria-label="(curves|gap|test|difference|confusion) ', figure)]
+    titles = [load_member(FAMILY, name).TITLE for name in members(FAMILY)]
+    ours = [figure for figure in figures if any(f'aria-label="{title}: ' in figure for title in titles)]
     assert len(ours) == 4 + 8 + 2 + 2 + 4
-    assert len(figures) > len(ours)  # the clinic's
+    assert len(figures) > len(ours)  # the others are clinical
     assert all('aria-label="' in figure and "currentColor" in figure for figure in figures)
     assert not any(INK in figure or GRID_COLOUR in figure for figure in figures)
 
 
-def test_the_page_answers_in_this_order(page: str) -> None:
+def test_the_page_has_this_order(page: str) -> None:
     words = _read(page).words
     order = [
         "Does vae beat imagenet",
         "vae against imagenet: ",
         "Deploy imagenet-",
-        "How they learned",
+        "How the models learned",
         "arXiv 2505.16773",
         "Learning curves",
         "Overfitting gap",
-        "Begun from epoch",
+        "Onset, epoch",
         "On test images",
         "Paired differences",
         "Other tests of the same models",
-        "What would decide it",
+        "What a decision would need",
         "Sensitivity by class",
-        "What is taken for what",
-        "Can its probabilities be taken at their word?",
+        "Confusion matrices",
+        "Calibration: do probabilities agree with frequencies?",
         "Why the comparison is fair",
-        "What this cannot say",
+        "What this cannot show",
         "dvc repro",
         "Not a medical device.",
     ]
@@ -136,7 +137,7 @@ def test_the_page_shows_the_fingerprints_that_make_it_fair(page: str) -> None:
 
 
 class _Cells(HTMLParser):
-    """The words inside each element that has an id, and where each claim leads."""
+    """The words inside each element that has an id, and the target of each claim."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,7 +165,7 @@ class _Cells(HTMLParser):
             self.claims[-1] = (self.claims[-1][0], self.claims[-1][1] + data)
 
 
-def test_every_sentence_of_the_verdict_leads_to_its_numbers(page: str) -> None:
+def test_every_sentence_of_the_verdict_links_to_its_numbers(page: str) -> None:
     reader = _Cells()
     reader.feed(page)
     assert len(reader.claims) == 1 + 3 + 2 * 4  # headline, recommendation, two comparisons
@@ -179,14 +180,16 @@ def test_every_sentence_of_the_verdict_leads_to_its_numbers(page: str) -> None:
             assert outcome and outcome[1] in reader.cells[anchor]
 
 
-def test_both_kinds_of_luck_are_shown_apart(page: str) -> None:
+def test_both_sources_of_variance_are_shown_separately(page: str) -> None:
     words = re.sub(r"\s+", " ", _read(page).words)
     assert len(re.findall(r"seeds ±\d+\.\d, lesions ±\d+\.\d", words)) == 4 + 2  # rows, differences
 
 
-def test_the_page_says_what_would_decide_it(page: str) -> None:
+def test_the_page_shows_what_a_decision_would_need(page: str) -> None:
     words = re.sub(r"\s+", " ", _read(page).words)
-    assert len(re.findall(r"A true difference of 2 points is found with a chance of \d+ %\. For 80 %:", words)) == 2
+    assert (
+        len(re.findall(r"A true difference of 2 points is found with a probability of \d+ %\. For 80 %:", words)) == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,19 +202,22 @@ def test_the_page_says_what_would_decide_it(page: str) -> None:
     ],
 )
 def test_the_onset_counts_the_seeds_without_one(onsets: tuple[int | None, ...], words: str) -> None:
-    assert comparison_page.begun(onsets) == words
+    assert onset_range(onsets) == words
 
 
-def test_a_plan_that_nothing_can_fill_says_so() -> None:
-    need = Need(effect=0.02, power=0.8, now=0.124, seeds=None, lesions=None, detectable=0.0712)
-    words = page.planning(need, 300)
-    assert "found with a chance of 12 %. For 80 %: no number of seeds up to 100 alone, or no number of lesions" in words
+def test_a_study_that_no_number_can_decide_says_so() -> None:
+    need = SampleSize(effect=0.02, power=0.8, now=0.124, seeds=None, lesions=None, detectable=0.0712)
+    words = planning(need, 300)
+    assert (
+        "found with a probability of 12 %. For 80 %: no number of seeds up to 100 alone, or no number of lesions"
+        in words
+    )
     assert words.endswith("80 % of differences of 7.1 points are found.")
-    assert "about 601 test lesions" in comparison_page.planning(replace(need, lesions=2.001), 300)
-    assert "margin above zero" in comparison_page.planning(None, 300)
+    assert "about 601 test lesions" in planning(replace(need, lesions=2.001), 300)
+    assert "margin above zero" in planning(None, 300)
 
 
-def test_images_that_are_no_drawings_have_no_banner(page: str) -> None:
+def test_images_that_are_not_synthetic_have_no_banner(page: str) -> None:
     assert "SYNTHETIC" not in page
 
 
@@ -236,7 +242,7 @@ def test_the_papers_numbers_give_the_papers_percentages(tmp_path: Path) -> None:
                 write_json(Path(f"metrics/finetune/{arm}-frozen-{seed}.json"), summary)
         compare.work(**settings(truth))
         words = re.sub(r"\s+", " ", _read(Path("reports/index.html").read_text()).words)
-    ours = words[words.index("How they learned") : words.index("The paper, cited")]
+    ours = words[words.index("How the models learned") : words.index("The paper, cited")]
     for number in (f"{MINUS}33.33 %", "45.0 → 65.0 +44.44 %", f"{MINUS}16.67 %", "58.0 → 87.0 +50.00 %", "+19.05 %"):
         assert number in ours
     assert "+0.060 +0.060 to +0.060" in ours  # the gap, the same in each seed
@@ -246,7 +252,7 @@ def test_the_papers_numbers_give_the_papers_percentages(tmp_path: Path) -> None:
 def test_one_arm_and_one_seed_make_a_page(tmp_path: Path) -> None:
     truth = Truth(right={"imagenet": 0.6}, gap={"imagenet": 0.1}, seeds=(4,), protocols=("full",), lesions=40)
     words = _read(_page(tmp_path, truth)).words
-    assert "How good a skin lesion classifier starts from imagenet?" in words
+    assert "How good is a skin lesion classifier initialised by imagenet?" in words
     assert "Nothing to compare" in words
     assert "No recommendation: 1 seed" in words
     assert "no interval" in words
@@ -278,37 +284,41 @@ def test_a_study_with_a_hostile_name_writes_no_markup(tmp_path: Path) -> None:
         assert "<script" not in Path("reports/index.html").read_text()
 
 
-def test_the_same_figure_gives_the_same_svg_with_no_ids_that_repeat() -> None:
-    curves = {"vae": [draw_curve(0.6, 0.1, 4)]}
-    first, second = (
-        inline_svg(overfitting_gap.draw(curves, "loss", {"vae": PALETTE[0]}), name, "gap") for name in "aa"
-    )
-    other = inline_svg(overfitting_gap.draw(curves, "loss", {"vae": PALETTE[0]}), "b", "gap")
-    assert first == second
-    ids = re.findall(r' id="([^"]+)"', first)
-    assert ids
-    assert not set(ids) & set(re.findall(r' id="([^"]+)"', other))
+def test_the_page_shows_the_figures_that_the_setting_names(tmp_path: Path) -> None:
+    truth = Truth(right={"imagenet": 0.6}, gap={"imagenet": 0.1}, protocols=("full",), lesions=40)
+    text = _page(tmp_path, truth, figures=("confusion",))
+    shown = {name for name in members(FAMILY) if f'aria-label="{load_member(FAMILY, name).TITLE}: ' in text}
+    assert shown == {"confusion"}
+
+
+def test_figures_of_one_section_stand_in_the_order_of_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_member(FAMILY, "confusion"), "SECTION", "test")
+    truth = Truth(right={"imagenet": 0.6}, gap={"imagenet": 0.1}, protocols=("full",), lesions=40)
+    titles = {name: f"<h3>{load_member(FAMILY, name).TITLE}</h3>" for name in ("arms", "confusion")}
+    for order in (("arms", "confusion"), ("confusion", "arms")):
+        text = _page(tmp_path, truth, figures=order)
+        places = [text.index(titles[name]) for name in order]
+        assert places == sorted(places)
 
 
 @pytest.mark.parametrize(
-    ("form", "value", "text"),
+    ("figures", "message"),
     [
-        (formatting.percent, 0.7134, "71.3"),
-        (formatting.number, -0.0523, f"{MINUS}0.052"),
-        (formatting.signed, 0.0601, "+0.060"),
-        (formatting.change, -1 / 3, f"{MINUS}33.33 %"),
-        (formatting.points, 0.021, "+2.1"),
-        (formatting.percent, np.nan, formatting.DASH),
-        (formatting.change, np.nan, formatting.DASH),
+        (("arms", "arms"), "expected each value once, arms is there twice"),
+        (("roses",), "'roses' is no file in components/comparison/figures, expected one of arms, confusion"),
     ],
 )
-def test_numbers_are_written_as_in_the_paper(form: object, value: float, text: str) -> None:
-    assert form(value) == text
+def test_a_list_of_figures_that_cannot_be_drawn_is_refused(figures: tuple[str, ...], message: str) -> None:
+    truth = Truth(right={"imagenet": 0.6}, gap={"imagenet": 0.1})
+    with pytest.raises(ValidationError, match=message):
+        settings(truth, figures=figures)
 
 
-def test_an_interval_is_written_or_said_to_be_missing() -> None:
-    assert formatting.interval_range(Interval(0.5, 0.4, 0.6), formatting.percent) == "40.0 to 60.0"
-    assert formatting.interval_range(Interval(0.5, -np.inf, np.inf)) == "no interval"
+def test_the_active_experiment_shows_every_figure(repo: Path) -> None:
+    figures = load_settings(repo / "params.yaml").compare.figures
+    assert figures == ("learning_curves", "overfitting_gap", "arms", "paired_differences", "confusion")
 
 
 def test_the_report_needs_no_torch(repo: Path) -> None:

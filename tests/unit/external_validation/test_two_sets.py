@@ -10,7 +10,7 @@ from benchmarks import external_validation as simulation
 from benchmarks.evidence import World
 from components.external_validation.two_sets import joint_strata, set_difference
 from components.statistics import intervals
-from components.statistics.bootstrap import Design, Sample, lay_out
+from components.statistics.bootstrap import Design, Sample, make_design
 from components.statistics.intervals import estimate
 
 
@@ -20,7 +20,7 @@ def _mean(values: np.ndarray, design: Design) -> Sample:
 
 
 def _design(labels: np.ndarray, resamples: int, seed: int) -> Design:
-    return lay_out(np.arange(len(labels)), labels, resamples, np.random.default_rng(seed))
+    return make_design(np.arange(len(labels)), labels, resamples, np.random.default_rng(seed))
 
 
 def test_the_drop_of_accuracy_has_the_variance_of_two_independent_proportions() -> None:

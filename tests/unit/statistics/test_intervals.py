@@ -1,4 +1,4 @@
-"""Intervals and weighted metrics against closed forms, scipy, scikit-learn, naive loops and simulated truth."""
+"""Intervals, resamples and p-values against closed forms, scipy, naive loops and simulated truth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from benchmarks import evidence
 from components.statistics import bootstrap, intervals
 from components.statistics.bootstrap import Sample
 from components.statistics.intervals import Interval
-from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.macro_auroc import macro_auroc
 
@@ -54,77 +53,13 @@ def test_relative_change_from_zero_is_not_known() -> None:
     assert np.isnan(intervals.relative_change(0.0, 0.5))
 
 
-def test_a_resample_takes_or_leaves_whole_lesions() -> None:
-    groups = np.array(["b", "a", "b", "c", "a", "b"])
-    weights = bootstrap.resample_groups(groups, 50, np.random.default_rng(0))
-    assert weights.shape == (6, 50)
-    for name in "abc":
-        rows = weights[groups == name]
-        assert (rows == rows[0]).all()
-    assert (weights[[0, 1, 3]].sum(0) == 3).all()  # one image of each lesion: as many lesions as there are
-
-
-def test_bootstrap_of_single_images_is_scipys() -> None:
-    rng = np.random.default_rng(5)
-    labels, p = rng.integers(0, 2, 150), rng.dirichlet([1, 1], 150)
-    weights = bootstrap.resample_groups(np.arange(150), 4000, np.random.default_rng(0))
-    draws = accuracy(labels, p, weights)
-    found = np.quantile(draws, [0.05, 0.95])
-    right = (p.argmax(1) == labels).astype(float)
-    scipys = stats.bootstrap((right,), np.mean, n_resamples=4000, confidence_level=0.9, method="percentile", rng=1)
-    expected = scipys.confidence_interval
-    assert found == pytest.approx([expected.low, expected.high], abs=0.012)
-    assert draws.std() == pytest.approx(np.sqrt(right.mean() * (1 - right.mean()) / 150), rel=0.05)  # closed form
-
-
-def test_copies_of_an_image_make_nothing_surer() -> None:
-    labels, p, _ = _draw(7, images=80)
-    draws = []
-    for copies in (1, 4):
-        groups = np.repeat(np.arange(80), copies)
-        weights = bootstrap.resample_groups(groups, 300, np.random.default_rng(0))
-        draws.append(balanced_accuracy(labels.repeat(copies), p.repeat(copies, axis=0), weights))
-    np.testing.assert_allclose(draws[0], draws[1], rtol=1e-6)
-
-
 def _samples(values: np.ndarray, groups: np.ndarray, design: bootstrap.Design) -> list[Sample]:
     """Means of values (S, N) as one metric of S runs."""
     return [design.split(row @ design.columns / design.columns.sum(0)) for row in values]
 
 
 def _one_class(groups: np.ndarray, resamples: int, seed: int = 0) -> bootstrap.Design:
-    return bootstrap.lay_out(groups, np.zeros(len(groups), int), resamples, np.random.default_rng(seed))
-
-
-def test_each_stratum_keeps_its_lesions() -> None:
-    labels = np.repeat([0, 1, 2], [30, 20, 10])
-    groups = np.arange(60) // 2  # 15, 10 and 5 lesions
-    strata = bootstrap.strata_of(groups, labels)
-    weights = bootstrap.resample_groups(groups, 200, np.random.default_rng(0), strata)
-    assert len(set(strata)) == 3
-    for k, images in enumerate((30, 20, 10)):
-        assert (weights[labels == k].sum(0) == images).all()
-        assert weights[labels == k].std(1).min() > 0
-
-
-def test_a_class_of_few_lesions_is_drawn_with_the_next_rarest() -> None:
-    labels = np.repeat([0, 1, 2, 3], [40, 3, 9, 2])
-    strata = bootstrap.strata_of(np.arange(54), labels)
-    of_class = [set(strata[labels == k]) for k in range(4)]
-    assert of_class[3] == of_class[1] != of_class[2] != of_class[0]
-    assert bootstrap.strata_of(np.arange(3), np.array([0, 1, 2])).tolist() == [0, 0, 0]
-
-
-def test_a_patient_with_several_classes_stands_with_the_rarest() -> None:
-    labels = np.array([0] * 20 + [1] * 8 + [0])
-    groups = np.array([*range(28), 27])  # the last patient has an image of either class
-    strata = bootstrap.strata_of(groups, labels)
-    assert strata[27] == strata[28] == strata[20] != strata[0]
-
-
-def test_leaving_out_a_group_leaves_out_its_images() -> None:
-    weights = bootstrap.omit_each_group(np.array(["b", "a", "b", "c"]))
-    assert weights.tolist() == [[1, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 0]]
+    return bootstrap.make_design(groups, np.zeros(len(groups), int), resamples, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -152,7 +87,7 @@ def test_one_seed_of_many_single_images_is_scipys_bca_interval() -> None:
 
 def test_influences_are_those_of_leaving_out_in_a_loop() -> None:
     labels, p, groups = _draw(4)
-    design = bootstrap.lay_out(groups, labels, 5, np.random.default_rng(0))
+    design = bootstrap.make_design(groups, labels, 5, np.random.default_rng(0))
     sample = design.apply(balanced_accuracy, labels, p)
     for g, name in enumerate(np.unique(groups)):
         kept = groups != name
@@ -168,14 +103,14 @@ def test_the_jackknife_of_a_stratified_mean_has_the_textbook_variance() -> None:
         parts = [values[strata == k] @ columns[strata == k] / columns[strata == k].sum(0) for k in (0, 1)]
         return (parts[0] + parts[1]) / 2
 
-    design = bootstrap.lay_out(np.arange(42), strata, 20_000, rng)
+    design = bootstrap.make_design(np.arange(42), strata, 20_000, rng)
     found = intervals.estimate([design.split(mean(design.columns))], design.strata)
     parts = [values[strata == k].var(ddof=1) / (strata == k).sum() / 4 for k in (0, 1)]
     assert found.sources.by_lesions == pytest.approx(np.sqrt(sum(parts)), rel=0.02)
     assert found.sources.lesions == pytest.approx(sum(parts) ** 2 / (parts[0] ** 2 / 11 + parts[1] ** 2 / 29), rel=0.05)
 
 
-def test_equal_lesions_leave_students_interval_and_test() -> None:
+def test_equal_lesions_give_students_interval_and_test() -> None:
     values = np.repeat([[0.70], [0.74], [0.71]], 20, axis=1)
     design = _one_class(np.arange(20), 500)
     found = intervals.estimate(_samples(values, np.arange(20), design), design.strata)
@@ -187,7 +122,7 @@ def test_equal_lesions_leave_students_interval_and_test() -> None:
     assert found.sources.by_seeds == pytest.approx(stats.sem(values[:, 0]), rel=1e-4)
 
 
-def test_equal_seeds_leave_the_lesions_interval() -> None:
+def test_equal_seeds_give_the_interval_over_lesions() -> None:
     values = np.random.default_rng(0).normal(size=60)
     design = _one_class(np.arange(60), 500)
     one, four = (
@@ -199,7 +134,7 @@ def test_equal_seeds_leave_the_lesions_interval() -> None:
     assert four.sources.by_lesions == pytest.approx(stats.sem(values), rel=0.1)
 
 
-def test_seeds_that_agree_to_the_last_digit_keep_the_lesions_luck_that_each_has() -> None:
+def test_seeds_with_equal_values_keep_the_interaction_of_seed_and_lesions() -> None:
     """Each seed gets other lesions right, as many: no variance over seeds, none that all share."""
     right = np.zeros((3, 90))
     for seed in range(3):
@@ -213,7 +148,7 @@ def test_seeds_that_agree_to_the_last_digit_keep_the_lesions_luck_that_each_has(
         assert found.high - found.low > 1.8 * binomial
 
 
-def test_the_sources_are_those_that_were_planted() -> None:
+def test_the_variance_components_are_those_that_were_simulated() -> None:
     rng, lesions, seeds = np.random.default_rng(3), 400, 40
     shared, own = rng.normal(size=lesions), rng.normal(size=(seeds, lesions))
     values = 0.2 * rng.normal(size=(seeds, 1)) + 0.8 * shared + 1.2 * own
@@ -227,7 +162,7 @@ def test_the_sources_are_those_that_were_planted() -> None:
 
 
 @given(st.integers(0, 10**6), st.floats(-1.5, 1.5), st.floats(0.55, 0.99))
-def test_test_and_interval_never_disagree(seed: int, null: float, confidence: float) -> None:
+def test_p_value_and_interval_always_agree(seed: int, null: float, confidence: float) -> None:
     rng = np.random.default_rng(seed)
     design = _one_class(np.arange(25), 200, seed)
     values = 0.4 * rng.normal(size=(3, 1)) + rng.exponential(size=(3, 25)) - 1
@@ -237,7 +172,7 @@ def test_test_and_interval_never_disagree(seed: int, null: float, confidence: fl
         assert (p < 1 - confidence) == (not interval.low <= null <= interval.high)
 
 
-def test_a_wider_interval_holds_the_narrower() -> None:
+def test_an_interval_of_higher_confidence_contains_that_of_lower() -> None:
     design = _one_class(np.arange(30), 300)
     values = np.random.default_rng(0).exponential(size=(3, 30))
     found = intervals.estimate(_samples(values, np.arange(30), design), design.strata)
@@ -246,7 +181,7 @@ def test_a_wider_interval_holds_the_narrower() -> None:
     assert (np.diff([high for _, high in ends]) >= -1e-12).all()
 
 
-def test_nothing_known_is_no_interval_and_no_difference() -> None:
+def test_an_undefined_metric_has_no_interval_and_no_difference() -> None:
     nothing = Sample(np.nan, np.full(9, np.nan), np.full(4, np.nan))
     found = intervals.estimate([nothing, nothing], np.zeros(4, int))
     assert not found.interval(0.95).known
@@ -255,7 +190,7 @@ def test_nothing_known_is_no_interval_and_no_difference() -> None:
 
 def test_arms_that_agree_everywhere_do_not_differ() -> None:
     labels, p, groups = _draw(6)
-    design = bootstrap.lay_out(groups, labels, 100, np.random.default_rng(0))
+    design = bootstrap.make_design(groups, labels, 100, np.random.default_rng(0))
     sample = design.apply(macro_auroc, labels, p)
     found = intervals.estimate([sample - sample] * 3, design.strata)
     assert found.interval(0.95) == Interval(0.0, 0.0, 0.0)
@@ -263,7 +198,7 @@ def test_arms_that_agree_everywhere_do_not_differ() -> None:
 
 
 def test_intervals_cover_and_equal_arms_are_not_called_superior() -> None:
-    """The slim form of `python -m benchmarks.evidence`, whose full table stands in docs/deciding.md."""
+    """The slim form of `python -m benchmarks.evidence`, whose full table is in docs/deciding.md."""
     world = evidence.World("slim", (30, 20), 3, 0.2)
     found = evidence.simulate(world, repeats=200, resamples=300)
     assert found["alarm"] <= 0.06

@@ -1,4 +1,4 @@
-"""Power against closed forms, and against studies that are drawn."""
+"""Power against closed forms, statsmodels and simulated studies."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from components.statistics.intervals import Sources
-from components.statistics.power import MOST, needed, planned, power
+from components.statistics.intervals import VarianceComponents
+from components.statistics.power import SEARCH_LIMIT, extrapolate, power, required_sample_size
 
-SEEDS = Sources(by_lesions=0.0, by_seeds=0.01, training=0.01 * 5**0.5, interplay=0.0, seeds=5, lesions=np.inf)
-LESIONS = Sources(by_lesions=0.01, by_seeds=0.0, training=0.0, interplay=0.0, seeds=5, lesions=np.inf)
-BOTH = Sources(by_lesions=0.008, by_seeds=0.012, training=0.02, interplay=0.0166, seeds=3, lesions=80.0)
+SEEDS = VarianceComponents(
+    by_lesions=0.0, by_seeds=0.01, training=0.01 * 5**0.5, interplay=0.0, seeds=5, lesions=np.inf
+)
+LESIONS = VarianceComponents(by_lesions=0.01, by_seeds=0.0, training=0.0, interplay=0.0, seeds=5, lesions=np.inf)
+BOTH = VarianceComponents(by_lesions=0.008, by_seeds=0.012, training=0.02, interplay=0.0166, seeds=3, lesions=80.0)
 
 
 @pytest.mark.parametrize("effect", [0.01, 0.03])
@@ -38,38 +40,40 @@ def test_no_effect_is_found_at_the_level() -> None:
         assert power(sources, 0.0, 0.05) == pytest.approx(0.05, abs=1e-6)
 
 
-def test_the_plan_divides_what_its_source_divides() -> None:
-    found = planned(BOTH, seeds=12, lesions=4.0)
+def test_more_seeds_or_lesions_divide_their_variance_components() -> None:
+    found = extrapolate(BOTH, seeds=12, lesions=4.0)
     assert found.by_lesions == pytest.approx(0.004)
     assert found.by_seeds == pytest.approx(np.sqrt((0.02**2 + 0.0166**2 / 4) / 12))
-    assert planned(BOTH, 3, 1.0).by_seeds == pytest.approx(np.hypot(0.02, 0.0166) / 3**0.5)
+    assert extrapolate(BOTH, 3, 1.0).by_seeds == pytest.approx(np.hypot(0.02, 0.0166) / 3**0.5)
 
 
-def test_what_is_needed_finds_it_and_less_does_not() -> None:
-    need = needed(BOTH, 0.04, 0.05, 0.8)
+def test_the_required_sample_size_is_the_smallest_that_is_enough() -> None:
+    need = required_sample_size(BOTH, 0.04, 0.05, 0.8)
     assert need.seeds is not None
     assert (
-        power(planned(BOTH, need.seeds, 1.0), 0.04, 0.05) >= 0.8 > power(planned(BOTH, need.seeds - 1, 1.0), 0.04, 0.05)
+        power(extrapolate(BOTH, need.seeds, 1.0), 0.04, 0.05)
+        >= 0.8
+        > power(extrapolate(BOTH, need.seeds - 1, 1.0), 0.04, 0.05)
     )
-    assert power(planned(BOTH, 3, 1.0), need.detectable, 0.05) == pytest.approx(0.8, abs=1e-3)
-    more = needed(replace(BOTH, training=0.001), 0.04, 0.05, 0.8).lesions
+    assert power(extrapolate(BOTH, 3, 1.0), need.detectable, 0.05) == pytest.approx(0.8, abs=1e-3)
+    more = required_sample_size(replace(BOTH, training=0.001), 0.04, 0.05, 0.8).lesions
     assert more is not None
-    assert power(planned(replace(BOTH, training=0.001), 3, more), 0.04, 0.05) >= 0.8
+    assert power(extrapolate(replace(BOTH, training=0.001), 3, more), 0.04, 0.05) >= 0.8
 
 
-def test_the_other_source_can_make_it_impossible() -> None:
-    assert needed(LESIONS, 0.02, 0.05, 0.9).seeds is None  # no number of seeds replaces lesions
-    assert needed(replace(SEEDS, training=1.0, by_seeds=0.45), 0.02, 0.05, 0.9).lesions is None
-    assert needed(LESIONS, 0.02, 0.05, 0.9).lesions == pytest.approx(
+def test_the_other_variance_component_can_make_it_impossible() -> None:
+    assert required_sample_size(LESIONS, 0.02, 0.05, 0.9).seeds is None  # no number of seeds replaces lesions
+    assert required_sample_size(replace(SEEDS, training=1.0, by_seeds=0.45), 0.02, 0.05, 0.9).lesions is None
+    assert required_sample_size(LESIONS, 0.02, 0.05, 0.9).lesions == pytest.approx(
         (stats.norm.ppf([0.975, 0.9]).sum() / 2) ** 2, rel=0.03
     )
-    assert MOST >= 100
+    assert SEARCH_LIMIT >= 100
 
 
-def test_drawn_studies_are_found_as_often_as_said() -> None:
-    """Differences of S seeds on drawn lesions, decided by Satterthwaite's t, as planned."""
+def test_simulated_studies_find_the_difference_with_the_stated_power() -> None:
+    """Differences of S seeds on drawn lesions, decided by Satterthwaite's t, as extrapolate."""
     rng, repeats = np.random.default_rng(0), 20_000
-    sources = Sources(0.01, np.hypot(0.015, 0.01) / 8**0.5, 0.015, 0.01, 8, 1e6)
+    sources = VarianceComponents(0.01, np.hypot(0.015, 0.01) / 8**0.5, 0.015, 0.01, 8, 1e6)
     by_seed = (
         0.025 + sources.training * rng.normal(size=(repeats, 8)) + sources.interplay * rng.normal(size=(repeats, 8))
     )

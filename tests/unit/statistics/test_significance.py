@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from components.statistics import significance
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
-from components.statistics.significance import auroc_terms, clustered_mcnemar, delong, holm, mcnemar, swap_arms
+from components.statistics.significance import auroc_terms, clustered_mcnemar, delong, holm, mcnemar, permutation_test
 
 
 def _scores(seed: int, images: int = 40, classes: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -27,7 +27,7 @@ def _scores(seed: int, images: int = 40, classes: int = 2) -> tuple[np.ndarray, 
 
 def test_balanced_accuracy_is_the_sum_of_its_shares() -> None:
     labels, p, _ = _scores(0, 31, 3)
-    assert significance.recall_shares(labels, p).sum() == pytest.approx(balanced_accuracy(labels, p))
+    assert significance.balanced_accuracy_terms(labels, p).sum() == pytest.approx(balanced_accuracy(labels, p))
 
 
 def test_sums_by_group_are_pandas_like() -> None:
@@ -42,7 +42,7 @@ def test_few_groups_give_scipys_exact_permutation_test(seed: int) -> None:
     expected = stats.permutation_test(
         (ours, theirs), lambda a, b: abs(np.sum(a - b)), permutation_type="samples", alternative="greater"
     )
-    assert swap_arms(ours - theirs, 2**9, np.random.default_rng(0)) == pytest.approx(expected.pvalue)
+    assert permutation_test(ours - theirs, 2**9, np.random.default_rng(0)) == pytest.approx(expected.pvalue)
 
 
 def test_many_groups_give_scipys_permutation_test() -> None:
@@ -51,11 +51,11 @@ def test_many_groups_give_scipys_permutation_test() -> None:
         (differences, np.zeros(60)), lambda a, b: np.mean(a - b, axis=-1), permutation_type="samples", vectorized=False,
         n_resamples=9999, rng=np.random.default_rng(0),
     )  # fmt: skip
-    assert swap_arms(differences, 9999, np.random.default_rng(1)) == pytest.approx(expected.pvalue, abs=0.015)
+    assert permutation_test(differences, 9999, np.random.default_rng(1)) == pytest.approx(expected.pvalue, abs=0.015)
 
 
-def test_arms_that_never_differ_are_not_told_apart() -> None:
-    assert swap_arms(np.zeros(50), 1000, np.random.default_rng(0)) == 1
+def test_arms_that_never_differ_have_a_p_of_one() -> None:
+    assert permutation_test(np.zeros(50), 1000, np.random.default_rng(0)) == 1
     labels, p, _ = _scores(0)
     assert delong(labels, [p], [p], np.arange(40)).p == 1
     assert mcnemar(p[:, 0] > 0.5, p[:, 0] > 0.5).p == 1
@@ -85,7 +85,7 @@ def test_clustered_mcnemar_of_single_images_is_mcnemars_chi_square(b: int, c: in
     assert clustered_mcnemar(ours, theirs, np.arange(b + c)).p == pytest.approx(expected)
 
 
-def test_copies_of_images_and_seeds_make_decisions_no_surer() -> None:
+def test_copies_of_images_and_seeds_do_not_change_the_test() -> None:
     rng = np.random.default_rng(0)
     ours, theirs = rng.random(80) < 0.7, rng.random(80) < 0.5
     once = clustered_mcnemar(ours, theirs, np.arange(80))
@@ -150,7 +150,7 @@ def test_delong_of_lesions_is_obuchowskis(mixed: bool) -> None:
     assert (terms[1] ** 2).sum() == pytest.approx(expected, rel=0.005 if mixed else 1e-9)
 
 
-def test_copies_of_images_make_areas_no_surer() -> None:
+def test_copies_of_images_do_not_change_the_error_of_areas() -> None:
     labels, ours, theirs = _scores(3, 60, 3)
     once = delong(labels, [ours], [theirs], np.arange(60))
     many = delong(labels.repeat(3), [ours.repeat(3, axis=0)], [theirs.repeat(3, axis=0)], np.arange(60).repeat(3))

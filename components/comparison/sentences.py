@@ -1,0 +1,94 @@
+"""The comparison in sentences: headline, what a decision would need, limits of the study, summary for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from components.comparison.comparison import FEW_LESIONS, Comparison
+from components.comparison.differences import PairedDifference
+from components.comparison.overfitting_gap import DECIDING_GAP
+from components.report.formatting import interval_range, percent
+from components.report.wording import Claim
+from components.statistics.power import SEARCH_LIMIT, SampleSize
+
+
+def headline(comparison: Comparison) -> list[Claim]:
+    """The verdicts, one sentence an arm and outcome."""
+    question = comparison.question
+    found: dict[tuple[str, str], list[PairedDifference]] = {}
+    for each in sorted(comparison.differences, key=lambda each: question.arms.index(each.arm)):
+        found.setdefault((each.arm, each.verdict.outcome.value), []).append(each)
+    return [
+        Claim(
+            f"{arm} against {question.reference}: {outcome} "
+            f"({' and '.join(each.protocol.description for each in same)}).",
+            f"comparison-{same[0].name}",
+        )
+        for (arm, outcome), same in found.items()
+    ]
+
+
+def planning(need: SampleSize | None, groups: int) -> str:
+    """How many seeds or lesions a decision would need; `groups` is the number of test lesions."""
+    if need is None:
+        return "Not known: it needs a margin above zero and two seeds."
+    seeds = f"{need.seeds} seeds with these lesions" if need.seeds else f"no number of seeds up to {SEARCH_LIMIT} alone"
+    lesions = "no number of lesions alone"
+    if need.lesions:
+        lesions = f"about {math.ceil(need.lesions * groups):,} test lesions with these seeds"
+    return (
+        f"A true difference of {100 * need.effect:g} points is found with a probability of {100 * need.now:.0f} %. "
+        f"For {100 * need.power:g} %: {seeds}, or {lesions}. "
+        f"With this study, {100 * need.power:g} % of differences of {100 * need.detectable:.1f} points are found."
+    )
+
+
+def onset_range(onsets: Sequence[int | None]) -> str:
+    """The epochs from which gaps stay above the limit: `2 to 4`, and how many seeds have none."""
+    known = sorted(epoch for epoch in onsets if epoch is not None)
+    if not known:
+        return "in no seed"
+    span = f"{known[0]}" if known[0] == known[-1] else f"{known[0]} to {known[-1]}"
+    return span if len(known) == len(onsets) else f"{span}; none in {len(onsets) - len(known)} of {len(onsets)} seeds"
+
+
+def limits(comparison: Comparison) -> list[str]:
+    """What the numbers cannot show, with the numbers that limit them."""
+    question = comparison.question
+    rare = [f"{name} ({n})" for name, n in comparison.test_lesions.items() if n < FEW_LESIONS]
+    pairs = len(comparison.differences)
+    lines = [
+        f"One data set, one split, {sum(comparison.test_images.values()):,} test images of {comparison.groups:,} "
+        "lesions or patients: the intervals say nothing about other clinics, cameras or skin.",
+        f"{len(question.seeds)} seed{'s' * (len(question.seeds) != 1)}: the seed changes head, batches and "
+        "augmentation; each encoder was pretrained once, so the variance of pretraining is in no interval.",
+        "The gap's interval counts seeds alone, not which images happened to be in train and val.",
+        "Accuracy and log loss hold for this mix of classes: resampling keeps how many lesions each class has.",
+    ]
+    if rare:
+        lines.append(f"Fewer than {FEW_LESIONS} test lesions: {', '.join(rare)}. Their sensitivity is hardly known.")
+    if pairs > 1:
+        lines.append(
+            f"{pairs} comparisons: Holm's correction keeps the probability that any is called superior or inferior by "
+            f"chance below {100 * question.rule.alpha:g} %, and so for each other hypothesis. It does not widen the "
+            "intervals shown. The differences of AUROC, accuracy and log loss decide nothing."
+        )
+    if question.synthetic:
+        lines.insert(0, "The images are drawings. Nothing here is evidence about skin, lesions or pretraining.")
+    return lines
+
+
+def summary(comparison: Comparison) -> list[str]:
+    """The answer for a terminal: verdicts, recommendation and a table of at most 80 columns."""
+    lines = [each.verdict.sentence for each in comparison.differences] + [comparison.recommendation.sentence]
+    width = max(len(row.name) for row in comparison.rows)
+    lines.append(f"{'':{width}}  val loss  train acc  val acc  gap/loss  test bal. acc")
+    for row in comparison.rows:
+        test = row.test["balanced_accuracy"]
+        loss, train, val = (row.trends[key].last.mean for key in ("val/loss", "train/accuracy", "val/accuracy"))
+        lines.append(
+            f"{row.name:{width}}  {loss:8.3f}  {100 * train:7.1f} %  {100 * val:5.1f} %  "
+            f"{row.gaps[DECIDING_GAP].mean:+8.3f}  {100 * test.mean:.1f} % ({interval_range(test, percent)})"
+        )
+    return lines
