@@ -1,4 +1,7 @@
-"""Predict val and test images with every classifier of the study; no stage before it opens test images."""
+"""Predict val and test images with every classifier of the study, and measure each on the test images.
+
+No stage before this one reads test images.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,29 @@ import pandas as pd
 
 from components.base.files import whole
 from components.base.log import Log
+from components.comparison.settings import Evaluate as EvaluateSettings
 from components.data.labels import Labels
 from components.data.lesion_mask import lesion_share
 from components.models.backbone import Backbone
-from components.statistics.metrics.accuracy import accuracy
-from components.statistics.metrics.balanced_accuracy import balanced_accuracy
+from components.statistics.metrics import measure_scalars
 from components.statistics.metrics.confusion_matrix import confusion_matrix
 from components.statistics.metrics.expected_calibration_error import expected_calibration_error
-from components.statistics.metrics.log_loss import log_loss
-from components.statistics.metrics.macro_auroc import macro_auroc
 from components.statistics.metrics.sensitivity import sensitivity
 from components.statistics.metrics.specificity import specificity
 from components.training.examples import Examples
-from flows.settings.analysis import Evaluate as EvaluateSettings
-from flows.settings.study import Compute, Paths, Study
+from components.training.settings import Compute
+from flows.settings.study import Paths, Study
 from flows.stage import stage
-from flows.stage_io.predictions import predict_runs, read_examples, run_names
+from flows.stage_io.predictions import predict_runs, read_packed, study_runs
 
 SPLITS = ("val", "test")
+
+BY_CLASS = {"sensitivity": sensitivity, "specificity": specificity}
+"""Metrics of each class, written for every run: the model card shows them."""
+
+ECE = "expected_calibration_error"
+KEYS = {ECE: "ece"}
+"""Keys of evaluate.json that are not the metric's name."""
 
 
 @stage
@@ -41,29 +49,31 @@ def evaluate(
     compute: Compute,
     log: Log,
 ) -> dict[str, dict[str, Any]]:
-    """Write each run's predictions and confusions; return what is measured of it on test images."""
-    _tell_of_others(paths.classifiers, run_names(study), log)
-    examples = {split: read_examples(paths.pixels / split, labels.classes) for split in SPLITS}
+    """Write each run's predictions and confusion matrix; return its metrics on test images."""
+    _log_other_classifiers(paths.classifiers, [str(run) for run in study_runs(study)], log)
+    examples = {split: read_packed(paths.pixels / split, labels.classes) for split in SPLITS}
     metrics = {}
     with whole(paths.predictions) as folder:
         folder.mkdir()
-        for run, table in predict_runs(study, examples, labels.classes, backbone, paths, compute, log):
+        for run, table in predict_runs(
+            study, examples, classes=labels.classes, backbone=backbone, paths=paths, compute=compute, log=log
+        ):
             table.to_parquet(folder / f"{run}.parquet", index=False)
-            metrics[run] = _measure(table, labels.classes, evaluate.calibration_bins)
+            metrics[run] = measure_run(table, labels.classes, evaluate)
             _write_confusion(folder / f"{run}.confusion.csv", table, labels.classes)
         lesion_shares(examples["test"]).to_csv(folder / "lesion_share.csv", index=False, lineterminator="\n")
     return metrics
 
 
 def lesion_shares(examples: Examples) -> pd.DataFrame:
-    """How much of each picture the lesion fills, for who asks whom a model is worse for; NaN where none is found."""
+    """The share of each image that the lesion covers, for subgroups by lesion size; NaN where no outline is found."""
     pixels = examples.pixels
     shares = [lesion_share(pixels.take(np.array([row]))[0]) for row in range(len(pixels))]
     return pixels.index[["image_id"]].assign(lesion_share=np.round(shares, 6))
 
 
-def _tell_of_others(folder: Path, runs: Sequence[str], log: Log) -> None:
-    """Classifiers of an earlier study stay where they are, and count for nothing."""
+def _log_other_classifiers(folder: Path, runs: Sequence[str], log: Log) -> None:
+    """Classifiers of an earlier study stay in the folder; they are not evaluated."""
     others = sorted({path.stem for path in folder.glob("*.safetensors")} - set(runs))
     if others:
         log.line(f"{folder}: {len(others)} classifiers are not of this study and are left out: {', '.join(others)}")
@@ -76,18 +86,19 @@ def _test_rows(table: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray[
     return labels, test[[f"p_{name}" for name in classes]].to_numpy()
 
 
-def _measure(table: pd.DataFrame, classes: Sequence[str], bins: int) -> dict[str, Any]:
-    """Every metric; a class of which nothing can be said is left out of sensitivity or specificity."""
-    given = _test_rows(table, classes)
-    return {
-        "balanced_accuracy": balanced_accuracy(*given),
-        "accuracy": accuracy(*given),
-        "macro_auroc": macro_auroc(*given),
-        "ece": expected_calibration_error(*given, bins=bins),
-        "log_loss": log_loss(*given),
-        "sensitivity": _by_class(sensitivity(*given), classes),
-        "specificity": _by_class(specificity(*given), classes),
-    }
+def measure_run(table: pd.DataFrame, classes: Sequence[str], settings: EvaluateSettings) -> dict[str, Any]:
+    """The metrics that the settings name, then BY_CLASS, where a class with an undefined value is left out.
+
+    Args:
+        table: predictions of one run, columns as `predict_file` gives them; only test images count.
+        classes: in the order of the probabilities.
+        settings: which metrics, and the bins of the calibration error.
+    """
+    test = _test_rows(table, classes)
+    found: dict[str, Any] = measure_scalars((name for name in settings.metrics if name != ECE), *test)
+    found[ECE] = expected_calibration_error(*test, bins=settings.calibration_bins)
+    scalars = {KEYS.get(name, name): found[name] for name in settings.metrics if name in found}
+    return scalars | {name: _by_class(metric(*test), classes) for name, metric in BY_CLASS.items()}
 
 
 def _by_class(values: np.ndarray[Any, Any], classes: Sequence[str]) -> dict[str, float]:

@@ -1,14 +1,14 @@
-"""Whether probabilities can be taken at their word: of what is said with 80 %, 80 % should be so.
+"""Calibration: whether predicted probabilities agree with observed frequencies, before and after temperature scaling.
 
-Calibration errors in several binnings, Brier's score and its parts, one temperature fitted on val.
-Letters: N images, K classes, B bins, S seeds, C columns of resamples. `said` is a probability (N,), `happened`
-whether what it speaks of is so (N,): that the answer is right, or that the lesion is malignant.
+Calibration errors in several binnings, Brier's score and its decomposition, one temperature fitted on val.
+Letters: N images, K classes, B bins, S seeds, C columns of resamples. `predicted` (N,) is the probability of an event,
+`observed` (N,) bool, True where the event happened: the predicted class is right, or the lesion is malignant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -24,80 +24,109 @@ Array = npt.NDArray[Any]
 
 TINY = float(np.finfo(np.float64).eps)  # the same floor as log loss has
 TEMPERATURES = (0.05, 20.0)
-"""Between these a temperature is looked for; one at an end says that val knows none."""
+"""Range of the fit; a temperature at one end means that val does not determine it."""
 
 CURVE_BINS = 10
-"""Points of a reliability curve, each of as many images as the others."""
+"""Points of a reliability curve, each of equally many images."""
+
+BRIER_RANGE = (0.0, 2.0)
+"""Bounds of the score summed over classes."""
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Brier's score taken apart (Murphy 1973), summed over classes; they add up to it exactly.
+class BrierParts:
+    """Decomposition of Brier's score (Murphy 1973), summed over classes; the parts add up to the score exactly.
 
-    `within` is what bins hide: the spread of probabilities inside a bin, less twice its covariance with what
-    happened (Stephenson, Coelho & Jolliffe 2008, eq. 7). With one probability a bin it is zero.
+    `within` is what binning hides: the variance of the probabilities inside a bin, less twice their covariance with
+    the observation (Stephenson, Coelho & Jolliffe 2008, eq. 7). With one probability a bin it is zero.
     """
 
-    reliability: float  # squared distance of what is said from what happens: lower is better
-    resolution: float  # squared distance of what happens in a bin from what happens overall: higher is better
-    uncertainty: float  # of the images, whatever a model says
+    reliability: float
+    """Squared distance of predicted from observed frequency: lower is better."""
+    resolution: float
+    """Squared distance of a bin's observed frequency from the overall one: higher is better."""
+    uncertainty: float
+    """Of the images, independent of the model."""
     within: float
 
     @property
     def brier(self) -> float:
-        """The score that the parts make."""
+        """The score that the parts add up to."""
         return self.reliability - self.resolution + self.uncertainty + self.within
 
 
 @dataclass(frozen=True)
-class Point:
+class ReliabilityBin:
     """One bin of a reliability curve, over all seeds."""
 
-    said: float
-    happened: Interval  # over lesions
-    images: int  # a seed
+    predicted: float
+    """Mean probability."""
+    observed: Interval
+    """Frequency of the event, over lesions."""
+    images: int
+    """A seed."""
 
 
 @dataclass(frozen=True)
-class Scores:
+class CalibrationScores:
     """One state of a model's probabilities on test images: as trained, or after temperature scaling."""
 
     log_loss: Interval
     brier: Interval
-    parts: Parts  # means over seeds
-    errors: Mapping[str, Interval]  # `width`, `mass`, `debiased`; over seeds alone
-    curve: tuple[Point, ...]  # of the answer's probability
-    malignant: tuple[Point, ...]  # of the probability of malignancy; empty where no class is
+    parts: BrierParts
+    """Means over seeds."""
+    errors: Mapping[str, Interval]
+    """`width`, `mass`, `debiased`; over seeds alone."""
+    curve: tuple[ReliabilityBin, ...]
+    """Of the predicted class's probability."""
+    malignant: tuple[ReliabilityBin, ...]
+    """Of the probability of malignancy; empty where no class is malignant."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Before and after a temperature that val chose."""
+    """Before and after scaling with a temperature fitted on val."""
 
-    temperatures: tuple[float, ...]  # one a seed
-    before: Scores
-    after: Scores
+    temperatures: tuple[float, ...]
+    """One a seed."""
+    before: CalibrationScores
+    after: CalibrationScores
 
 
 def calibrate(
-    sample: Resampled, test: Sequence[Array], scaled: Sequence[Array], temperatures: Array, malignant: Array, bins: int
+    sample: Resampled,
+    test: Sequence[Array],
+    scaled: Sequence[Array],
+    *,
+    temperatures: Array,
+    malignant: Array,
+    bins: int,
 ) -> Calibration:
-    """Both states of one arm's seeds: `test` and `scaled` hold (N, K) a seed, `malignant` (K,) marks classes."""
+    """Calibration of one arm's seeds, before and after scaling.
+
+    Args:
+        sample: the test images and their resamples.
+        test: (N, K) probabilities a seed, as trained.
+        scaled: (N, K) probabilities a seed, after scaling.
+        temperatures: (S,) that were used.
+        malignant: (K,) bool, True for malignant classes.
+        bins: of the calibration errors and of the Brier parts.
+    """
     before, after = (_scores(sample, state, malignant, bins) for state in (test, scaled))
     return Calibration(tuple(temperatures.tolist()), before, after)
 
 
-def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: int) -> Scores:
-    answers = [answer(sample.labels, p) for p in seeds]
+def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: int) -> CalibrationScores:
+    answers = [top_class(sample.labels, p) for p in seeds]
     is_malignant = malignant[sample.labels]
     risks = [(p[:, malignant].sum(1), is_malignant) for p in seeds] if malignant.any() else []
-    parts = [brier_parts(sample.labels, p, bins) for p in seeds]
+    parts = [astuple(brier_parts(sample.labels, p, bins)) for p in seeds]
     log_losses = np.stack([log_loss(sample.labels, p, sample.weights) for p in seeds])
     briers = np.stack([brier(sample.labels, p, sample.weights) for p in seeds])
-    return Scores(
+    return CalibrationScores(
         sample.interval(log_losses, LOSS),
-        sample.interval(briers, (0.0, 2.0)),
-        Parts(*np.mean([[x.reliability, x.resolution, x.uncertainty, x.within] for x in parts], axis=0).tolist()),
+        sample.interval(briers, BRIER_RANGE),
+        BrierParts(*np.mean(parts, axis=0).tolist()),
         _errors(answers, sample, bins),
         reliability(answers, sample),
         reliability(risks, sample),
@@ -105,13 +134,13 @@ def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: i
 
 
 def _errors(answers: Sequence[tuple[Array, Array]], sample: Resampled, bins: int) -> dict[str, Interval]:
-    """Over seeds alone: resampled images look worse calibrated than the images that they were drawn from."""
+    """Over seeds alone: a resample looks worse calibrated than the images that it was drawn from."""
     found: dict[str, list[float]] = {"width": [], "mass": [], "debiased": []}
-    for said, happened in answers:
-        by_mass = equal_mass(said, bins)
-        squared = debiased_squared_error(said, happened, by_mass, sample.groups)
-        found["width"].append(calibration_error(said, happened, equal_width(said, bins)))
-        found["mass"].append(calibration_error(said, happened, by_mass))
+    for predicted, observed in answers:
+        by_mass = equal_mass(predicted, bins)
+        squared = debiased_squared_error(predicted, observed, by_mass, sample.groups)
+        found["width"].append(calibration_error(predicted, observed, equal_width(predicted, bins)))
+        found["mass"].append(calibration_error(predicted, observed, by_mass))
         found["debiased"].append(float(np.sqrt(max(squared, 0.0))))
     intervals = {name: student_interval(np.array(values), sample.confidence) for name, values in found.items()}
     return {name: _bounded(interval) for name, interval in intervals.items()}
@@ -122,40 +151,49 @@ def _bounded(interval: Interval) -> Interval:
     return Interval(interval.mean, max(interval.low, 0.0), min(interval.high, 1.0)) if interval.known else interval
 
 
-def answer(labels: Array, p: Array) -> tuple[Array, Array]:
-    """The likeliest class's probability (N,), and whether that class is the right one (N,)."""
+def top_class(labels: Array, p: Array) -> tuple[Array, Array]:
+    """Of each image the highest probability (N,), and whether that class is the true one, (N,) bool."""
     return p.max(1), p.argmax(1) == labels
 
 
 # --- binnings and errors
 
 
-def equal_width(said: Array, bins: int) -> Array:
-    """(N,) the bin of each probability, (low, high], all equally wide."""
-    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], said, side="left")
+def equal_width(predicted: Array, bins: int) -> Array:
+    """(N,) the bin of each probability, (low, high], all of equal width."""
+    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], predicted, side="left")
 
 
-def equal_mass(said: Array, bins: int) -> Array:
-    """(N,) the bin of each probability, as many images in each as ties allow: equal ones share a bin."""
-    ends = -(-np.arange(1, bins) * len(said) // bins)  # how many images stand in a bin or below it, rounded up
-    return np.searchsorted(np.unique(np.sort(said)[ends - 1]), said, side="left")
+def equal_mass(predicted: Array, bins: int) -> Array:
+    """(N,) the bin of each probability, with as many images in each as ties allow: equal values share a bin."""
+    ends = -(-np.arange(1, bins) * len(predicted) // bins)  # number of images in a bin and below it, rounded up
+    return np.searchsorted(np.unique(np.sort(predicted)[ends - 1]), predicted, side="left")
 
 
-def calibration_error(said: Array, happened: Array, places: Array) -> float:
-    """Mean distance of what is said from what happens, bin by bin (Guo et al. 2017, eq. 3); biased upwards."""
-    return float(np.abs(np.bincount(places, weights=happened - said)).sum() / len(said))
+def calibration_error(predicted: Array, observed: Array, places: Array) -> float:
+    """Mean distance of predicted from observed frequency over bins (Guo et al. 2017, eq. 3); biased upwards.
+
+    `places` (N,) is the bin of each image.
+    """
+    return float(np.abs(np.bincount(places, weights=observed - predicted)).sum() / len(predicted))
 
 
-def debiased_squared_error(said: Array, happened: Array, places: Array, groups: Array) -> float:
-    """The mean squared distance in bins without the luck of few images in it; may fall below zero.
+def debiased_squared_error(predicted: Array, observed: Array, places: Array, groups: Array) -> float:
+    """The mean squared distance in bins, without the bias of few images in a bin; may fall below zero.
 
-    The mean of `d_i d_j`, d = happened - said, over pairs of images of different lesions in a bin: luck of one
-    lesion is not multiplied by itself. With one image a lesion and one probability a bin it is the estimator of
+    The mean of `d_i d_j`, d = observed - predicted, over pairs of images of different lesions in a bin: noise of one
+    lesion is never multiplied by itself. With one image a lesion and one probability a bin it is the estimator of
     Kumar, Liang & Ma (2019, section 5.1). A bin of one lesion has no pair and is left out.
+
+    Args:
+        predicted: (N,) in [0, 1].
+        observed: (N,) bool.
+        places: (N,) the bin of each image.
+        groups: (N,) lesion or patient.
     """
     codes = places * (len(groups) + 1) + np.unique(groups, return_inverse=True)[1]
     cells, cell = np.unique(codes, return_inverse=True)  # one a bin and lesion
-    sums, counts = np.bincount(cell, weights=happened - said), np.bincount(cell).astype(float)
+    sums, counts = np.bincount(cell, weights=observed - predicted), np.bincount(cell).astype(float)
     bin_of = cells // (len(groups) + 1)
     total, images = np.bincount(bin_of, weights=sums), np.bincount(bin_of, weights=counts)
     pairs = images**2 - np.bincount(bin_of, weights=counts**2)
@@ -165,46 +203,50 @@ def debiased_squared_error(said: Array, happened: Array, places: Array, groups: 
 
 
 def brier(labels: Array, p: Array, weights: Array) -> Array:
-    """Mean squared distance of (p_1 ... p_K) from the truth, in [0, 2] (Brier 1950), (C,)."""
+    """Mean squared distance of (p_1 ... p_K) from the true class, in [0, 2] (Brier 1950), (C,)."""
     return weighted_mean(((p - np.eye(p.shape[1])[labels]) ** 2).sum(1), weights)
 
 
-def brier_parts(labels: Array, p: Array, bins: int) -> Parts:
+def brier_parts(labels: Array, p: Array, bins: int) -> BrierParts:
     """Each class against the rest in bins of equal mass, summed over classes."""
     by_class = [_parts_of(p[:, k], labels == k, bins) for k in range(p.shape[1])]
-    return Parts(*np.sum(by_class, axis=0).tolist())
+    return BrierParts(*np.sum(by_class, axis=0).tolist())
 
 
-def _parts_of(said: Array, happened: Array, bins: int) -> tuple[float, float, float, float]:
-    places = equal_mass(said, bins)
+def _parts_of(predicted: Array, observed: Array, bins: int) -> tuple[float, float, float, float]:
+    places = equal_mass(predicted, bins)
     counts = np.bincount(places)
-    said_in, happened_in = (ratio(np.bincount(places, weights=each), counts)[places] for each in (said, happened))
-    base = happened.mean()
-    spread, shared = (said - said_in) ** 2, (happened - happened_in) * (said - said_in)
+    in_bin = (ratio(np.bincount(places, weights=each), counts)[places] for each in (predicted, observed))
+    predicted_in, observed_in = in_bin
+    base = observed.mean()
+    spread, shared = (predicted - predicted_in) ** 2, (observed - observed_in) * (predicted - predicted_in)
     return (
-        float(((said_in - happened_in) ** 2).mean()),
-        float(((happened_in - base) ** 2).mean()),
+        float(((predicted_in - observed_in) ** 2).mean()),
+        float(((observed_in - base) ** 2).mean()),
         float(base * (1 - base)),
         float((spread - 2 * shared).mean()),
     )
 
 
-def reliability(seeds: Sequence[tuple[Array, Array]], sample: Resampled) -> tuple[Point, ...]:
-    """What is said and what happens in CURVE_BINS bins of equal mass; seeds are pooled, lesions resampled."""
+def reliability(seeds: Sequence[tuple[Array, Array]], sample: Resampled) -> tuple[ReliabilityBin, ...]:
+    """Predicted and observed frequency in CURVE_BINS bins of equal mass; seeds are pooled, lesions resampled.
+
+    `seeds` holds (predicted, observed) of each seed.
+    """
     if not seeds:
         return ()
-    said, happened = (np.concatenate(each) for each in zip(*seeds, strict=True))  # (S N,)
-    places = equal_mass(said, CURVE_BINS)
+    predicted, observed = (np.concatenate(each) for each in zip(*seeds, strict=True))  # (S N,)
+    places = equal_mass(predicted, CURVE_BINS)
     bins = int(places.max()) + 1
     inside = (places == np.arange(bins)[:, None]).reshape(bins, len(seeds), -1)  # (B, S, N)
-    right = inside & happened.astype(bool).reshape(len(seeds), -1)
+    right = inside & observed.astype(bool).reshape(len(seeds), -1)
     hits, images = (each.sum(1).astype(np.float32) @ sample.weights for each in (right, inside))  # (B, C)
     shares = sample.intervals(ratio(hits, images)[None], SHARE)
     counts = np.bincount(places)
-    centres = np.bincount(places, weights=said) / counts
+    centres = np.bincount(places, weights=predicted) / counts
     return tuple(
-        Point(float(said), share, round(count / len(seeds)))
-        for said, share, count in zip(centres, shares, counts, strict=True)
+        ReliabilityBin(float(centre), share, round(count / len(seeds)))
+        for centre, share, count in zip(centres, shares, counts, strict=True)
     )
 
 
@@ -212,14 +254,14 @@ def reliability(seeds: Sequence[tuple[Array, Array]], sample: Resampled) -> tupl
 
 
 def scale(p: Array, temperature: float) -> Array:
-    """Probabilities of logits divided by `temperature`: above 1 less sure, below 1 surer, the answer the same."""
+    """Probabilities of logits divided by `temperature`: above 1 less confident, below 1 more; the order stays."""
     scores = np.log(np.clip(p, TINY, 1)) / temperature
     powers = np.exp(scores - scores.max(1, keepdims=True))
     return np.asarray(powers / powers.sum(1, keepdims=True))
 
 
 def fit_temperature(labels: Array, p: Array) -> float:
-    """The temperature at which val's log loss is least (Guo et al. 2017, section 4.2), inside TEMPERATURES."""
+    """The temperature with the lowest log loss on val (Guo et al. 2017, section 4.2), inside TEMPERATURES."""
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:

@@ -1,4 +1,4 @@
-"""Where to draw the line between yes and no: thresholds that val chose, and what they give on test images.
+"""Operating points: thresholds chosen on val, and the rates that they give on test images.
 
 Letters: N images, P thresholds, S seeds, C columns of resamples. A score at or above its threshold is called positive.
 """
@@ -22,67 +22,85 @@ Array = npt.NDArray[Any]
 
 RATES = ("sensitivity", "specificity", "ppv", "npv")
 GRID = np.linspace(0, 1, 101)
-"""Shares of false alarms at which ROC curves of several seeds are averaged."""
+"""False positive rates at which the ROC curves of several seeds are averaged."""
 
 
 @dataclass(frozen=True)
-class Point:
+class OperatingPoint:
     """The threshold at which val reaches `level` of `fixed`, and the rates that it gives on test."""
 
-    fixed: str  # sensitivity or specificity
+    fixed: str
+    """`sensitivity` or `specificity`."""
     level: float
-    thresholds: tuple[float, ...]  # one a seed
-    test: Mapping[str, Interval]  # RATES; ppv and npv hold for the test images' share of positives alone
+    thresholds: tuple[float, ...]
+    """One a seed."""
+    test: Mapping[str, Interval]
+    """RATES; ppv and npv hold only for the test images' share of positives."""
 
 
 @dataclass(frozen=True)
-class Operating:
-    """One question, such as malignant or benign, answered with a line."""
+class OperatingPoints:
+    """One binary task, such as malignant against benign, with its ROC curve and operating points."""
 
-    subject: str  # `malignant`, or a class
-    positives: int  # test lesions
+    subject: str
+    """`malignant`, or a class."""
+    positives: int
+    """Test lesions."""
     auroc: Interval
-    roc: tuple[tuple[float, float], ...]  # false alarms, sensitivity; mean over seeds
-    points: tuple[Point, ...]
+    roc: tuple[tuple[float, float], ...]
+    """(False positive rate, sensitivity); mean over seeds."""
+    points: tuple[OperatingPoint, ...]
 
 
 @dataclass(frozen=True)
-class Question:
-    """Scores of one question and the truth, for val and test; scores have a row a seed."""
+class BinaryTask:
+    """Scores and truth of one binary task on val and test; scores have a row a seed."""
 
     subject: str
     val_scores: Array  # (S, Nv)
-    val_positive: Array  # (Nv,)
+    val_positive: Array  # (Nv,) bool
     scores: Array  # (S, N)
-    positive: Array  # (N,)
+    positive: Array  # (N,) bool
 
 
-def operate(sample: Resampled, question: Question, levels: Sequence[float]) -> Operating:
-    """Each level of specificity and of sensitivity that val can fix, measured on test."""
-    lines = [(fixed, level) for fixed in ("specificity", "sensitivity") for level in levels]
-    thresholds = np.array([[threshold(s, question.val_positive, *line) for line in lines] for s in question.val_scores])
-    measured = _measured(sample, question, thresholds)
+def measure_operating_points(sample: Resampled, task: BinaryTask, levels: Sequence[float]) -> OperatingPoints:
+    """Choose thresholds on val for each level of specificity and of sensitivity, and measure them on test."""
+    targets = [(fixed, level) for fixed in ("specificity", "sensitivity") for level in levels]
+    thresholds = np.array([[threshold(s, task.val_positive, *each) for each in targets] for s in task.val_scores])
+    measured = _measured(sample, task, thresholds)
     points = tuple(
-        Point(*line, tuple(thresholds[:, p].tolist()), {n: sample.interval(measured[n][:, p], SHARE) for n in RATES})
-        for p, line in enumerate(lines)
+        OperatingPoint(
+            *each, tuple(thresholds[:, p].tolist()), {n: sample.interval(measured[n][:, p], SHARE) for n in RATES}
+        )
+        for p, each in enumerate(targets)
     )
-    positives = len(set(sample.groups[question.positive]))
-    return Operating(question.subject, positives, _auroc(sample, question), mean_roc(question), points)
+    positives = len(set(sample.groups[task.positive]))
+    auroc = sample.interval(aurocs(sample, task), SHARE)
+    return OperatingPoints(task.subject, positives, auroc, mean_roc(task), points)
 
 
-def _measured(sample: Resampled, question: Question, thresholds: Array) -> dict[str, Array]:
-    """RATES by seed, point and resample, (S, P, C); NaN where val knew no threshold."""
-    pairs = list(zip(question.scores, thresholds[:, :, None], strict=True))  # (N,) and (P, 1) a seed
-    by_seed = [rates(scores >= chosen, question.positive, sample.weights) for scores, chosen in pairs]
+def _measured(sample: Resampled, task: BinaryTask, thresholds: Array) -> dict[str, Array]:
+    """RATES by seed, point and resample, (S, P, C); NaN where val gave no threshold."""
+    pairs = list(zip(task.scores, thresholds[:, :, None], strict=True))  # (N,) and (P, 1) a seed
+    by_seed = [rates(scores >= chosen, task.positive, sample.weights) for scores, chosen in pairs]
     unknown = np.isnan(thresholds)[:, :, None]
     return {name: np.where(unknown, np.nan, np.stack([each[name] for each in by_seed])) for name in RATES}
 
 
 def threshold(scores: Array, positive: Array, fixed: str, level: float) -> float:
-    """The line at which `level` of `fixed` is reached and the other rate is as high as it can be; NaN without any.
+    """The threshold at which `level` of `fixed` is reached and the other rate is as high as possible.
 
-    For specificity the lowest line that leaves enough negatives below it, for sensitivity the highest one that
-    has enough positives at or above it.
+    For specificity the lowest threshold with enough negatives below it, for sensitivity the highest one with enough
+    positives at or above it.
+
+    Args:
+        scores: (N,).
+        positive: (N,) bool.
+        fixed: `specificity` or `sensitivity`.
+        level: in (0, 1).
+
+    Returns:
+        The threshold; NaN where no image is of the kind that `fixed` counts.
     """
     own = np.sort(scores[positive if fixed == "sensitivity" else ~positive])
     enough = int(np.ceil(level * len(own) - 1e-9))  # 0.9 x 10 is 9, not 10
@@ -94,41 +112,46 @@ def threshold(scores: Array, positive: Array, fixed: str, level: float) -> float
 
 
 def rates(called: Array, positive: Array, weights: Array) -> dict[str, Array]:
-    """RATES of calls (P, N) in every resample, (P, C); NaN where nothing was there to be counted."""
+    """RATES of calls in every resample, (P, C) each; NaN where the denominator is empty.
+
+    Args:
+        called: (P, N) bool, True where the threshold calls an image positive.
+        positive: (N,) bool.
+        weights: (N, C).
+    """
     calls, hits = called.astype(np.float32) @ weights, (called & positive).astype(np.float32) @ weights  # (P, C)
     own, everyone = positive.astype(np.float32) @ weights, weights.sum(0)  # (C,)
     others = everyone - own
-    spared = others - (calls - hits)
+    true_negatives = others - (calls - hits)
     return {
         "sensitivity": ratio(hits, own),
-        "specificity": ratio(spared, others),
+        "specificity": ratio(true_negatives, others),
         "ppv": ratio(hits, calls),
-        "npv": ratio(spared, everyone - calls),
+        "npv": ratio(true_negatives, everyone - calls),
     }
 
 
-def _auroc(sample: Resampled, question: Question) -> Interval:
-    return sample.interval(aurocs(sample, question), SHARE)
-
-
-def aurocs(sample: Resampled, question: Question) -> Array:
+def aurocs(sample: Resampled, task: BinaryTask) -> Array:
     """Area under the ROC curve of each seed in every resample, (S, C)."""
-    labels = (~question.positive).astype(int)  # positives are class 0, the only one that has scores
-    return np.stack([macro_auroc(labels, s[:, None], sample.weights) for s in question.scores])
+    labels = (~task.positive).astype(int)  # positives are class 0, the only one that has scores
+    return np.stack([macro_auroc(labels, scores[:, None], sample.weights) for scores in task.scores])
 
 
-def mean_roc(question: Question) -> tuple[tuple[float, float], ...]:
-    """Sensitivity by share of false alarms, averaged over seeds (vertical averaging; Fawcett 2006, section 9)."""
-    if question.positive.all() or not question.positive.any():
+def mean_roc(task: BinaryTask) -> tuple[tuple[float, float], ...]:
+    """Sensitivity by false positive rate, averaged over seeds (vertical averaging; Fawcett 2006, section 9).
+
+    Empty where all images are of one kind.
+    """
+    if task.positive.all() or not task.positive.any():
         return ()
-    curves = [roc_curve(question.positive, scores)[:2] for scores in question.scores]
-    heights = np.mean([_steps(*curve) for curve in curves], axis=0)
+    curves = [roc_curve(task.positive, scores)[:2] for scores in task.scores]
+    heights = np.mean([_sensitivity_at_grid(*curve) for curve in curves], axis=0)
     return tuple(zip(GRID.tolist(), heights.tolist(), strict=True))
 
 
-def _steps(alarms: Array, sensitivity: Array) -> Array:
-    """The curve's height at GRID; where it jumps, the top."""
-    last = len(alarms) - 1 - np.unique(alarms[::-1], return_index=True)[1]
-    heights = np.interp(GRID, alarms[last], sensitivity[last])
-    heights[0] = sensitivity[alarms == 0].max()
+def _sensitivity_at_grid(false_positives: Array, sensitivity: Array) -> Array:
+    """The curve's height at GRID; where it is vertical, its upper end."""
+    last = len(false_positives) - 1 - np.unique(false_positives[::-1], return_index=True)[1]
+    heights = np.interp(GRID, false_positives[last], sensitivity[last])
+    heights[0] = sensitivity[false_positives == 0].max()
     return np.asarray(heights)

@@ -1,7 +1,8 @@
-"""The overfitting gap as a quantity of its own: by epoch, its area, its onset, and whether two arms differ in it.
+"""The overfitting gap: by epoch, its area, its onset, and the test of whether two arms differ in it.
 
-A gap is how much better a model does on train images than on val images, both un-augmented, in the same mode, and of
-the same number and classes (`components.models.classifier.alike`). Positive is overfitting, in every quantity. S seeds.
+A gap is how much better a model does on train images than on val images, both without augmentation, in eval mode, and
+of the same number and classes (`components.training.examples.matched_rows`). A positive gap is overfitting, in every
+quantity. S seeds.
 """
 
 from __future__ import annotations
@@ -15,47 +16,93 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import t as student
 
+from components.base.errors import DataError
 from components.statistics.intervals import Interval, student_interval
+from components.statistics.runs import Run
 
 Array = npt.NDArray[Any]
 
 QUANTITIES = ("loss", "accuracy", "balanced_accuracy", "macro_auroc")
 """Of `gap/QUANTITY` in a curve: of the loss val minus train, of the others train minus val, after each epoch."""
 
+GAPS = tuple(f"gap/{name}" for name in QUANTITIES)
+"""Columns of a curve."""
+
+DECIDING_GAP = "gap/loss"
+"""The gap that verdicts use: val minus train loss at the last epoch, the paper's likelier reading."""
+
+
+@dataclass(frozen=True)
+class GapDifference:
+    """The gap of one arm minus that of another, paired by seed."""
+
+    interval: Interval
+    p: float
+    """Of no difference, paired t test; 1 for a single seed."""
+
 
 def area(gap: Sequence[float] | Array, epochs: int) -> float:
-    """Under the gap over the first `epochs` epochs, by trapezoids, in its unit times epochs; NaN for fewer than two."""
+    """The area under the gap over the first `epochs` epochs, by trapezoids, in its unit times epochs.
+
+    NaN where the gap has fewer epochs, or `epochs` is below two.
+    """
     values = np.asarray(gap, float)[:epochs]
     return float(np.trapezoid(values)) if len(values) == epochs > 1 else float("nan")
 
 
 def onset(gap: Sequence[float] | Array, threshold: float) -> int | None:
-    """The first epoch, from 1, after which the gap stays above `threshold` to the end; None where it does not."""
+    """The first epoch, from 1, from which the gap stays above `threshold` to the end; None where it does not."""
     above = np.asarray(gap, float) > threshold
     if not len(above) or not above[-1]:
         return None
     return int(np.flatnonzero(np.append(True, ~above))[-1]) + 1
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """A difference of two arms, seed by seed."""
-
-    interval: Interval
-    p: float  # of no difference, paired t test; 1 for a single seed
-
-
-def horizon(curves: Sequence[pd.DataFrame]) -> int:
-    """Epochs that all of the curves have."""
+def shared_epochs(curves: Sequence[pd.DataFrame]) -> int:
+    """The number of epochs that all curves have."""
     return min(len(curve) for curve in curves)
 
 
-def paired(differences: Array, confidence: float) -> Contrast:
-    """Student's interval and t test of differences (S,), which are the same statement."""
+def paired(differences: Array, confidence: float) -> GapDifference:
+    """Student's interval and t test of differences by seed (S,): the two always agree."""
     found = student_interval(differences, confidence)
     if len(differences) < 2 or not np.isfinite(differences).all():
-        return Contrast(found, 1.0)
+        return GapDifference(found, 1.0)
     error = differences.std(ddof=1) / np.sqrt(len(differences))
     if not error > 0:
-        return Contrast(found, 1.0 if found.mean == 0 else 0.0)
-    return Contrast(found, float(2 * student.sf(abs(found.mean) / error, len(differences) - 1)))
+        return GapDifference(found, 1.0 if found.mean == 0 else 0.0)
+    return GapDifference(found, float(2 * student.sf(abs(found.mean) / error, len(differences) - 1)))
+
+
+# --- gaps of runs
+
+
+def gap_curve(run: Run, name: str) -> Array:
+    """A gap after each epoch, (E,); `name` is one of GAPS.
+
+    Raises:
+        DataError: where the run's curve lacks it.
+    """
+    if name not in run.curve:
+        raise DataError(f"the curve of finetune run {run.name} lacks {name}; repeat: dvc repro -f finetune")
+    return run.curve[name].to_numpy(float)
+
+
+def gaps_of_runs(runs: Sequence[Run], name: str, epochs: int) -> dict[str, Array]:
+    """A gap of each run, (S,) each: `last` epoch, `best` epoch (the kept model), `area` over `epochs` epochs."""
+    areas = np.array([area(gap_curve(run, name), epochs) for run in runs])
+    return {"last": epoch_values(runs, "last", name), "best": epoch_values(runs, "best", name), "area": areas}
+
+
+def epoch_values(runs: Sequence[Run], epoch: str, name: str) -> Array:
+    """A curve's value in each run's `first`, `last` or `best` epoch, (S,).
+
+    Raises:
+        DataError: names a run whose summary lacks the value.
+    """
+    lacking = [run.name for run in runs if name not in run.summary[epoch]]
+    if lacking:
+        raise DataError(
+            f"metrics of finetune run {lacking[0]} lack {name} of the {epoch} epoch; repeat: dvc repro -f finetune"
+        )
+    return np.array([float(run.summary[epoch][name]) for run in runs])

@@ -1,4 +1,4 @@
-"""How an analysis leaves its result: a record as JSON, a page, figures in MLflow, and lines in the terminal."""
+"""How an analysis writes its result: a record as JSON, a page, figures in MLflow, and lines in the terminal."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def publish(
     lines: Iterable[str],
     log: Log,
     artifacts: str = "report",
+    page_name: str | None = None,
 ) -> None:
     """Write `NAME.json` and `NAME.html` into `folder`, and keep both and every figure in the run.
 
@@ -31,20 +32,22 @@ def publish(
         folder: where the files go; made where it does not exist.
         name: of the two files, without extension.
         record: plain values without NaN, see `components.base.json_data.plain`.
-        page: HTML that asks nothing of the network.
+        page: HTML that loads nothing from the network.
         figures: by name, kept as PNG.
-        lines: what the terminal shows; where the page is follows them.
+        lines: shown in the terminal, followed by the path of the page.
         log: the run.
         artifacts: the folder in MLflow that holds the two files.
+        page_name: of the page, without extension, where it is not `name`.
     """
-    for path, text in ((folder / f"{name}.json", as_json(record)), (folder / f"{name}.html", page)):
+    page_path = folder / f"{page_name or name}.html"
+    for path, text in ((folder / f"{name}.json", as_json(record)), (page_path, page)):
         write_text(path, text)
         log.artifact(path, artifacts)
     for title, figure in figures.items():
         log.figure(f"{title}.png", figure)
     for line in lines:
         log.line(line)
-    log.line(f"Look at {folder / f'{name}.html'}")
+    log.line(f"Look at {page_path}")
 
 
 def as_json(record: Any) -> str:

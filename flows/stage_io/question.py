@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from components.comparison.settings import Compare
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.statistics.question import StudyQuestion
 from components.statistics.rule import Rule
-from flows.settings.analysis import Compare
 from flows.settings.study import Study
 
 

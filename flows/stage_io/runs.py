@@ -1,15 +1,18 @@
-"""The runs of the study as `evaluate` left them."""
+"""The runs of the study, as the stages before left them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pandas as pd
 
+from components.base.errors import DataError
 from components.base.run_id import RunId
 from components.statistics.runs import Run
 from flows.settings.study import Paths, Study
-from flows.stage_io.files import existing
+from flows.stage_io.files import existing, read_json
 
 EVERY_RUN = "for every run of study (params.yaml)"
 
@@ -29,3 +32,23 @@ def read_run(run: RunId, paths: Paths) -> Run:
     path = paths.predictions / f"{run}.parquet"
     table = pd.read_parquet(existing(path, f"{EVERY_RUN}; dvc repro evaluate makes it"))
     return Run(run, table)
+
+
+def read_complete_runs(study: Study, paths: Paths) -> list[Run]:
+    """Every run with predictions, curve, summary and metrics, by protocol, arm and seed.
+
+    Raises:
+        DataError: where a file of a run is missing, or evaluate.json lacks a run.
+    """
+    measured = read_json(paths.metrics / "evaluate.json")
+    return [_complete(run, paths, measured) for run in read_runs(study, paths)]
+
+
+def _complete(run: Run, paths: Paths, measured: dict[str, Any]) -> Run:
+    if run.name not in measured:
+        raise DataError(
+            f"{paths.metrics / 'evaluate.json'} lacks {run.name}, has {sorted(measured)}; dvc repro evaluate"
+        )
+    summary = read_json(paths.metrics / "finetune" / f"{run.name}.json")
+    curve = existing(paths.curves / "finetune" / f"{run.name}.csv", f"{EVERY_RUN}; dvc repro finetune makes it")
+    return replace(run, curve=pd.read_csv(curve), summary=summary, measured=measured[run.name])

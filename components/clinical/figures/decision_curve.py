@@ -1,4 +1,4 @@
-"""Net benefit against the probability at which one would act: the model helps where it is above both thin lines."""
+"""Net benefit by threshold probability: the model helps where its line is above both thin lines."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from components.clinical.decision_curves import Curve
+from components.clinical.decision_curves import DecisionCurve
 from components.report.figures import FONT_SIZE, INK, PANEL_WIDTH, plain_axes
 
 
-def draw(curves: Mapping[str, Curve], colours: Mapping[str, str]) -> Figure:
-    """One line an arm with its interval as a band; dashed: everybody is treated, at zero: nobody."""
+def draw(curves: Mapping[str, DecisionCurve], colours: Mapping[str, str]) -> Figure:
+    """One line an arm with its interval as a band; dashed: treat everybody; at zero: treat nobody."""
     figure = Figure(figsize=(PANEL_WIDTH, 3.0), layout="constrained")
     axes = figure.subplots()
     first = next(iter(curves.values()))
@@ -22,7 +22,9 @@ def draw(curves: Mapping[str, Curve], colours: Mapping[str, str]) -> Figure:
         axes.fill_between(curve.thresholds, low, high, color=colours[arm], alpha=0.15, linewidth=0)
         axes.plot(curve.thresholds, [each.mean for each in curve.model], color=colours[arm], linewidth=1.8)
     top = max(each.high for curve in curves.values() for each in curve.model)
-    axes.set(xlabel="probability of malignancy at which one acts", ylabel="net benefit", ylim=(-0.35 * top, 1.05 * top))
+    axes.set(
+        xlabel="probability of malignancy from which one acts", ylabel="net benefit", ylim=(-0.35 * top, 1.05 * top)
+    )
     axes.annotate(
         "nobody", (first.thresholds[-1], 0), (0, -3), textcoords="offset points",
         ha="right", va="top", color=INK, fontsize=FONT_SIZE,

@@ -1,4 +1,4 @@
-"""Errors among the images that are answered, the surest first: a line that falls to the left knows what it knows."""
+"""Risk by coverage: errors among the images that are answered, most confident first."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from components.clinical.abstention import Selective
+from components.clinical.abstention import SelectivePrediction
 from components.report.figures import PANEL_WIDTH, plain_axes
 
 
-def draw(curves: Mapping[str, Selective], colours: Mapping[str, str]) -> Figure:
-    """One line an arm with its interval as a band; the diamond is what the threshold from val does."""
+def draw(curves: Mapping[str, SelectivePrediction], colours: Mapping[str, str]) -> Figure:
+    """One line an arm with its interval as a band; the diamond is the threshold chosen on val."""
     figure = Figure(figsize=(PANEL_WIDTH, 3.0), layout="constrained")
     axes = figure.subplots()
     for arm, curve in curves.items():

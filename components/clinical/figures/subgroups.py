@@ -1,4 +1,4 @@
-"""Each subgroup's distance from all other images, attribute by attribute; filled where it is surely not zero."""
+"""Each subgroup minus all other images, attribute by attribute; filled where the difference is significant."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def draw(found: Subgroups, measure: str, colour: str) -> Figure:
     for name in names:
         labels.append((len(labels), name.upper()))
         for each in (each for each in shown if each.attribute == name):
-            _row(axes, len(labels), each.differences[measure], colour, each.sure(measure))
+            _row(axes, len(labels), each.differences[measure], colour, significant=each.differs(measure))
             labels.append((len(labels), _label(each)))
     axes.set_yticks([at for at, _ in labels], [text for _, text in labels])
     axes.set_ylim(rows - 0.4, -0.6)
@@ -39,9 +39,11 @@ def draw(found: Subgroups, measure: str, colour: str) -> Figure:
     return figure
 
 
-def _row(axes: Axes, place: int, difference: Interval, colour: str, sure: bool) -> None:
+def _row(axes: Axes, place: int, difference: Interval, colour: str, *, significant: bool) -> None:
     axes.plot([100 * difference.low, 100 * difference.high], [place, place], color=colour, linewidth=1.6)
-    axes.plot([100 * difference.mean], [place], "o", color=colour, markersize=5.5, mfc=colour if sure else "#ffffff")
+    axes.plot(
+        [100 * difference.mean], [place], "o", color=colour, markersize=5.5, mfc=colour if significant else "#ffffff"
+    )
 
 
 def _label(each: Subgroup) -> str:

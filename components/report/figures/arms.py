@@ -1,4 +1,4 @@
-"""Means with their intervals, one line an arm: dots and whiskers against a line or a band to compare with."""
+"""Means with intervals, one line an arm, next to a reference line such as chance or zero."""
 
 from __future__ import annotations
 
@@ -10,23 +10,47 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from components.report.figures import INK, PANEL_WIDTH, plain_axes
+from components.statistics.intervals import Interval
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One mean with its interval; an end that is not finite has no whisker."""
+    """One mean with its interval; without a whisker where an end of the interval is not finite."""
 
     label: str
     colour: str
     mean: float
     low: float
     high: float
-    seeds: Sequence[float] = ()  # single values, drawn faintly
-    parts: Sequence[tuple[float, float]] = ()  # intervals of single sources, thin below: solid, then dotted
+    seeds: Sequence[float] = ()
+    """Values of single seeds, drawn faintly."""
+    parts: Sequence[tuple[float, float]] = ()
+    """Intervals of single sources of variance, drawn thin below: solid, then dotted."""
+
+
+def dot_with_sources(label: str, colour: str, interval: Interval, *, reaches: Sequence[float], unit: float = 1) -> Dot:
+    """A dot with the interval over lesions and seeds, and below it what either contributes alone.
+
+    Args:
+        label: of the line.
+        colour: of dot and whiskers.
+        interval: over lesions and seeds together.
+        reaches: half widths by lesions alone and by seeds alone; NaN is not drawn.
+        unit: factor of all values, 100 for points of a share.
+    """
+    parts = [(unit * (interval.mean - reach), unit * (interval.mean + reach)) for reach in reaches]
+    return Dot(label, colour, unit * interval.mean, unit * interval.low, unit * interval.high, parts=parts)
 
 
 def draw(dots: Sequence[Dot], title: str, line: float | None = None, margin: float = 0.0) -> Figure:
-    """Dots from top to bottom; `line` is what to compare with (chance, zero), `margin` the band around it."""
+    """A figure of dots from top to bottom.
+
+    Args:
+        dots: one a line.
+        title: of the x axis, with its unit.
+        line: value to compare with, dashed.
+        margin: half width of the grey band around `line`.
+    """
     figure = Figure(figsize=(PANEL_WIDTH, 0.75 + 0.3 * len(dots)), layout="constrained")
     axes = figure.subplots()
     if line is not None:

@@ -16,31 +16,31 @@ from tests.unit.clinical.simulation import calibrated, resampled
 
 def _binary(seed: int, images: int = 500) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    said = rng.beta(1.2, 2, images).round(2)  # rounded: ties
-    return said, (rng.random(images) < said**1.3).astype(float)
+    predicted = rng.beta(1.2, 2, images).round(2)  # rounded: ties
+    return predicted, (rng.random(images) < predicted**1.3).astype(float)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_error_in_equal_widths_is_the_metric_that_evaluate_reports(seed: int) -> None:
     labels, p = calibrated(300, np.random.default_rng(seed))
-    said, happened = calibration.answer(labels, p)
-    found = calibration.calibration_error(said, happened, calibration.equal_width(said, 15))
-    assert found == pytest.approx(expected_calibration_error(labels, p, 15), abs=1e-12)
+    predicted, observed = calibration.top_class(labels, p)
+    found = calibration.calibration_error(predicted, observed, calibration.equal_width(predicted, 15))
+    assert found == pytest.approx(expected_calibration_error(labels, p, bins=15), abs=1e-12)
 
 
 @pytest.mark.parametrize(("place", "strategy"), [("equal_width", "uniform"), ("equal_mass", "quantile")])
 def test_bins_are_scikit_learns(place: str, strategy: str) -> None:
     rng = np.random.default_rng(1)
-    said = rng.random(601)
-    happened = (rng.random(601) < said).astype(float)
-    places = getattr(calibration, place)(said, 8)
+    predicted = rng.random(601)
+    observed = (rng.random(601) < predicted).astype(float)
+    places = getattr(calibration, place)(predicted, 8)
     counts = np.bincount(places)
-    shares, means = (np.bincount(places, weights=each) / counts for each in (happened, said))
-    expected = calibration_curve(happened, said, n_bins=8, strategy=strategy)
+    shares, means = (np.bincount(places, weights=each) / counts for each in (observed, predicted))
+    expected = calibration_curve(observed, predicted, n_bins=8, strategy=strategy)
     np.testing.assert_allclose([shares, means], expected, atol=0.003 if strategy == "quantile" else 1e-12)
 
 
-def test_bins_of_equal_mass_hold_as_many_and_never_part_ties() -> None:
+def test_bins_of_equal_mass_hold_equally_many_and_never_divide_ties() -> None:
     places = calibration.equal_mass(np.linspace(0.01, 0.99, 600), 12)
     assert np.bincount(places).tolist() == [50] * 12
     tied = np.repeat([0.2, 0.5, 0.9], [500, 10, 90])
@@ -51,59 +51,61 @@ def test_debiased_error_with_one_probability_a_bin_is_kumars() -> None:
     rng = np.random.default_rng(0)
     values = np.array([0.1, 0.4, 0.8])
     places = rng.integers(0, 3, 90)
-    happened = (rng.random(90) < values[places] * 0.8).astype(float)
+    observed = (rng.random(90) < values[places] * 0.8).astype(float)
     expected = 0.0
-    for b in range(3):  # Kumar, Liang & Ma 2019: (said - share)^2 - share (1 - share) / (n - 1), weighted by n
-        inside = happened[places == b]
+    for b in range(3):  # Kumar, Liang & Ma 2019: (predicted - share)^2 - share (1 - share) / (n - 1), weighted by n
+        inside = observed[places == b]
         share, n = inside.mean(), len(inside)
         expected += n / 90 * ((values[b] - share) ** 2 - share * (1 - share) / (n - 1))
-    found = calibration.debiased_squared_error(values[places], happened, places, np.arange(90))
+    found = calibration.debiased_squared_error(values[places], observed, places, np.arange(90))
     assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_debiased_error_is_the_mean_over_pairs_of_different_lesions() -> None:
     rng = np.random.default_rng(3)
-    said, happened, groups = rng.random(40), rng.integers(0, 2, 40).astype(float), rng.integers(0, 15, 40)
-    places = calibration.equal_mass(said, 3)
+    predicted, observed, groups = rng.random(40), rng.integers(0, 2, 40).astype(float), rng.integers(0, 15, 40)
+    places = calibration.equal_mass(predicted, 3)
     expected = 0.0
     for b in range(3):
         inside = np.flatnonzero(places == b)
-        d = (happened - said)[inside]
+        d = (observed - predicted)[inside]
         pairs = [d[i] * d[j] for i in range(len(d)) for j in range(len(d)) if groups[inside[i]] != groups[inside[j]]]
         expected += len(d) / 40 * np.mean(pairs)
-    assert calibration.debiased_squared_error(said, happened, places, groups) == pytest.approx(expected, abs=1e-12)
+    assert calibration.debiased_squared_error(predicted, observed, places, groups) == pytest.approx(expected, abs=1e-12)
 
 
 def test_of_a_perfectly_calibrated_model_the_debiased_error_is_zero_on_average_and_the_others_are_not() -> None:
     rng = np.random.default_rng(0)
     debiased, plain = [], []
     for _ in range(400):
-        said, happened = calibration.answer(*calibrated(250, rng))
-        places = calibration.equal_mass(said, 15)
-        debiased.append(calibration.debiased_squared_error(said, happened, places, np.arange(250)))
-        plain.append(calibration.calibration_error(said, happened, places))
+        predicted, observed = calibration.top_class(*calibrated(250, rng))
+        places = calibration.equal_mass(predicted, 15)
+        debiased.append(calibration.debiased_squared_error(predicted, observed, places, np.arange(250)))
+        plain.append(calibration.calibration_error(predicted, observed, places))
     assert abs(np.mean(debiased)) < 3 * np.std(debiased) / np.sqrt(400)
-    assert np.mean(plain) > 0.05  # luck alone, in 250 images
+    assert np.mean(plain) > 0.05  # by chance alone, in 250 images
 
 
 def test_lesions_of_several_images_debias_only_when_pairs_are_of_different_ones() -> None:
-    """Copies of an image repeat its luck: taken as independent, they pretend an error that is not there."""
+    """Copies of an image repeat its noise: counted as independent, they give an error that does not exist."""
     rng = np.random.default_rng(0)
     by_lesion, by_image = [], []
     for _ in range(300):
-        said, happened = (np.repeat(each, 4) for each in calibration.answer(*calibrated(80, rng)))
-        places = calibration.equal_mass(said, 8)
-        by_lesion.append(calibration.debiased_squared_error(said, happened, places, np.repeat(np.arange(80), 4)))
-        by_image.append(calibration.debiased_squared_error(said, happened, places, np.arange(320)))
+        predicted, observed = (np.repeat(each, 4) for each in calibration.top_class(*calibrated(80, rng)))
+        places = calibration.equal_mass(predicted, 8)
+        by_lesion.append(calibration.debiased_squared_error(predicted, observed, places, np.repeat(np.arange(80), 4)))
+        by_image.append(calibration.debiased_squared_error(predicted, observed, places, np.arange(320)))
     assert abs(np.mean(by_lesion)) < 3 * np.std(by_lesion) / np.sqrt(300)
     assert np.mean(by_image) > 0.01
 
 
 def test_debiased_error_of_a_known_miscalibration_is_that() -> None:
     rng = np.random.default_rng(0)
-    said = rng.uniform(0.3, 0.7, 200_000)
-    happened = (rng.random(200_000) < said - 0.1).astype(float)
-    squared = calibration.debiased_squared_error(said, happened, calibration.equal_mass(said, 15), np.arange(200_000))
+    predicted = rng.uniform(0.3, 0.7, 200_000)
+    observed = (rng.random(200_000) < predicted - 0.1).astype(float)
+    squared = calibration.debiased_squared_error(
+        predicted, observed, calibration.equal_mass(predicted, 15), np.arange(200_000)
+    )
     assert np.sqrt(squared) == pytest.approx(0.1, abs=0.005)
 
 
@@ -125,15 +127,15 @@ def test_briers_parts_add_up_exactly(bins: int) -> None:
 
 
 def test_briers_parts_are_murphys_where_a_bin_has_one_probability() -> None:
-    said, happened = _binary(4)
-    p = np.stack([1 - said, said], axis=1)
-    parts = calibration.brier_parts(happened.astype(int), p, 100_000)  # every value its own bin
+    predicted, observed = _binary(4)
+    p = np.stack([1 - predicted, predicted], axis=1)
+    parts = calibration.brier_parts(observed.astype(int), p, 100_000)  # every value its own bin
     expected = np.zeros(2)
-    for value in np.unique(said):  # naive sums (Murphy 1973)
-        inside = happened[said == value]
-        expected += len(inside) / 500 * np.array([(value - inside.mean()) ** 2, (inside.mean() - happened.mean()) ** 2])
-    assert [parts.reliability, parts.resolution] == pytest.approx(2 * expected, abs=1e-12)  # both classes alike
-    assert parts.uncertainty == pytest.approx(2 * happened.mean() * (1 - happened.mean()))
+    for value in np.unique(predicted):  # naive sums (Murphy 1973)
+        inside = observed[predicted == value]
+        expected += len(inside) / 500 * np.array([(value - inside.mean()) ** 2, (inside.mean() - observed.mean()) ** 2])
+    assert [parts.reliability, parts.resolution] == pytest.approx(2 * expected, abs=1e-12)  # both classes are equal
+    assert parts.uncertainty == pytest.approx(2 * observed.mean() * (1 - observed.mean()))
     assert parts.within == pytest.approx(0, abs=1e-12)
 
 
@@ -164,7 +166,7 @@ def test_a_model_that_was_never_wrong_on_val_gets_a_finite_temperature() -> None
     assert found == pytest.approx(calibration.TEMPERATURES[0], rel=0.01)
 
 
-def test_scaling_an_overconfident_model_mends_every_score() -> None:
+def test_scaling_an_overconfident_model_improves_every_score() -> None:
     rng = np.random.default_rng(0)
     labels, p = calibrated(3000, rng)
     sharp = calibration.scale(p, 0.4)
@@ -172,7 +174,7 @@ def test_scaling_an_overconfident_model_mends_every_score() -> None:
     temperature = calibration.fit_temperature(labels, sharp)
     none = np.zeros(3, bool)
     pair = [sharp, sharp], [calibration.scale(sharp, temperature)] * 2
-    found = calibration.calibrate(sample, *pair, np.array([temperature] * 2), none, 15)
+    found = calibration.calibrate(sample, *pair, temperatures=np.array([temperature] * 2), malignant=none, bins=15)
     before, after = found.before, found.after
     assert after.log_loss.mean < before.log_loss.mean
     assert after.brier.mean < before.brier.mean
@@ -185,11 +187,11 @@ def test_scaling_an_overconfident_model_mends_every_score() -> None:
 
 def test_reliability_whiskers_hold_the_diagonal_of_a_calibrated_model() -> None:
     rng = np.random.default_rng(1)
-    held = []
+    covered = []
     for _ in range(25):
         labels, p = calibrated(400, rng)
-        points = calibration.reliability([calibration.answer(labels, p)], resampled(labels))
+        points = calibration.reliability([calibration.top_class(labels, p)], resampled(labels))
         assert len(points) == 10
         assert [point.images for point in points] == [40] * 10
-        held += [point.happened.low <= point.said <= point.happened.high for point in points]
-    assert 0.88 < np.mean(held) < 0.99  # 250 intervals at 95 %, of 40 images each
+        covered += [point.observed.low <= point.predicted <= point.observed.high for point in points]
+    assert 0.88 < np.mean(covered) < 0.99  # 250 intervals at 95 %, of 40 images each

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
-from components.clinical.operating_points import Question, mean_roc, operate, rates, threshold
+from components.clinical.operating_points import BinaryTask, mean_roc, measure_operating_points, rates, threshold
 from components.statistics.weighting import unit_weights
 from tests.unit.clinical.simulation import resampled
 
@@ -45,8 +45,8 @@ def test_val_without_a_positive_knows_no_threshold_and_test_shows_none() -> None
     scores, positive = _scores(0)
     nothing = np.zeros(300, bool)
     assert np.isnan(threshold(scores, nothing, "sensitivity", 0.9))
-    question = Question("mel", scores[None], nothing, scores[None], positive)
-    points = operate(resampled(positive.astype(int), resamples=40), question, [0.9]).points
+    task = BinaryTask("mel", scores[None], nothing, scores[None], positive)
+    points = measure_operating_points(resampled(positive.astype(int), resamples=40), task, [0.9]).points
     assert [point.test["sensitivity"].known for point in points] == [True, False]
 
 
@@ -73,17 +73,19 @@ def test_test_images_reach_what_normal_scores_must_and_choose_nothing() -> None:
     """Two normals 1.5 apart: at 90 % specificity the sensitivity is 1 - Phi(z_0.9 - 1.5)."""
     val, test = (_scores(seed, 8000) for seed in (1, 2))
     sample = resampled(test[1].astype(int), np.arange(8000) // 80, resamples=50)
-    found = operate(sample, Question("malignant", val[0][None], val[1], test[0][None], test[1]), [0.9])
+    found = measure_operating_points(
+        sample, BinaryTask("malignant", val[0][None], val[1], test[0][None], test[1]), [0.9]
+    )
     assert found.points[0].test["sensitivity"].mean == pytest.approx(1 - norm.cdf(norm.ppf(0.9) - 1.5), abs=0.03)
     assert found.points[1].test["specificity"].mean == pytest.approx(norm.cdf(1.5 - norm.ppf(0.9)), abs=0.03)
-    flipped = Question("malignant", val[0][None], val[1], -test[0][None], test[1])
-    assert operate(sample, flipped, [0.9]).points[0].thresholds == found.points[0].thresholds
+    flipped = BinaryTask("malignant", val[0][None], val[1], -test[0][None], test[1])
+    assert measure_operating_points(sample, flipped, [0.9]).points[0].thresholds == found.points[0].thresholds
 
 
 def test_area_and_curve_are_scikit_learns() -> None:
     scores, positive = _scores(4)
-    question = Question("malignant", scores[None], positive, scores[None], positive)
-    found = operate(resampled(positive.astype(int), resamples=60), question, [0.9])
+    task = BinaryTask("malignant", scores[None], positive, scores[None], positive)
+    found = measure_operating_points(resampled(positive.astype(int), resamples=60), task, [0.9])
     assert found.auroc.mean == pytest.approx(roc_auc_score(positive, scores))
     assert found.auroc.low < found.auroc.mean < found.auroc.high
     curve = np.array(found.roc)
@@ -95,7 +97,7 @@ def test_area_and_curve_are_scikit_learns() -> None:
 def test_curves_of_seeds_are_averaged_upwards() -> None:
     positive = np.array([True] * 50 + [False] * 50)
     perfect, useless = np.where(positive, 1.0, 0.0), np.zeros(100)
-    curve = np.array(mean_roc(Question("malignant", perfect[None], positive, np.stack([perfect, useless]), positive)))
+    curve = np.array(mean_roc(BinaryTask("malignant", perfect[None], positive, np.stack([perfect, useless]), positive)))
     np.testing.assert_allclose(curve[:, 1], (1 + curve[:, 0]) / 2)
 
 
@@ -104,5 +106,5 @@ def test_positives_are_counted_by_lesion() -> None:
     groups = np.arange(300) // 3
     positive = np.repeat(positive[::3], 3)
     sample = resampled(positive.astype(int), groups, resamples=20)
-    question = Question("malignant", scores[None], positive, scores[None], positive)
-    assert operate(sample, question, [0.9]).positives == positive.sum() // 3
+    task = BinaryTask("malignant", scores[None], positive, scores[None], positive)
+    assert measure_operating_points(sample, task, [0.9]).positives == positive.sum() // 3

@@ -1,4 +1,4 @@
-"""Subgroups: who belongs where, numbers against naive ones, and what is said where the truth is known."""
+"""Subgroups: numbers against naive ones, and what is found where the truth is known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import norm
 
 from components.clinical import subgroups
-from components.clinical.subgroups import UNKNOWN, Answers
+from components.clinical.attributes import UNKNOWN
+from components.clinical.subgroups import SubgroupAnswers
 from components.statistics.resampled import Resampled
 from tests.unit.clinical.simulation import resampled
 
@@ -16,7 +17,7 @@ CLASSES = ("a", "b", "c")
 PAIR = 2
 
 
-def _draw(seed: int, lesions: int = 240, worse: float = 0.0) -> tuple[Resampled, Answers, pd.DataFrame]:
+def _draw(seed: int, lesions: int = 240, worse: float = 0.0) -> tuple[Resampled, SubgroupAnswers, pd.DataFrame]:
     """Two images a lesion, right in 70 %; those at the `left` are right `worse` less often."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(rng.integers(0, 3, lesions), PAIR)
@@ -27,59 +28,14 @@ def _draw(seed: int, lesions: int = 240, worse: float = 0.0) -> tuple[Resampled,
     called = np.where(rng.random(right.shape) < 0.8, malignant, ~malignant)
     table = pd.DataFrame({"side": side, "noise": np.repeat(rng.choice(list("pqr"), lesions), PAIR)})
     groups = np.arange(lesions * PAIR) // PAIR
-    return resampled(labels, groups, resamples=300), Answers(right, called, malignant), table
+    return resampled(labels, groups, resamples=300), SubgroupAnswers(right, called, malignant), table
 
 
 def _find(found: subgroups.Subgroups, value: str) -> subgroups.Subgroup:
     return next(each for each in found.subgroups if each.value == value)
 
 
-def test_ages_become_bands() -> None:
-    ages = pd.Series([0, 39, 39.4, 40, 59, 60, 99, np.nan])
-    expected = ["under 40"] * 3 + ["40 to 59"] * 2 + ["60 and over"] * 2 + [UNKNOWN]
-    assert subgroups.age_bands(ages, (40, 60), 8).tolist() == expected
-    assert subgroups.age_bands(None, (40, 60), 2).tolist() == [UNKNOWN] * 2
-
-
-def test_thirds_hold_a_third_of_what_is_known() -> None:
-    values = pd.Series([*np.random.default_rng(0).permutation(99), np.nan])
-    words = subgroups.thirds(values, ("low", "middle", "high"))
-    assert [int((words == word).sum()) for word in ("low", "middle", "high", UNKNOWN)] == [33, 33, 33, 1]
-    assert values[words == "low"].max() < values[words == "middle"].min()
-    assert words[-1] == UNKNOWN
-
-
-def test_images_are_described_in_their_order_and_what_parts_none_is_left_out() -> None:
-    accepted = pd.DataFrame(
-        {
-            "image_id": ["x", "y", "z"],
-            "sex": ["female", None, "male"],
-            "age": [70.0, 20.0, np.nan],
-            "site": ["back"] * 3,
-            "skin_type": pd.array([2, pd.NA, 5], dtype="Int64"),
-        }
-    )
-    facts = pd.DataFrame(
-        {"image_id": ["z", "y", "x"], "luma": [10.0, 100.0, 200.0], "lesion_share": [0.1, np.nan, 0.6]}
-    )
-    table = subgroups.describe(["z", "x", "y"], accepted, facts, (40, 60))
-    assert table.to_dict("list") == {
-        "sex": ["male", "female", UNKNOWN],
-        "age": [UNKNOWN, "60 and over", "under 40"],
-        "skin type": ["5", "2", UNKNOWN],
-        "brightness": ["dark", "bright", "medium"],
-        "lesion size": ["small", "large", UNKNOWN],
-    }
-
-
-def test_a_site_in_a_persons_own_words_is_called_other() -> None:
-    sites = ["back", "left knee of Mrs Mustermann", None, "face"]
-    accepted = pd.DataFrame({"image_id": list("abcd"), "site": sites})
-    found = subgroups.describe(list("abcd"), accepted, accepted[["image_id"]], (40,))["site"]
-    assert found.tolist() == ["back", "other", UNKNOWN, "face"]
-
-
-def test_values_stand_from_low_to_high_with_unknown_last() -> None:
+def test_values_ascend_with_unknown_last() -> None:
     table = pd.DataFrame(
         {
             "age": ["60 and over", "unknown", "under 40", "40 to 59"],
@@ -109,19 +65,19 @@ def test_numbers_are_naive_ones() -> None:
 
 
 def test_both_sides_are_measured_on_the_classes_that_both_hold() -> None:
-    """All of class c is at the left and never recognised: no fault of the left's images."""
+    """All of class c is at the left and never recognised: the other classes of the left are not worse."""
     sample, answers, table = _draw(1)
     table.loc[sample.labels == 2, "side"] = "left"
     right = np.where(sample.labels == 2, False, answers.right)
     found = _find(
-        subgroups.compare_subgroups(sample, Answers(right, None, answers.malignant), table, CLASSES, 20), "left"
+        subgroups.compare_subgroups(sample, SubgroupAnswers(right, None, answers.malignant), table, CLASSES, 20), "left"
     )
     assert found.classes == ("a", "b")
     assert abs(found.differences["balanced_accuracy"].mean) < 0.15
     assert set(found.values) == {"balanced_accuracy"}
 
 
-def test_few_lesions_show_no_number_however_many_images() -> None:
+def test_few_lesions_give_no_number_however_many_images() -> None:
     sample, answers, table = _draw(2)
     table["rare"] = np.where(np.arange(len(table)) < 19 * PAIR, "few", "many")
     found = subgroups.compare_subgroups(sample, answers, table, CLASSES, 20)
@@ -138,18 +94,18 @@ def test_a_subgroup_that_is_worse_is_found() -> None:
     worst = found.worst("balanced_accuracy")
     assert worst is not None
     assert (worst.attribute, worst.value) == ("side", "left")
-    assert worst.worse("balanced_accuracy")
-    assert not any(each.worse("balanced_accuracy") for each in found.subgroups if each.attribute == "noise")
+    assert worst.is_worse("balanced_accuracy")
+    assert not any(each.is_worse("balanced_accuracy") for each in found.subgroups if each.attribute == "noise")
     assert worst.differences["balanced_accuracy"].low < -0.3 < worst.differences["balanced_accuracy"].high
 
 
-def test_where_every_lesion_is_right_luck_is_still_counted() -> None:
-    """21 of 21 right against 9 of 10: drawn again the 21 never err, and yet they may be nine of ten in truth."""
+def test_where_every_lesion_is_right_there_is_still_variance() -> None:
+    """21 of 21 right against 9 of 10: resampled, the 21 never err, but their true share may be nine of ten."""
     rng = np.random.default_rng(0)
     few = np.arange(800) < 21
     labels = np.zeros(800, int)
     right = few | (rng.random(800) < 0.9)
-    answers = Answers(np.stack([right, right]), None, labels == 1)
+    answers = SubgroupAnswers(np.stack([right, right]), None, labels == 1)
     table = pd.DataFrame({"side": np.where(few, "few", "many")})
     found = _find(subgroups.compare_subgroups(resampled(labels), answers, table, CLASSES, 20), "few")
     difference = found.differences["balanced_accuracy"]
@@ -158,7 +114,7 @@ def test_where_every_lesion_is_right_luck_is_still_counted() -> None:
 
 
 def test_counted_interval_is_agresti_and_caffos() -> None:
-    """56 of 70 against 48 of 80, by their formula; two classes alike halve the variance."""
+    """56 of 70 against 48 of 80, by their formula; two equal classes halve the variance."""
     low, high = subgroups.counted_interval(np.array([[56 / 70], [48 / 80]]), np.array([[70], [80]]), 0.95)
     a, b = 57 / 72, 49 / 82
     reach = norm.ppf(0.975) * np.sqrt(a * (1 - a) / 72 + b * (1 - b) / 82)
@@ -167,17 +123,17 @@ def test_counted_interval_is_agresti_and_caffos() -> None:
     assert two[1] - two[0] == pytest.approx((high - low) / np.sqrt(2))
 
 
-def test_a_seed_that_disagrees_leaves_it_unsure() -> None:
+def test_a_seed_that_disagrees_makes_it_not_significant() -> None:
     sample, answers, table = _draw(3, lesions=600, worse=0.3)
     reversed_seed = np.where(table["side"] == "left", True, answers.right[0])
     right = np.stack([*([answers.right[0]] * 5), reversed_seed])
-    found = subgroups.compare_subgroups(sample, Answers(right, None, answers.malignant), table, CLASSES, 20)
+    found = subgroups.compare_subgroups(sample, SubgroupAnswers(right, None, answers.malignant), table, CLASSES, 20)
     left = _find(found, "left")
     assert left.differences["balanced_accuracy"].high < 0
-    assert not left.worse("balanced_accuracy")
+    assert not left.is_worse("balanced_accuracy")
 
 
-def test_unknown_is_no_worst_group() -> None:
+def test_unknown_is_no_worst_subgroup() -> None:
     sample, answers, table = _draw(4, worse=0.4)
     table["side"] = table["side"].replace("left", UNKNOWN)
     worst = subgroups.compare_subgroups(sample, answers, table, CLASSES, 20).worst("balanced_accuracy")
@@ -185,8 +141,8 @@ def test_unknown_is_no_worst_group() -> None:
     assert worst.value != UNKNOWN
 
 
-def test_where_nobody_is_worse_hardly_ever_is_anybody_called_so() -> None:
-    """Of 150 studies of equal subgroups, at most one in twenty may claim a difference, up to luck."""
+def test_equal_subgroups_are_rarely_called_different() -> None:
+    """Of 150 studies of equal subgroups, at most one in twenty may claim a difference, up to simulation error."""
     claims = 0
     for seed in range(150):
         sample, answers, table = _draw(seed, lesions=150)
@@ -206,7 +162,7 @@ def test_independent_differences_need_sidaks_confidence(number: int) -> None:
     assert norm.ppf((1 + found) / 2) == pytest.approx(norm.ppf((1 + expected) / 2), rel=0.02)
 
 
-def test_differences_that_move_together_count_once() -> None:
+def test_identical_differences_count_once() -> None:
     draws = np.random.default_rng(0).normal(size=20_000)
     moved = np.tile(np.append(0.0, draws), (40, 1))
     assert subgroups.joint_confidence(moved, 0.95) == pytest.approx(0.95, abs=0.003)

@@ -1,9 +1,10 @@
-"""A study that never ran: artifacts in their documented schemas, drawn from a known truth."""
+"""A simulated study: the files that its stages would leave, in their documented schemas, drawn from a known truth."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import chdir
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -11,15 +12,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from components.base.families import members
 from components.base.log import SilentLog
+from components.base.run_id import FinetuneProtocol, RunId
+from components.clinical.settings import Clinical
+from components.comparison.comparison import Comparison, compare_runs
+from components.comparison.settings import COMPARED_METRICS, Compare, Evaluate
 from components.data.adapters.ham10000 import Config as Ham10000
 from components.data.adapters.synthetic import Config as Synthetic
 from components.data.labels import Labels
 from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.expected_calibration_error import expected_calibration_error
-from flows.settings.analysis import Clinical, Compare, Evaluate
+from components.statistics.runs import Run
 from flows.settings.study import Paths, Study
+from flows.stage_io.question import build_question
+from flows.stage_io.runs import read_complete_runs
 
 CLASSES = ("bkl", "mel", "nv")
 FOLDERS = {name: Path(name) for name in Paths.model_fields}
@@ -34,7 +42,7 @@ class Truth:
     seed_spread: float = 0.004  # standard deviation of a seed's share of right answers
     lesions: int = 300
     seeds: tuple[int, ...] = (0, 1, 2)
-    protocols: tuple[str, ...] = ("frozen", "full")
+    protocols: tuple[FinetuneProtocol, ...] = (FinetuneProtocol.FROZEN, FinetuneProtocol.FULL)
     classes: tuple[str, ...] = CLASSES
     shares: tuple[float, ...] = (0.25, 0.2, 0.55)
     gap_spread: float = 0.003
@@ -54,6 +62,7 @@ def settings(
         "margin": 0.02,
         "power": 0.8,
         "onset": 0.05,
+        "figures": members("comparison.figures"),
         "seed": 0,
     }
     chosen |= compare
@@ -68,7 +77,7 @@ def settings(
         ),
         "dataset": dataset.model_construct(kind=dataset.model_fields["kind"].default or "synthetic", path=Path("raw")),
         "labels": Labels(scheme="few", schemes={"few": {name: (name,) for name in truth.classes}}),
-        "evaluate": Evaluate(calibration_bins=15),
+        "evaluate": Evaluate(metrics=COMPARED_METRICS, calibration_bins=15),
         "compare": Compare(**chosen),
         "clinical": clinical_settings(),
         "paths": truth.paths,
@@ -76,8 +85,18 @@ def settings(
     }
 
 
+def simulate_comparison(truth: Truth, folder: Path) -> tuple[Comparison, list[Run]]:
+    """The comparison of a simulated study, and its runs."""
+    with chdir(folder):
+        fabricate(truth, Path())
+        given = settings(truth)
+        question = build_question(*(given[name] for name in ("study", "dataset", "labels", "compare")))
+        runs = read_complete_runs(given["study"], truth.paths)
+    return compare_runs(runs, question, given["compare"], given["log"]), runs
+
+
 def clinical_settings() -> Clinical:
-    """What a clinic asks, of the three classes."""
+    """The clinical settings for the three classes."""
     return Clinical(
         malignant=("mel",),
         severity={"routine": ("bkl", "nv"), "urgent": ("mel",)},
@@ -99,7 +118,7 @@ def fabricate(truth: Truth, folder: Path) -> None:
     write_shares(folder, truth.paths, images["image_id"])
     measured = {}
     for arm, protocol, seed in product(truth.right, truth.protocols, truth.seeds):
-        run = f"{arm}-{protocol}-{seed}"
+        run = str(RunId(arm, protocol, seed))
         share = truth.right[arm] + truth.seed_spread * rng.standard_normal()
         table = answer(images, share, truth.classes, rng)
         curve = draw_curve(share, truth.gap[arm] + truth.gap_spread * rng.standard_normal(), truth.epochs)
@@ -146,7 +165,7 @@ def draw_images(truth: Truth, split: str, rng: np.random.Generator) -> pd.DataFr
     classes = rng.choice(len(truth.classes), truth.lesions, p=truth.shares)
     classes[: len(truth.classes)] = np.arange(len(truth.classes))
     lesion = np.repeat(np.arange(truth.lesions), rng.integers(1, 4, truth.lesions))
-    hard = np.repeat(rng.random(truth.lesions), np.bincount(lesion))  # one lesion's images are alike hard
+    hard = np.repeat(rng.random(truth.lesions), np.bincount(lesion))  # the images of one lesion are equally hard
     names = [f"{split}_{place:05d}" for place in range(len(lesion))]
     group = [f"{split}_lesion_{number:04d}" for number in lesion]
     label = np.array(truth.classes)[classes[lesion]]

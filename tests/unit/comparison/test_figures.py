@@ -1,14 +1,19 @@
-"""The comparison's figures show the numbers that they were given."""
+"""The figures of the comparison's page: what every member gives, and the numbers that they show."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from components.comparison.figures import learning_curves, overfitting_gap
-from components.report.figures import PALETTE, arm_colours, arms, confusion
-from tests.unit.comparison.simulated_study import draw_curve
+from components.base.families import load_member, members, summaries
+from components.comparison.comparison import Comparison
+from components.comparison.figures import FAMILY, SECTIONS, draw_figures, learning_curves, overfitting_gap
+from components.report.figures import arm_colours
+from components.statistics.runs import Run
+from tests.unit.comparison.simulated_study import Truth, draw_curve, simulate_comparison
 
 COLOURS = arm_colours(["vae", "imagenet"])
 
@@ -18,15 +23,9 @@ def _curves() -> dict[str, list[pd.DataFrame]]:
     return {"vae": [longer, shorter], "imagenet": [longer, longer]}
 
 
-def test_each_arm_keeps_one_colour_and_no_two_share_it() -> None:
-    colours = arm_colours([f"arm{place}" for place in range(len(PALETTE))])
-    assert len(set(colours.values())) == len(PALETTE)
-    assert list(arm_colours(["vae", "imagenet", "random"]).items())[:2] == list(COLOURS.items())
-
-
 @pytest.mark.parametrize("quantity", ["loss", "accuracy"])
-def test_learning_curves_draw_means_over_the_seeds_that_still_run(quantity: str) -> None:
-    axes = learning_curves.draw(_curves(), quantity, COLOURS).axes[0]
+def test_learning_curves_draw_means_over_the_seeds_that_have_the_epoch(quantity: str) -> None:
+    axes = learning_curves.draw_curves(_curves(), quantity, COLOURS).axes[0]
     train, val = axes.lines[:2]  # of vae
     first, second = (table[f"val/{quantity}"] for table in _curves()["vae"])
     np.testing.assert_allclose(val.get_ydata(), [*(first[:3] + second) / 2, *first[3:]])
@@ -36,7 +35,7 @@ def test_learning_curves_draw_means_over_the_seeds_that_still_run(quantity: str)
 
 
 def test_gap_is_drawn_from_zero_with_the_seeds_range() -> None:
-    axes = overfitting_gap.draw(_curves(), "loss", COLOURS).axes[0]
+    axes = overfitting_gap.draw_gap(_curves(), "loss", COLOURS).axes[0]
     zero, vae, imagenet = axes.lines
     assert list(zero.get_ydata()) == [0, 0]
     assert imagenet.get_ydata()[-1] == pytest.approx(0.02)
@@ -45,22 +44,43 @@ def test_gap_is_drawn_from_zero_with_the_seeds_range() -> None:
     assert {0.012, 0.08} <= set(band[band[:, 0] == 3, 1].round(6))
 
 
-def test_dots_have_whiskers_where_an_interval_is_known() -> None:
-    dots = [arms.Dot("a", "#000000", 0.5, 0.4, 0.6), arms.Dot("b", "#000000", 0.7, -np.inf, np.inf)]
-    axes = arms.draw(dots, "accuracy", line=0.0, margin=0.1).axes[0]
-    assert [list(line.get_xdata()) for line in axes.lines if line.get_linestyle() == "-"] == [[0.4, 0.6]]
-    assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"] == [0.5, 0.7]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, list[Run]]:
+    """Two arms, two protocols, three seeds."""
+    truth = Truth(right={"vae": 0.6, "imagenet": 0.7}, gap={"vae": 0.0, "imagenet": 0.06}, lesions=60)
+    return simulate_comparison(truth, tmp_path_factory.mktemp("study"))
 
 
-def test_dots_show_each_kind_of_luck_below_the_whisker() -> None:
-    dot = arms.Dot("a", "#000000", 0.5, 0.4, 0.6, parts=[(0.42, 0.58), (0.45, 0.55), (float("nan"), float("nan"))])
-    lines = arms.draw([dot], "accuracy").axes[0].lines
-    shown = [(list(line.get_xdata()), line.get_ydata()[0] > 0, line.get_linestyle()) for line in lines[:3]]
-    assert shown == [([0.4, 0.6], False, "-"), ([0.42, 0.58], True, "-"), ([0.45, 0.55], True, "--")]
+@pytest.mark.parametrize("name", members(FAMILY))
+def test_a_figure_has_what_the_page_needs(name: str, study: tuple[Comparison, list[Run]]) -> None:
+    module = load_member(FAMILY, name)
+    assert module.__doc__ and "\n" not in module.__doc__ and summaries(FAMILY)[name] == module.__doc__
+    assert module.TITLE[0].isupper() and not module.TITLE.endswith(".")
+    assert module.CAPTION.endswith(".")
+    assert module.SECTION in SECTIONS
+    (figure,) = draw_figures([name], *study)
+    assert figure.panels and len({figure.file_name(panel) for panel in figure.panels}) == len(figure.panels)
+    for caption, panel in figure.panels.items():
+        assert caption[0].isalpha() and not caption.endswith(".")
+        assert panel.axes[0].get_xlabel()
+        assert panel.axes[0].has_data()
 
 
-def test_confusion_shows_percent_of_the_truth_and_leaves_an_absent_class_empty() -> None:
-    axes = confusion.draw(np.array([[3, 1, 0], [0, 5, 0], [0, 0, 0]]), ["bcc", "mel", "nv"], PALETTE[0]).axes[0]
-    shown = {(text.get_position(), text.get_text()) for text in axes.texts}
-    assert shown == {((0.5, 0.5), "75"), ((1.5, 0.5), "25"), ((1.5, 1.5), "100")}
+@pytest.mark.parametrize("name", members(FAMILY))
+def test_a_figure_is_drawn_or_left_out_for_a_study_of_one_arm(name: str, tmp_path: Path) -> None:
+    truth = Truth(right={"imagenet": 0.6}, gap={"imagenet": 0.1}, seeds=(4,), protocols=("full",), lesions=40)
+    found = draw_figures([name], *simulate_comparison(truth, tmp_path))
+    assert bool(found) == (load_member(FAMILY, name).SECTION != "differences")
+
+
+def test_figures_come_in_the_given_order(study: tuple[Comparison, list[Run]]) -> None:
+    assert [each.name for each in draw_figures(["confusion", "arms"], *study)] == ["confusion", "arms"]
+
+
+def test_the_family_is_not_empty() -> None:
+    assert {"arms", "confusion", "learning_curves", "overfitting_gap", "paired_differences"} <= set(members(FAMILY))
+
+
+def test_a_panels_file_name_is_plain(study: tuple[Comparison, list[Run]]) -> None:
+    (figure,) = draw_figures(["learning_curves"], *study)
+    assert figure.file_name("Loss, encoder frozen") == "learning_curves-loss-encoder-frozen"

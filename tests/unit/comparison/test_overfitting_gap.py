@@ -66,7 +66,7 @@ def test_two_arms_are_compared_by_the_paired_t_test(values: list[float]) -> None
 
 
 def test_one_seed_decides_no_gap() -> None:
-    assert overfitting_gap.paired(np.array([0.3]), 0.95) == overfitting_gap.Contrast(
+    assert overfitting_gap.paired(np.array([0.3]), 0.95) == overfitting_gap.GapDifference(
         Interval(0.3, -np.inf, np.inf), 1.0
     )
 
@@ -77,7 +77,7 @@ def test_gaps_that_never_differ_and_always_differ() -> None:
 
 
 def test_curves_of_different_lengths_are_compared_over_what_all_have() -> None:
-    assert overfitting_gap.horizon([pd.DataFrame({"epoch": range(n)}) for n in (5, 3, 4)]) == 3
+    assert overfitting_gap.shared_epochs([pd.DataFrame({"epoch": range(n)}) for n in (5, 3, 4)]) == 3
 
 
 def test_the_train_sample_has_as_many_of_each_class_as_val() -> None:
@@ -99,7 +99,7 @@ def test_a_model_that_memorised_nothing_has_no_gap_on_average() -> None:
     """Unequal mixes of classes make a gap where there is none; equal counts do not."""
     rng = np.random.default_rng(0)
     train, val = rng.choice(2, 900, p=[0.9, 0.1]), rng.choice(2, 300, p=[0.5, 0.5])
-    recalled = np.array([0.95, 0.4])  # of either class, alike on train and val
+    recalled = np.array([0.95, 0.4])  # of either class, equal on train and val
     whole, matched = [], []
     for seed in range(300):
         right, on_val = rng.random(900) < recalled[train], (rng.random(300) < recalled[val]).mean()

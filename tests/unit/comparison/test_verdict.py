@@ -1,4 +1,4 @@
-"""The rule book: which findings give which words, and where their numbers stand."""
+"""The rules: which differences give which outcome, and where their numbers are shown."""
 
 from __future__ import annotations
 
@@ -8,22 +8,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.comparison.verdict import Candidate, Finding, Outcome, judge, recommend, verdict
+from components.base.run_id import FinetuneProtocol, RunId
+from components.comparison.verdict import Candidate, EstimatedDifference, Outcome, judge, recommend, verdict
 from components.report.formatting import p_value
 from components.statistics.intervals import Interval
+from components.statistics.question import StudyQuestion
 from components.statistics.rule import Rule
 
 RULE = Rule(confidence=0.95, margin=0.02, min_seeds=3)
-NAMES = ("vae", "imagenet", "frozen")
+RUN = RunId("vae", FinetuneProtocol.FROZEN, 0)
+
+
+def _question(seeds: int = 3, classes: int = 7, synthetic: bool = False) -> StudyQuestion:
+    return StudyQuestion(
+        study="simulation",
+        arms=("vae", "imagenet"),
+        protocols=(FinetuneProtocol.FROZEN,),
+        seeds=tuple(range(seeds)),
+        reference="imagenet",
+        classes=tuple(f"class{k}" for k in range(classes)),
+        rule=RULE,
+        resamples=100,
+        seed=0,
+        synthetic=synthetic,
+    )
 
 
 def _around(low: float, high: float) -> Interval:
     return Interval((low + high) / 2, low, high)
 
 
-def _found(low: float, high: float, margin: float = 0.02) -> Finding:
-    """A difference whose tests say what its interval says, as for a single comparison."""
-    return Finding(
+def _found(low: float, high: float, margin: float = 0.02) -> EstimatedDifference:
+    """A difference whose tests agree with its interval, as for a single comparison."""
+    return EstimatedDifference(
         _around(low, high),
         differs=0.5 if low <= 0 <= high else 0.01,
         above_margin=0.01 if low >= -margin else 0.5,
@@ -32,7 +49,7 @@ def _found(low: float, high: float, margin: float = 0.02) -> Finding:
 
 
 SMALLER, SAME, LARGER = _found(-0.08, -0.02), _found(-0.02, 0.03), _found(0.02, 0.06)
-ENDLESS = Finding(Interval(0.0, -float("inf"), float("inf")), 1.0)
+ENDLESS = EstimatedDifference(Interval(0.0, -float("inf"), float("inf")), 1.0)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +59,7 @@ ENDLESS = Finding(Interval(0.0, -float("inf"), float("inf")), 1.0)
         (_found(0.01, 0.05), SMALLER, Outcome.SUPERIOR),
         (_found(0.01, 0.05), LARGER, Outcome.SUPERIOR_LARGER_GAP),
         (_found(-0.01, 0.015), SMALLER, Outcome.EQUIVALENT),
-        (_found(0.001, 0.015), SAME, Outcome.EQUIVALENT),  # surely more, by too little to matter
+        (_found(0.001, 0.015), SAME, Outcome.EQUIVALENT),  # significantly more, by too little to matter
         (_found(-0.015, -0.001), SMALLER, Outcome.EQUIVALENT),
         (_found(-0.01, 0.03), SMALLER, Outcome.NON_INFERIOR_SMALLER_GAP),
         (_found(-0.01, 0.03), SAME, Outcome.NON_INFERIOR),
@@ -56,56 +73,62 @@ ENDLESS = Finding(Interval(0.0, -float("inf"), float("inf")), 1.0)
         (ENDLESS, SMALLER, Outcome.SMALLER_GAP),
     ],
 )
-def test_each_pair_of_findings_has_its_outcome(accuracy: Finding, gap: Finding, outcome: Outcome) -> None:
+def test_each_pair_of_differences_has_its_outcome(
+    accuracy: EstimatedDifference, gap: EstimatedDifference, outcome: Outcome
+) -> None:
     assert judge(accuracy, gap, 3, RULE) is outcome
 
 
 @pytest.mark.parametrize(
     ("low", "high", "outcome"), [(0.01, 0.05, "non-inferior"), (-0.05, -0.01, "not decided"), (-0.01, 0.01, "not")]
 )
-def test_what_holm_takes_back_is_not_said(low: float, high: float, outcome: str) -> None:
+def test_what_is_not_significant_after_holm_is_not_stated(low: float, high: float, outcome: str) -> None:
     """The interval alone would decide; the corrected p does not."""
-    found = Finding(_around(low, high), differs=0.06, above_margin=0.01 if low > 0 else 0.06, below_margin=0.06)
+    found = EstimatedDifference(
+        _around(low, high), differs=0.06, above_margin=0.01 if low > 0 else 0.06, below_margin=0.06
+    )
     assert judge(found, SAME, 3, RULE).value.startswith(outcome)
 
 
-def test_a_gap_that_holm_takes_back_is_no_smaller_gap() -> None:
-    unsure = Finding(SMALLER.interval, differs=0.06)
-    assert judge(_found(-0.09, -0.01), unsure, 3, RULE) is Outcome.INFERIOR
-    assert judge(_found(-0.05, 0.03), unsure, 3, RULE) is Outcome.TOO_WIDE
+def test_a_gap_that_is_not_significant_after_holm_is_no_smaller_gap() -> None:
+    not_significant = EstimatedDifference(SMALLER.interval, differs=0.06)
+    assert judge(_found(-0.09, -0.01), not_significant, 3, RULE) is Outcome.INFERIOR
+    assert judge(_found(-0.05, 0.03), not_significant, 3, RULE) is Outcome.TOO_WIDE
 
 
-findings = st.tuples(st.floats(-1, 1), st.floats(-1, 1)).map(lambda ends: _found(min(ends), max(ends)))
+differences = st.tuples(st.floats(-1, 1), st.floats(-1, 1)).map(lambda ends: _found(min(ends), max(ends)))
 p_values = st.floats(0, 1)
-any_findings = st.builds(
-    lambda ends, *p: Finding(_around(min(ends), max(ends)), *p),
+any_differences = st.builds(
+    lambda ends, *p: EstimatedDifference(_around(min(ends), max(ends)), *p),
     st.tuples(st.floats(-1, 1), st.floats(-1, 1)), p_values, p_values, p_values,
 )  # fmt: skip
 
 
-@given(any_findings, any_findings, st.integers(1, 2))
-def test_too_few_seeds_decide_nothing_whatever_they_say(accuracy: Finding, gap: Finding, seeds: int) -> None:
+@given(any_differences, any_differences, st.integers(1, 2))
+def test_too_few_seeds_never_decide(accuracy: EstimatedDifference, gap: EstimatedDifference, seeds: int) -> None:
     assert judge(accuracy, gap, seeds, RULE) is Outcome.TOO_FEW_SEEDS
 
 
-@given(any_findings, any_findings, st.floats(0, 0.5))
+@given(any_differences, any_differences, st.floats(0, 0.5))
 def test_an_interval_that_holds_zero_is_never_superior_or_inferior(
-    accuracy: Finding, gap: Finding, margin: float
+    accuracy: EstimatedDifference, gap: EstimatedDifference, margin: float
 ) -> None:
     outcome = judge(accuracy, gap, 5, Rule(0.95, margin, 3))
     if accuracy.interval.low <= 0 <= accuracy.interval.high or accuracy.differs > 0.05:
         assert not re.match("superior|inferior|smaller gap, lower", outcome)
 
 
-@given(findings, findings)
-def test_arm_and_reference_exchanged_exchange_superior_and_inferior(accuracy: Finding, gap: Finding) -> None:
+@given(differences, differences)
+def test_arm_and_reference_exchanged_exchange_superior_and_inferior(
+    accuracy: EstimatedDifference, gap: EstimatedDifference
+) -> None:
     turned = [_found(-each.interval.high, -each.interval.low) for each in (accuracy, gap)]
     up = {Outcome.SUPERIOR, Outcome.SUPERIOR_LARGER_GAP}
     down = {Outcome.INFERIOR, Outcome.SMALLER_GAP_LOWER_ACCURACY}
     assert (judge(accuracy, gap, 3, RULE) in up) == (judge(*turned, 3, RULE) in down)
 
 
-def test_every_outcome_can_be_reached() -> None:
+def test_every_outcome_is_possible() -> None:
     accuracies = [
         _found(0.01, 0.05),
         _found(-0.01, 0.01),
@@ -118,9 +141,9 @@ def test_every_outcome_can_be_reached() -> None:
 
 
 def test_the_sentences_hold_their_numbers_and_name_their_places() -> None:
-    accuracy = Finding(Interval(-0.037, -0.075, -0.003), 0.0321)
-    said = verdict(NAMES, accuracy, Finding(Interval(-0.05, -0.062, -0.0371), 0.0004), 3, RULE, synthetic=False)
-    assert [(claim.text, claim.anchor) for claim in said.claims] == [
+    accuracy = EstimatedDifference(Interval(-0.037, -0.075, -0.003), 0.0321)
+    found = verdict(RUN, accuracy, EstimatedDifference(Interval(-0.05, -0.062, -0.0371), 0.0004), _question())
+    assert [(claim.text, claim.anchor) for claim in found.claims] == [
         ("vae against imagenet, encoder frozen: smaller gap, lower accuracy.", "comparison-vae-frozen"),
         (
             "Test balanced accuracy differs by \N{MINUS SIGN}3.7 points (95 % interval \N{MINUS SIGN}7.5 to "
@@ -134,7 +157,7 @@ def test_the_sentences_hold_their_numbers_and_name_their_places() -> None:
         ),
         ("From 3 seeds, with a margin of ±2 points.", "rule"),
     ]
-    assert said.sentence == " ".join(claim.text for claim in said.claims)
+    assert found.sentence == " ".join(claim.text for claim in found.claims)
 
 
 @pytest.mark.parametrize(
@@ -146,21 +169,21 @@ def test_the_sentences_hold_their_numbers_and_name_their_places() -> None:
     ],
 )
 def test_a_verdict_that_rests_on_the_margin_says_so(low: float, high: float, words: str) -> None:
-    said = verdict(NAMES, _found(low, high), SAME, 3, RULE, synthetic=False)
-    assert (words, "margin-vae-frozen") in [(claim.text, claim.anchor) for claim in said.claims]
+    found = verdict(RUN, _found(low, high), SAME, _question())
+    assert (words, "margin-vae-frozen") in [(claim.text, claim.anchor) for claim in found.claims]
 
 
 def test_too_few_seeds_are_counted_in_the_sentence() -> None:
-    lone = Finding(Interval(-0.05, -float("inf"), float("inf")), 1.0)
-    said = verdict(NAMES, _found(0.01, 0.05), lone, 1, RULE, synthetic=False)
-    assert "not decided: too few seeds" in said.sentence
-    assert "0.050 (no interval), p = 1.000 after Holm." in said.sentence
-    assert said.sentence.endswith("From 1 seed; compare.min_seeds asks for 3.")
+    lone = EstimatedDifference(Interval(-0.05, -float("inf"), float("inf")), 1.0)
+    found = verdict(RUN, _found(0.01, 0.05), lone, _question(seeds=1))
+    assert "not decided: too few seeds" in found.sentence
+    assert "0.050 (no interval), p = 1.000 after Holm." in found.sentence
+    assert found.sentence.endswith("From 1 seed; compare.min_seeds requires 3.")
 
 
-def test_drawings_are_called_synthetic_before_anything_else() -> None:
-    said = verdict(NAMES, _found(0.01, 0.05), SAME, 3, RULE, synthetic=True)
-    assert said.sentence.startswith("SYNTHETIC, pipeline check, not evidence: vae against imagenet")
+def test_a_verdict_about_synthetic_images_begins_with_a_warning() -> None:
+    found = verdict(RUN, _found(0.01, 0.05), SAME, _question(synthetic=True))
+    assert found.sentence.startswith("SYNTHETIC, pipeline check, not evidence: vae against imagenet")
 
 
 @pytest.mark.parametrize(
@@ -178,12 +201,12 @@ def _candidates(*tests: float) -> list[Candidate]:
 
 @given(st.tuples(*[st.floats(0.3, 0.9)] * 3))
 def test_val_alone_chooses_what_is_deployed(tests: tuple[float, float, float]) -> None:
-    found = recommend(_candidates(*tests), 7, 3, RULE, synthetic=False)
+    found = recommend(_candidates(*tests), _question())
     assert (found.deploy, found.chosen, found.run) == (True, "b", "b-2")
 
 
 def test_the_recommendation_reports_the_test_images() -> None:
-    found = recommend(_candidates(0.9, 0.66, 0.9), 7, 3, RULE, synthetic=False)
+    found = recommend(_candidates(0.9, 0.66, 0.9), _question())
     assert [(claim.text, claim.anchor) for claim in found.claims] == [
         ("Deploy b, by its run b-2.", "val-b"),
         ("b has the highest mean balanced accuracy on val: 72.0 %.", "val-b"),
@@ -194,12 +217,12 @@ def test_the_recommendation_reports_the_test_images() -> None:
 @pytest.mark.parametrize(
     ("test", "seeds", "synthetic", "reason"),
     [
-        (0.66, 3, True, "SYNTHETIC.*No recommendation: drawings say nothing about patients"),
-        (0.66, 2, False, "No recommendation: 2 seeds, compare.min_seeds asks for 3"),
-        (0.18, 3, False, r"No recommendation: on test it is not surely better than guessing \(14.3 %\)"),
+        (0.66, 3, True, "SYNTHETIC.*No recommendation: synthetic images say nothing about patients"),
+        (0.66, 2, False, "No recommendation: 2 seeds, compare.min_seeds requires 3"),
+        (0.18, 3, False, r"No recommendation: on test it is not significantly better than chance \(14.3 %\)"),
     ],
 )
 def test_nothing_is_recommended_for_a_reason(test: float, seeds: int, synthetic: bool, reason: str) -> None:
-    found = recommend(_candidates(test, test, test), 7, seeds, RULE, synthetic)
+    found = recommend(_candidates(test, test, test), _question(seeds, synthetic=synthetic))
     assert not found.deploy
     assert re.match(reason, found.sentence)

@@ -109,7 +109,7 @@ def test_synthetic_images_recommend_nothing_and_say_what_they_are() -> None:
     fabricate(SMALL, Path())
     compare.work(**given)
     assert given["log"].lines[0].startswith("SYNTHETIC, pipeline check, not evidence: vae against imagenet")
-    assert "No recommendation: drawings" in given["log"].lines[1]
+    assert "No recommendation: synthetic images" in given["log"].lines[1]
     assert given["log"].lines[-1] == "Look at reports/index.html"
     assert "SYNTHETIC DATA" in Path("reports/index.html").read_text()
 
@@ -179,21 +179,21 @@ def test_the_gap_is_read_from_summary_and_curve() -> None:
     assert answer["differences"][0]["tests"]["gap"]["p"] == pytest.approx(expected.pvalue, abs=1e-5)
 
 
-def test_the_tests_beside_say_what_their_functions_say() -> None:
+def test_the_other_tests_are_those_of_their_functions() -> None:
     answer = _answer(SMALL)
     runs = {arm: [_test_rows(f"{arm}-frozen-{seed}") for seed in SMALL.seeds] for arm in RIGHT}
     labels, groups = runs["vae"][0][:2]
     p = {arm: [found[2] for found in each] for arm, each in runs.items()}
-    beside = answer["differences"][0]["beside"]
+    other = answer["differences"][0]["other_tests"]
     expected = delong(labels, p["vae"], p["imagenet"], groups)
-    assert beside["delong"]["p"] == pytest.approx(expected.p, abs=1e-5)
+    assert other["delong"]["p"] == pytest.approx(expected.p, abs=1e-5)
     auroc = answer["differences"][0]["test"]["macro_auroc"]
     assert auroc["mean"] == pytest.approx(expected.difference, abs=1e-5)
     right = {arm: np.stack([each.argmax(1) == labels for each in found]) for arm, found in p.items()}
-    assert beside["mcnemar"]["p"] == pytest.approx(
+    assert other["mcnemar"]["p"] == pytest.approx(
         clustered_mcnemar(right["vae"], right["imagenet"], groups).p, abs=1e-5
     )
-    assert beside["permutation"] == pytest.approx(beside["mcnemar"]["p"], abs=0.25)
+    assert other["permutation"] == pytest.approx(other["mcnemar"]["p"], abs=0.25)
 
 
 def _test_rows(run: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -270,7 +270,7 @@ def test_stale_test_metrics_are_found() -> None:
     [
         ("curves/finetune/vae-frozen-0.csv", r"for every run of study \(params.yaml\); dvc repro finetune"),
         ("predictions/vae-frozen-0.parquet", r"for every run of study \(params.yaml\); dvc repro evaluate"),
-        ("predictions/lesion_share.csv", "beside the predictions; dvc repro evaluate"),
+        ("predictions/lesion_share.csv", "next to the predictions; dvc repro evaluate"),
     ],
 )
 def test_a_missing_file_is_named(path: str, expected: str) -> None:

@@ -1,0 +1,55 @@
+"""The clinical assessment as files: JSON record, and the few metrics that are followed from run to run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from components.base.json_data import plain
+from components.clinical.assessment import ClinicalAssessment, ClinicalTask
+
+
+def as_record(assessment: ClinicalAssessment) -> dict[str, Any]:
+    """The assessment as data for JSON: six decimals, null for what is not known.
+
+    Subgroups with too few lesions keep no counts, so that no single person can be found by subtraction.
+    """
+    models = [asdict(model) for model in assessment.models]
+    found: dict[str, Any] = plain({"plan": _plan(assessment.task), "sheets": models})
+    for model in found["sheets"]:
+        subgroups = model["subgroups"] or {"subgroups": []}
+        for each in subgroups["subgroups"]:
+            if each["groups"] < subgroups["least"]:
+                each |= {"images": None, "groups": None, "classes": []}
+    return found
+
+
+def _plan(task: ClinicalTask) -> dict[str, Any]:
+    """What was assessed: names of the study, and the settings with diagnoses as classes."""
+    question = task.question
+    return {
+        "arms": question.arms,
+        "reference": question.reference,
+        "classes": question.classes,
+        **task.settings.model_dump(),
+        "malignant": task.malignant,
+        "severity": task.severity,
+        "costs": task.costs,
+        "bins": task.calibration_bins,
+        "confidence": question.rule.confidence,
+        "resamples": question.resamples,
+        "seed": question.seed,
+    }
+
+
+def as_metrics(assessment: ClinicalAssessment) -> dict[str, float]:
+    """The few numbers to follow from run to run, by `ARM-PROTOCOL/NAME`; what is not known is left out."""
+    found: dict[str, float] = {}
+    for model in assessment.models:
+        own = {name: interval.mean for name, interval in model.headline.items()}
+        own |= {"ece_debiased": model.calibration.before.errors["debiased"].mean}
+        own |= {"conformal_coverage": model.sets[0].coverage.mean}
+        found |= {f"{model.name}/{name}": value for name, value in own.items()}
+    return {name: round(value, 6) + 0.0 for name, value in found.items() if np.isfinite(value)}

@@ -1,0 +1,72 @@
+"""The comparison as files: JSON record, table, and the few metrics that are followed from run to run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.base.json_data import plain
+from components.comparison.arm_summary import ArmSummary
+from components.comparison.comparison import Comparison
+from components.comparison.overfitting_gap import DECIDING_GAP
+from components.comparison.settings import Evaluate
+from components.statistics.intervals import Interval
+
+
+def as_record(comparison: Comparison, evaluate: Evaluate) -> dict[str, Any]:
+    """The comparison as data for JSON: six decimals, null for what is not known.
+
+    `plan` holds what was compared, and how certain a verdict must be.
+    """
+    fields = asdict(comparison)
+    plan, settings = fields.pop("question"), fields.pop("settings")
+    plan |= {"calibration_bins": evaluate.calibration_bins, "power": settings.power, "onset": settings.onset}
+    found: dict[str, Any] = plain({"plan": plan, **fields})
+    for record, of in zip(found["differences"], comparison.differences, strict=True):
+        record["verdict"]["sentence"] = of.verdict.sentence
+    found["recommendation"]["sentence"] = comparison.recommendation.sentence
+    return found
+
+
+def as_table(comparison: Comparison) -> pd.DataFrame:
+    """One row an arm and protocol, one column a number; an interval has the columns NAME, NAME_low, NAME_high."""
+    return pd.DataFrame([_cells(row, len(comparison.question.seeds)) for row in comparison.rows])
+
+
+def _cells(row: ArmSummary, seeds: int) -> dict[str, object]:
+    cells: dict[str, object] = {"arm": row.arm, "protocol": row.protocol, "seeds": seeds}
+    for key, trend in row.trends.items():
+        cells |= {f"{key}_first": trend.first, **_interval_cells(key, trend.last), f"{key}_change": trend.change}
+    for key, gap in row.gaps.items():
+        cells |= _interval_cells(key, gap) | _interval_cells(f"{key}_best", row.gaps_best[key])
+        cells |= _interval_cells(f"{key}_area", row.gap_areas[key])
+    cells["val/balanced_accuracy_kept"] = row.val
+    for key, interval in row.test.items():
+        cells |= _interval_cells(f"test/{key}", interval)
+    return {key: plain(value) for key, value in cells.items()}
+
+
+def _interval_cells(name: str, interval: Interval) -> dict[str, float]:
+    return {f"{name}{end}": value for end, value in _ends(interval)}
+
+
+def as_metrics(comparison: Comparison) -> dict[str, float]:
+    """The few numbers to follow from run to run, by `ARM-PROTOCOL/NAME`; what is not known is left out."""
+    found: dict[str, float] = {}
+    for row in comparison.rows:
+        test = row.test["balanced_accuracy"]
+        found |= {f"{row.name}/balanced_accuracy{end}": value for end, value in _ends(test)}
+        found |= {f"{row.name}/macro_auroc": row.test["macro_auroc"].mean, f"{row.name}/ece": row.test["ece"].mean}
+        found[f"{row.name}/{DECIDING_GAP}"] = row.gaps[DECIDING_GAP].mean
+    for difference in comparison.differences:
+        base = f"{difference.name}/difference"
+        found |= {f"{base}{end}": value for end, value in _ends(difference.test["balanced_accuracy"])}
+        found[f"{base}_p"] = difference.tests["differs"].holm
+    return {key: round(value, 6) + 0.0 for key, value in found.items() if np.isfinite(value)}
+
+
+def _ends(interval: Interval) -> list[tuple[str, float]]:
+    return [("", interval.mean), ("_low", interval.low), ("_high", interval.high)]
