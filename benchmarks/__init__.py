@@ -1,1 +1,1 @@
-"""What is claimed as speed: ratios of interleaved runs, on one thread and the CPU's clock."""
+"""Measurements of every claim about speed: ratios of interleaved runs, on one thread, in CPU time."""
