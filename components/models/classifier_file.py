@@ -1,6 +1,6 @@
 """The file of a classifier: weights, backbone, head and classes.
 
-It stands apart from the file of an encoder, so that no change of the head makes a pretraining stale.
+A module of its own, so that no change of the head makes a pretraining stale.
 """
 
 from __future__ import annotations

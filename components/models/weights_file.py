@@ -112,7 +112,7 @@ def check_header(path: Path, *, kind: str, backbone: Backbone, fix: str) -> dict
 
 
 def make_header(kind: str, backbone: Backbone, provenance: Mapping[str, object]) -> dict[str, object]:
-    """What `check_header` compares, and `provenance` beside it."""
+    """The values that `check_header` compares, and those of `provenance`."""
     return {"kind": kind, "version": VERSION, "backbone": to_jsonable_python(backbone), **provenance}
 
 

@@ -288,7 +288,7 @@ def _main_classes(found: StepProfile) -> list[LayerCost]:
     """The classes with a share of MIN_SHARE or more, the others added up, and the sum of all."""
     shown = [cost for cost in found.classes if cost.seconds >= MIN_SHARE * found.traced]
     others = [cost for cost in found.classes if cost not in shown]
-    return [*shown, *([_sum("others", others)] if others else []), _sum("together", found.classes)]
+    return [*shown, *([_sum("others", others)] if others else []), _sum("sum", found.classes)]
 
 
 def _sum(name: str, costs: Sequence[LayerCost]) -> LayerCost:

@@ -73,10 +73,10 @@ def _left(column: int) -> float:
 def _canvas(rows: int, columns: int, letters: int, lines: int) -> tuple[Figure, Any]:
     """Axes in units of tiles, with space for `letters` letters on the left and `lines` lines above."""
     across, down = _left(columns) + 1, rows * (1 + GAP) - GAP
-    beside = 0.2 + 0.008 * FONT_SIZE * letters
-    width, height = beside + TILE * across + EDGE, HEADER + LINE * lines + TILE * down + EDGE
+    label_width = 0.2 + 0.008 * FONT_SIZE * letters
+    width, height = label_width + TILE * across + EDGE, HEADER + LINE * lines + TILE * down + EDGE
     figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((beside / width, EDGE / height, TILE * across / width, TILE * down / height))
+    axes = figure.add_axes((label_width / width, EDGE / height, TILE * across / width, TILE * down / height))
     axes.set(xlim=(0, across), ylim=(down, 0))
     axes.set_axis_off()
     return figure, axes

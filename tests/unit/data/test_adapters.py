@@ -129,7 +129,7 @@ def test_real_pad_ufes_has_its_published_counts(tables: Path, tmp_path: Path):
     assert table["age"].isna().sum() == 0
     assert set(table["site"]) <= set(SITES)
     assert failures(table).empty
-    # the numbers alone are 1,641, of which 250 stand at two patients
+    # without the patient there are 1,641 ids, of which 250 belong to two patients
     raw = pd.read_csv(tables / "PAD-UFES-20_metadata.csv")
     assert (raw["lesion_id"].nunique(), table["lesion_id"].nunique()) == (1_641, 1_891)
     assert (raw.groupby("lesion_id")["patient_id"].nunique() == 2).sum() == 250

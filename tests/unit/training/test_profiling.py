@@ -204,21 +204,21 @@ def test_the_lines_hold_phases_classes_layers_and_their_sum(found):
     words = [line.split()[0] for line in lines[1:] if line]
     assert words[:5] == ["phase", *profiling.PHASES]
     assert words[-3:] == ["layer", "rest.1", found.layers[1].name]
-    (together,) = [line.split() for line in lines if line.startswith("together")]
-    assert float(together[-2]) == pytest.approx(1000 * sum(cost.seconds for cost in found.layers), abs=0.1)
+    (total,) = [line.split() for line in lines if line.startswith("sum ")]
+    assert float(total[-2]) == pytest.approx(1000 * sum(cost.seconds for cost in found.layers), abs=0.1)
 
 
 def test_the_command_profiles_every_training_of_the_study(tmp_path, monkeypatch):
     from flows.commands.profile import profile
 
     monkeypatch.chdir(build(tmp_path))
-    told = []
-    traces = profile(2, told.append)
+    lines = []
+    traces = profile(2, lines.append)
     assert [trace.stem for trace in traces] == ["finetune-frozen", "finetune-full", "pretrain-vae"]
     for trace in traces:
         names = {event["name"] for event in json.loads(trace.read_text())["traceEvents"]}
         assert any(name.startswith("layer: ") and "conv_stem" in name for name in names), trace
-    shares = [float(line.split()[-1].rstrip("%")) for line in told if line.strip().startswith("together")]
+    shares = [float(line.split()[-1].rstrip("%")) for line in lines if line.strip().startswith("sum ")]
     assert len(shares) == 3
     assert min(shares) > 20  # a frozen encoder that is left out leaves 2; the rest depends on the machine
 
@@ -227,8 +227,8 @@ def test_a_frozen_study_with_cached_views_is_profiled_on_features(tmp_path, monk
     from flows.commands.profile import profile
 
     monkeypatch.chdir(build(tmp_path, views=2))
-    told = []
-    profile(2, told.append)
-    head = told[told.index("finetune-frozen: two short epochs of 2 steps") :]
+    lines = []
+    profile(2, lines.append)
+    head = lines[lines.index("finetune-frozen: two short epochs of 2 steps") :]
     layers = "\n".join(head[: head.index("finetune-full: two short epochs of 2 steps")])
     assert "BatchNorm1d" in layers and "Conv2d" not in layers

@@ -126,15 +126,15 @@ def test_it_goes_on_into_further_epochs():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"steps": 9}, "9 steps .*expected 10 at least"),
         ({"lowest": 0.0}, "from 0 to 10, .*rising rates above 0"),
         ({"lowest": 1.0, "highest": 0.1}, "from 1 to 0.1, .*rising rates above 0"),
     ],
 )
-def test_what_gives_no_curve_is_refused(changes, told):
-    with pytest.raises(TrainingError, match=told):
+def test_what_gives_no_curve_is_refused(changes, message):
+    with pytest.raises(TrainingError, match=message):
         _run(Quadratic(), **changes)
 
 
@@ -192,8 +192,8 @@ def test_the_command_tests_an_arm_and_draws_it(tmp_path, monkeypatch):
     torch.manual_seed(0)
     folder = settings.paths.encoders
     save_encoder(folder / "random.safetensors", settings.backbone.build(), settings.backbone, {"arm": "random"})
-    told = []
-    figure = find_rate("random", "full", 12, told.append)
+    lines = []
+    figure = find_rate("random", "full", 12, lines.append)
     assert figure.read_bytes().startswith(b"\x89PNG") and figure.name == "random-full.png"
     present = f"(params.yaml has {settings.finetune.full.learning_rate:.1e})"
-    assert "finetune.full.learning_rate: " in told[-1] and present in told[-1]
+    assert "finetune.full.learning_rate: " in lines[-1] and present in lines[-1]
