@@ -1,4 +1,4 @@
-"""Decision curves: the net benefit of acting on the model, against treating everybody and nobody.
+"""Decision curves: the net benefit of acting on the model, compared with treating all and treating none.
 
 Letters: N images, T thresholds, S seeds, C columns of resamples. Net benefit uses probabilities as they are, so they
 should be those after temperature scaling.
@@ -23,14 +23,14 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class DecisionCurve:
-    """Net benefit an image by threshold probability; treating nobody has zero."""
+    """Net benefit an image by threshold probability; treating none has zero."""
 
     thresholds: tuple[float, ...]
     model: tuple[Interval, ...]
     all: tuple[float, ...]
-    """Of treating everybody."""
+    """Of treating all."""
     over_both: tuple[Interval, ...]
-    """The model minus the better of everybody and nobody, in the same resample."""
+    """The model minus the better of treating all and none, in the same resample."""
 
 
 def net_benefit(scores: Array, positive: Array, weights: Array, thresholds: Array) -> Array:
@@ -49,7 +49,7 @@ def net_benefit(scores: Array, positive: Array, weights: Array, thresholds: Arra
 
 
 def benefit_of_all(positive: Array, weights: Array, thresholds: Array) -> Array:
-    """Net benefit of treating everybody, (T, C)."""
+    """Net benefit of treating all, (T, C)."""
     return net_benefit(np.ones(len(positive)), positive, weights, thresholds)
 
 
@@ -57,11 +57,11 @@ def decision_curve(sample: Resampled, task: BinaryTask, thresholds: Sequence[flo
     """Net benefit at each threshold probability; the scores of `task` are probabilities."""
     at = np.array(thresholds)
     model = np.stack([net_benefit(s, task.positive, sample.weights, at) for s in task.scores])  # (S, T, C)
-    everybody = benefit_of_all(task.positive, sample.weights, at)  # (T, C)
-    advantage = model - np.maximum(everybody, 0)
+    treat_all = benefit_of_all(task.positive, sample.weights, at)  # (T, C)
+    advantage = model - np.maximum(treat_all, 0)
     return DecisionCurve(
         tuple(thresholds),
         sample.intervals(model, ANY),
-        tuple(everybody[:, 0].tolist()),
+        tuple(treat_all[:, 0].tolist()),
         sample.intervals(advantage, ANY),
     )

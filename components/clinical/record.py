@@ -14,7 +14,7 @@ from components.clinical.assessment import ClinicalAssessment, ClinicalTask
 def as_record(assessment: ClinicalAssessment) -> dict[str, Any]:
     """The assessment as data for JSON: six decimals, null for what is not known.
 
-    Subgroups with too few lesions keep no counts, so that no single person can be found by subtraction.
+    Subgroups with too few lesions have no counts; if only one is omitted, its count follows from the others.
     """
     models = [asdict(model) for model in assessment.models]
     found: dict[str, Any] = plain({"plan": _plan(assessment.task), "sheets": models})

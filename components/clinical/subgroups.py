@@ -1,7 +1,7 @@
 """Subgroups of the test images: each against all other images, and no number from few lesions.
 
 Results are about the models at hand, the mean of all seeds: intervals hold the variance between lesions, and a subgroup
-counts as worse only where it is so in each seed. They do not say what another training would give.
+counts as worse only where it is so in each seed. They are not valid for another training.
 Letters: N images, K classes, S seeds, C columns of resamples, D differences.
 """
 

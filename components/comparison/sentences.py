@@ -60,14 +60,14 @@ def limits(comparison: Comparison) -> list[str]:
     pairs = len(comparison.differences)
     lines = [
         f"One data set, one split, {sum(comparison.test_images.values()):,} test images of {comparison.groups:,} "
-        "lesions or patients: the intervals say nothing about other clinics, cameras or skin.",
+        "lesions or patients: the intervals are not valid for other clinics, cameras or skin.",
         f"{len(question.seeds)} seed{'s' * (len(question.seeds) != 1)}: the seed changes head, batches and "
         "augmentation; each encoder was pretrained once, so the variance of pretraining is in no interval.",
         "The gap's interval counts seeds alone, not which images happened to be in train and val.",
         "Accuracy and log loss hold for this mix of classes: resampling keeps how many lesions each class has.",
     ]
     if rare:
-        lines.append(f"Fewer than {FEW_LESIONS} test lesions: {', '.join(rare)}. Their sensitivity is hardly known.")
+        lines.append(f"Fewer than {FEW_LESIONS} test lesions: {', '.join(rare)}. Their sensitivity is not reliable.")
     if pairs > 1:
         lines.append(
             f"{pairs} comparisons: Holm's correction keeps the probability that any is called superior or inferior by "

@@ -1,4 +1,4 @@
-"""The settings of evaluation and comparison: which metrics are written, how sure a verdict must be, which figures."""
+"""Settings of evaluation and comparison: which metrics are written, how certain a verdict must be, which figures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Evaluate(Frozen):
 
 
 class Compare(Frozen):
-    """How sure a verdict must be, and what the comparison's page shows."""
+    """How certain a verdict must be, and what the comparison's page shows."""
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(description="of every interval; 1 minus it is alpha")
     resamples: PositiveInt = Field(description="bootstrap resamples of test lesions")

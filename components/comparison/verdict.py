@@ -190,7 +190,7 @@ def _reason_against(best: Candidate, question: StudyQuestion) -> str:
     """Why nothing is recommended; empty where something is."""
     seeds, classes = len(question.seeds), len(question.classes)
     if question.synthetic:
-        return "synthetic images say nothing about patients"
+        return "synthetic images are no evidence about patients"
     if seeds < question.rule.min_seeds:
         return f"{seeds} seed{'s' * (seeds != 1)}, compare.min_seeds requires {question.rule.min_seeds}"
     if not best.test.low > 1 / classes:

@@ -11,7 +11,7 @@ from components.report.figures import FONT_SIZE, INK, PANEL_WIDTH, plain_axes
 
 
 def draw(curves: Mapping[str, DecisionCurve], colours: Mapping[str, str]) -> Figure:
-    """One line an arm with its interval as a band; dashed: treat everybody; at zero: treat nobody."""
+    """One line an arm with its interval as a band; dashed: treat all; at zero: treat none."""
     figure = Figure(figsize=(PANEL_WIDTH, 3.0), layout="constrained")
     axes = figure.subplots()
     first = next(iter(curves.values()))
@@ -26,7 +26,7 @@ def draw(curves: Mapping[str, DecisionCurve], colours: Mapping[str, str]) -> Fig
         xlabel="probability of malignancy from which one acts", ylabel="net benefit", ylim=(-0.35 * top, 1.05 * top)
     )
     axes.annotate(
-        "nobody", (first.thresholds[-1], 0), (0, -3), textcoords="offset points",
+        "treat none", (first.thresholds[-1], 0), (0, -3), textcoords="offset points",
         ha="right", va="top", color=INK, fontsize=FONT_SIZE,
     )  # fmt: skip
     axes.set_xlim(0, max(first.thresholds))

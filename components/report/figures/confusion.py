@@ -1,4 +1,4 @@
-"""What each class is taken for: rows are the truth, columns the answer, shares of the row."""
+"""Confusion matrix: rows are the true class, columns the predicted one, percent of the row."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from matplotlib.figure import Figure
 from components.report.figures import FONT_SIZE, INK
 
 PER_CLASS = 0.42
-"""Inches."""
+"""Inches of one cell."""
 
 
 def draw(counts: npt.NDArray[Any], classes: Sequence[str], colour: str) -> Figure:
-    """`counts` (K, K), rows the truth; a class without images leaves its row empty."""
+    """The figure of one matrix.
+
+    Args:
+        counts: (K, K), rows are the true class; the row of a class without images stays empty.
+        classes: in the order of the rows.
+        colour: of the highest share.
+    """
     side = 1.0 + PER_CLASS * len(classes)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
@@ -34,8 +40,8 @@ def draw(counts: npt.NDArray[Any], classes: Sequence[str], colour: str) -> Figur
     axes.set_yticks(places, classes)
     axes.set_ylim(len(classes), 0)
     axes.set_aspect("equal")
-    axes.set_xlabel("answer", color=INK, fontsize=FONT_SIZE)
-    axes.set_ylabel("truth", color=INK, fontsize=FONT_SIZE)
+    axes.set_xlabel("predicted class", color=INK, fontsize=FONT_SIZE)
+    axes.set_ylabel("true class", color=INK, fontsize=FONT_SIZE)
     axes.tick_params(colors=INK, labelsize=FONT_SIZE, length=0)
     axes.spines[:].set_visible(False)
     return figure

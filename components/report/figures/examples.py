@@ -1,4 +1,4 @@
-"""Pictures in rows and columns with their names, so that a person sees what was done to them."""
+"""Images in rows and columns with their names, such as corruptions by strength."""
 
 from __future__ import annotations
 
@@ -13,28 +13,37 @@ from components.report.figures import FONT_SIZE, INK
 Image = np.ndarray[Any, np.dtype[np.uint8]]
 
 TILE = 0.82
-"""Inches, the side of one picture."""
+"""Inches, the side of one image."""
 
 GAP = 0.06
-"""Of a tile's side, between pictures."""
+"""Share of a tile's side, between images."""
 
-BESIDE = 0.98
-"""Inches for the rows' names."""
+ROW_LABEL = 0.98
+"""Inches for the names of the rows."""
 
-ABOVE = 0.28
-"""Inches for the columns' names."""
+COLUMN_LABEL = 0.28
+"""Inches for the names of the columns."""
 
 
 def draw(pictures: Sequence[Sequence[Image]], rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """`pictures` (S, S, 3) uint8 RGB by row and column; names may be empty."""
+    """A figure of images.
+
+    Args:
+        pictures: (S, S, 3) uint8 RGB, by row and column.
+        rows: names; may be empty texts.
+        columns: names; may be empty texts.
+
+    Raises:
+        ValueError: where the numbers of images and names differ.
+    """
     if len(pictures) != len(rows) or any(len(row) != len(columns) for row in pictures):
         raise ValueError(
             f"{[len(row) for row in pictures]} pictures a row for {len(rows)} rows, {len(columns)} columns"
         )
     across, down = (count * (1 + GAP) - GAP for count in (len(columns), len(rows)))
-    width, height = BESIDE + TILE * across, ABOVE + TILE * down
+    width, height = ROW_LABEL + TILE * across, COLUMN_LABEL + TILE * down
     figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((BESIDE / width, 0, TILE * across / width, TILE * down / height))
+    axes = figure.add_axes((ROW_LABEL / width, 0, TILE * across / width, TILE * down / height))
     axes.set(xlim=(0, across), ylim=(down, 0))
     axes.set_axis_off()
     for row, images in enumerate(pictures):

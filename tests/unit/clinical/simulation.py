@@ -1,4 +1,4 @@
-"""Simulated classifiers with a known truth: what a perfect one would say, and what is said instead."""
+"""Simulated classifiers with a known truth: perfectly calibrated ones, and overconfident ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COSTS = ((0.0, 1.0, 2.0), (5.0, 0.0, 1.0), (20.0, 5.0, 0.0))
 
 
 def calibrated(images: int, rng: np.random.Generator, spread: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from the very probabilities that are said: perfectly calibrated, (N,) and (N, 3)."""
+    """Labels drawn from the predicted probabilities themselves: perfectly calibrated, (N,) and (N, 3)."""
     p = softmax(spread * rng.normal(size=(images, 3)), axis=1)
     return (rng.random((images, 1)) > p.cumsum(1)).sum(1).clip(max=2), p
 
@@ -59,10 +59,10 @@ def common_noise(images: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     return np.sqrt(0.5) * shared + np.sqrt(0.5) * rng.normal(size=shared.shape)
 
 
-def say(
+def predict(
     images: pd.DataFrame, skill: float, temperature: float, common: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """(N, 7) probabilities by Bayes' rule from noisy evidence, then made `temperature` times too sure.
+    """(N, 7) probabilities by Bayes' rule from noisy evidence, then made `temperature` times overconfident.
 
     The evidence is the true class's place plus noise, most of it `common` to all models, so at temperature 1 the
     probabilities are right. Lesions on a leg give a third of the evidence.
@@ -85,7 +85,7 @@ def simulate(
     for protocol in protocols:
         for arm, skill in skills.items():
             for seed in range(seeds):
-                p = say(images, skill + 0.05 * rng.normal(), 1.6, common, rng)
+                p = predict(images, skill + 0.05 * rng.normal(), 1.6, common, rng)
                 columns = images[["image_id", "lesion_id", "group", "split", "label"]]
                 table = columns.assign(**{f"p_{name}": p[:, k] for k, name in enumerate(CLASSES)})
                 runs.append(Run(RunId(arm, FinetuneProtocol(protocol), seed), table))

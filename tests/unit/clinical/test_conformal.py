@@ -119,7 +119,7 @@ def test_a_promise_that_does_not_hold_on_test_is_called_broken() -> None:
     rng = np.random.default_rng(0)
     (val_labels, val), (labels, p) = calibrated(300, rng), calibrated(300, rng)
     predicted = SeedPredictions(val_labels, np.arange(300), [val])
-    other = p[:, [1, 2, 0]]  # new images of which the model knows nothing
+    other = p[:, [1, 2, 0]]  # new images with wrong predictions
     for by_class in (False, True):
         found = conformal.conformal(
             resampled(labels, resamples=10),

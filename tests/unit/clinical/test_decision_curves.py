@@ -18,8 +18,8 @@ def test_net_benefit_of_a_worked_example() -> None:
     at = np.array([0.1, 0.2])
     found = decision_curves.net_benefit(scores, positive, unit_weights(100), at)[:, 0]
     assert found == pytest.approx([0.15 - 0.2 / 9, 0.15 - 0.2 / 4])
-    everybody = decision_curves.benefit_of_all(positive, unit_weights(100), at)[:, 0]
-    assert everybody == pytest.approx([0.2 - 0.8 / 9, 0.0])  # at the prevalence it is zero
+    treat_all = decision_curves.benefit_of_all(positive, unit_weights(100), at)[:, 0]
+    assert treat_all == pytest.approx([0.2 - 0.8 / 9, 0.0])  # at the prevalence it is zero
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.25, 0.5])
@@ -38,8 +38,8 @@ def test_a_calibrated_model_never_does_worse_than_all_or_nobody() -> None:
     labels, p = calibrated(60_000, np.random.default_rng(1))
     thresholds = np.linspace(0.02, 0.8, 30)
     model = decision_curves.net_benefit(p[:, 0], labels == 0, unit_weights(60_000), thresholds)[:, 0]
-    everybody = decision_curves.benefit_of_all(labels == 0, unit_weights(60_000), thresholds)[:, 0]
-    assert (model >= np.maximum(everybody, 0) - 0.002).all()
+    treat_all = decision_curves.benefit_of_all(labels == 0, unit_weights(60_000), thresholds)[:, 0]
+    assert (model >= np.maximum(treat_all, 0) - 0.002).all()
     expected = [np.mean((p[:, 0] >= t) * (p[:, 0] - t / (1 - t) * (1 - p[:, 0]))) for t in thresholds]  # in expectation
     np.testing.assert_allclose(model, expected, atol=0.005)
 
@@ -48,7 +48,7 @@ def test_a_decision_curve_has_its_interval_and_its_advantage_over_both() -> None
     labels, p = calibrated(400, np.random.default_rng(2))
     task = BinaryTask("malignant", p[None, :, 0], labels == 0, np.stack([p[:, 0], p[:, 0]]), labels == 0)
     curve = decision_curves.decision_curve(resampled(labels), task, [0.1, 0.3])
-    for model, everybody, advantage in zip(curve.model, curve.all, curve.over_both, strict=True):
+    for model, treat_all, advantage in zip(curve.model, curve.all, curve.over_both, strict=True):
         assert model.low < model.mean < model.high
-        assert advantage.mean == pytest.approx(model.mean - max(everybody, 0))
+        assert advantage.mean == pytest.approx(model.mean - max(treat_all, 0))
         assert advantage.low < advantage.mean < advantage.high

@@ -70,11 +70,11 @@ def test_reliability_draws_observed_against_predicted(study: ClinicalAssessment)
     np.testing.assert_allclose(line.get_ydata(), [point.observed.mean for point in points])
 
 
-def test_decision_curve_draws_all_and_nobody(study: ClinicalAssessment) -> None:
+def test_decision_curve_draws_all_and_treat_none(study: ClinicalAssessment) -> None:
     axes = draw_figures(study)["decision-frozen"].axes[0]
-    nobody, everybody, vae = axes.lines[:3]
-    assert list(nobody.get_ydata()) == [0, 0]
-    np.testing.assert_allclose(everybody.get_ydata(), study.models[0].benefit.all)
+    treat_none, treat_all, vae = axes.lines[:3]
+    assert list(treat_none.get_ydata()) == [0, 0]
+    np.testing.assert_allclose(treat_all.get_ydata(), study.models[0].benefit.all)
     np.testing.assert_allclose(vae.get_ydata(), [each.mean for each in study.models[0].benefit.model])
 
 

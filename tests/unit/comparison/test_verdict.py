@@ -217,7 +217,7 @@ def test_the_recommendation_reports_the_test_images() -> None:
 @pytest.mark.parametrize(
     ("test", "seeds", "synthetic", "reason"),
     [
-        (0.66, 3, True, "SYNTHETIC.*No recommendation: synthetic images say nothing about patients"),
+        (0.66, 3, True, "SYNTHETIC.*No recommendation: synthetic images are no evidence about patients"),
         (0.66, 2, False, "No recommendation: 2 seeds, compare.min_seeds requires 3"),
         (0.18, 3, False, r"No recommendation: on test it is not significantly better than chance \(14.3 %\)"),
     ],

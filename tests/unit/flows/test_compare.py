@@ -154,8 +154,8 @@ def test_three_arms_and_two_protocols_are_corrected_together() -> None:
         corrected = [each["tests"][question]["holm"] for each in differences]
         assert corrected == pytest.approx(holm(raw), abs=1e-5)
         assert max(corrected) > max(raw) * 0.99
-    said = [each["tests"]["differs"]["holm"] for each in differences]
-    for each, p in zip(differences, said, strict=True):
+    corrected = [each["tests"]["differs"]["holm"] for each in differences]
+    for each, p in zip(differences, corrected, strict=True):
         if re.match("superior|inferior|smaller gap, lower", each["verdict"]["outcome"]):
             assert p <= 0.05
 
