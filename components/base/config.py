@@ -32,7 +32,7 @@ def kinds(family: str) -> Mapping[str, type[Frozen]]:
 
 
 class OneOf:
-    """Annotation for a setting that is one of a family's kinds, told apart by its key `kind`."""
+    """Annotation for a setting that is one of a family's kinds, distinguished by its key `kind`."""
 
     def __init__(self, family: str) -> None:
         self.family = family

@@ -59,7 +59,7 @@ class ModelExplanation:
 
     def verdict(self, settings: Explain) -> MapVerdict:
         """Whether its maps may be read."""
-        return judge_maps(self.similarities, self.missed, same=settings.alike, max_missed=settings.lost)
+        return judge_maps(self.similarities, self.missed, same=settings.same_from, max_missed=settings.max_missed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ def draw_figures(result: ExplanationsResult) -> dict[str, Figure]:
     """Similarity of each model's maps to those with everything randomised; the line is where maps count as the same."""
     colours = arm_colours(result.question.arms)
     dots = [dot for model in result.models for dot in _dots(model, colours[model.arm])]
-    return {"maps-check": arms.draw(dots, "rank correlation", result.settings.alike)} if dots else {}
+    return {"maps-check": arms.draw(dots, "rank correlation", result.settings.same_from)} if dots else {}
 
 
 def _dots(model: ModelExplanation, colour: str) -> list[arms.Dot]:
@@ -147,7 +147,7 @@ def verdict_reason(model: ModelExplanation, settings: Explain) -> str:
         MapVerdict.INDEPENDENT: "With all weights randomised its maps stay the same: they show the image and not what "
         f"was learned. Do not read them ({numbers}).",
         MapVerdict.INCOMPLETE: f"The integral missed {whole_percent(model.missed)} of the logits' change, "
-        f"{whole_percent(settings.lost)} is allowed: its maps do not account for the prediction. Do not read them, or "
+        f"{whole_percent(settings.max_missed)} is allowed: its maps do not account for the prediction. Do not read them, or "
         "raise explain.steps.",
         MapVerdict.UNDECIDED: f"Whether its maps change with randomised weights is not decided: {numbers}.",
     }

@@ -23,8 +23,8 @@ def as_record(result: ExplanationsResult) -> dict[str, Any]:
         "test_images": result.images,
         "test_lesions": result.groups,
         "confidence": question.rule.confidence,
-        "alike": settings.alike,
-        "lost": settings.lost,
+        "same_from": settings.same_from,
+        "max_missed": settings.max_missed,
         "cases": [{"image_id": each.image, "label": each.label, "why": each.reason} for each in result.cases],
         "models": {model.name: _model(model, settings) for model in result.models},
     }

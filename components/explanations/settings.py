@@ -15,6 +15,6 @@ class Explain(Frozen):
     errors: int = Field(ge=0, description="most confident errors of each model")
     neighbours: PositiveInt = Field(description="nearest train lesions of a test image")
     steps: int = Field(ge=2, description="of the integral from a blurred image to the sharp one")
-    alike: OpenShare = Field(description="rank correlation from which two maps count as the same")
-    lost: OpenShare = Field(description="share of the logits' change that the integral may miss")
+    same_from: OpenShare = Field(description="rank correlation from which two maps count as the same")
+    max_missed: OpenShare = Field(description="share of the logits' change that the integral may miss")
     seed: Seed = Field(description="of the drawn lesions, and of the randomised weights")

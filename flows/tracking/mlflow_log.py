@@ -196,7 +196,7 @@ def recorded_run(
     Args:
         settings: of the study; they give the experiment, the data set and the lineage.
         name: of the run, such as `finetune@vae-frozen-0`.
-        tags: of the run, beside those that every run has.
+        tags: of the run, in addition to those that every run has.
         training: of a stage that can be resumed; a run that an earlier process began is continued.
     """
     client = open_client()

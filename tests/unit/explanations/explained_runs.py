@@ -19,7 +19,7 @@ from components.statistics.runs import Images, Run
 CLASSES = ("nv", "mel", "vasc")
 MALIGNANT = ("mel",)
 FROZEN = FinetuneProtocol.FROZEN
-SETTINGS = Explain(images=2, errors=3, neighbours=3, steps=8, alike=0.5, lost=0.1, seed=0)
+SETTINGS = Explain(images=2, errors=3, neighbours=3, steps=8, same_from=0.5, max_missed=0.1, seed=0)
 QUESTION = StudyQuestion(
     study="s", arms=("vae", "imagenet"), protocols=(FROZEN,), seeds=(0,), reference="imagenet", classes=CLASSES,
     rule=Rule(confidence=0.95, margin=0.02, min_seeds=3), resamples=200, seed=0, synthetic=False,

@@ -32,8 +32,8 @@ def _shown(monkeypatch) -> list:
 @pytest.mark.parametrize("options", [{}, {"mixup": 0.4, "cutmix": 1.0}], ids=["plain", "mixed"])
 def test_the_picture_shows_what_training_draws(tmp_path, monkeypatch, options):
     monkeypatch.chdir(small_study.build(tmp_path, **options))
-    given, told = _shown(monkeypatch), []
-    policy, picture = augment(images=4, epochs=3, echo=told.append)
+    given, lines = _shown(monkeypatch), []
+    policy, picture = augment(images=4, epochs=3, echo=lines.append)
     ((originals, drawn, names, columns, _title),) = given
     batches = finetune_batches(load_settings(), FinetuneProtocol.FULL)
     assert columns == ["epoch 1", "epoch 2", "epoch 3"] and len(originals) == 4
@@ -47,7 +47,7 @@ def test_the_picture_shows_what_training_draws(tmp_path, monkeypatch, options):
             np.testing.assert_array_equal(view, trained.permute(1, 2, 0).numpy())
             assert not np.array_equal(view, original)
     assert cv2.imread(str(picture)) is not None
-    assert ("mixup 0.4, cutmix 1" in told[-1]) == bool(options)
+    assert ("mixup 0.4, cutmix 1" in lines[-1]) == bool(options)
     content = YAML(typ="safe").load(policy.read_text())
     assert (content["mixing"] == options) if options else (content["mixing"] is None)
     assert Augment.model_validate(content["augment"]) == batches.conditions.augment

@@ -22,7 +22,7 @@ from tests.unit.comparison.simulated_study import FOLDERS, Truth, settings
 from tests.unit.flows.predicted_study import ARMS, FROZEN, SEEDS, given, write_study
 from tests.unit.training.small_trainings import CLASSES
 
-EXPLAIN = Explain(images=2, errors=2, neighbours=3, steps=4, alike=0.5, lost=0.5, seed=0)
+EXPLAIN = Explain(images=2, errors=2, neighbours=3, steps=4, same_from=0.5, max_missed=0.5, seed=0)
 
 
 def arguments(log: SilentLog) -> dict[str, object]:

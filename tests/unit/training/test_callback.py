@@ -31,13 +31,13 @@ def test_the_end_of_epoch_measures_in_evaluation_mode_without_gradients():
 def test_history_holds_the_mean_of_each_term():
     terms = []
 
-    class Told(Toy):
+    class Reported(Toy):
         def training_step(self, batch, index):
             result = super().training_step(batch, index)
             terms.append({name: float(value.detach()) for name, value in result.items()})
             return result
 
-    _, result = train_toy(Told(), epochs=1)
+    _, result = train_toy(Reported(), epochs=1)
     for name in ("loss", "error", "penalty"):
         assert result.history[0][f"fit/{name}"] == pytest.approx(np.mean([step[name] for step in terms]), rel=1e-6)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from components.comparison.comparison import Comparison
-from components.report.figures import WIDTH, arm_colours, plain_axes
+from components.report.figures import PANEL_WIDTH, arm_colours, plain_axes
 from components.statistics.runs import Run
 
 TITLE = "Accuracy and gap together"
@@ -18,11 +18,11 @@ SECTION = "gap"
 def draw(comparison: Comparison, runs: Sequence[Run]) -> Mapping[str, Figure]:
     """One panel for the whole study."""
     del runs  # the comparison holds both numbers
-    figure = Figure(figsize=(WIDTH, WIDTH * 0.75), layout="constrained")
+    figure = Figure(figsize=(PANEL_WIDTH, PANEL_WIDTH * 0.75), layout="constrained")
     axes = figure.add_subplot()
     colours = arm_colours(comparison.question.arms)
     for row in comparison.rows:
-        gap, accuracy = row.gaps["loss"].last.mean, 100 * row.test["balanced_accuracy"].mean
+        gap, accuracy = row.gaps["gap/loss"].mean, 100 * row.test["balanced_accuracy"].mean
         axes.plot(gap, accuracy, "o", color=colours[row.arm])
         axes.annotate(f"{row.arm}, {row.protocol}", (gap, accuracy), xytext=(5, 5), textcoords="offset points")
     axes.set_xlabel("overfitting gap, nats")

@@ -1,4 +1,4 @@
-"""No training: every convolution gets orthogonal weights (Saxe et al. 2014); another baseline beside `random`."""
+"""No training: every convolution gets orthogonal weights (Saxe et al. 2014); another baseline next to `random`."""
 
 from __future__ import annotations
 
