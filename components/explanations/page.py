@@ -147,8 +147,8 @@ def verdict_reason(model: ModelExplanation, settings: Explain) -> str:
         MapVerdict.INDEPENDENT: "With all weights randomised its maps stay the same: they show the image and not what "
         f"was learned. Do not read them ({numbers}).",
         MapVerdict.INCOMPLETE: f"The integral missed {whole_percent(model.missed)} of the logits' change, "
-        f"{whole_percent(settings.max_missed)} is allowed: its maps do not account for the prediction. Do not read them, or "
-        "raise explain.steps.",
+        f"{whole_percent(settings.max_missed)} is allowed: its maps do not account for the prediction. Do not read "
+        "them, or raise explain.steps.",
         MapVerdict.UNDECIDED: f"Whether its maps change with randomised weights is not decided: {numbers}.",
     }
     return sentences[model.verdict(settings)]

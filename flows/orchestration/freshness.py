@@ -53,8 +53,13 @@ class Choice:
     section: str  # of params.yaml
     family: str
     kind: str | None  # DVC's template of the one name; None where the setting is a list of names
-    keys: tuple[str, ...] = ()  # of the list, below the section
+    keys: tuple[str, ...] = ()  # below the section, to where the names are
     is_folder: bool = False  # whether each member is a folder
+
+    @property
+    def setting(self) -> str:
+        """The dotted key in params.yaml."""
+        return ".".join((self.section, *self.keys))
 
     @property
     def home(self) -> str:
@@ -71,7 +76,7 @@ CHOICES = (
     Choice("dataset", "data.adapters", "${dataset.kind}"),
     Choice("external", "data.adapters", "${item.cohort.dataset.kind}"),
     Choice("backbone", "models.backbones", "${backbone.kind}"),
-    Choice("pretrain", "pretraining", "${item.kind}", is_folder=True),
+    Choice("pretrain", "pretraining", "${item.kind}", ("arms",), is_folder=True),
     Choice("evaluate", "statistics.metrics", None, ("metrics",)),
     Choice("compare", "comparison.figures", None, ("figures",)),
     Choice("robustness", "robustness.corruptions", None, ("corruptions",)),
@@ -144,10 +149,14 @@ class StageEntry:
         body: Mapping[str, Any] = self.content.get("do", self.content)
         return body
 
-    @property
-    def sections(self) -> set[str]:
-        """Sections of params.yaml that it depends on."""
-        return {str(key).split(".")[0] for key in self.body.get("params", ())}
+    def choices(self) -> list[Choice]:
+        """The choices that its params hold, whole or in part."""
+        keys = [f"{key}." for key in self.body.get("params", ())]
+        return [
+            c
+            for c in CHOICES
+            if any(f"{c.setting}.".startswith(key) or key.startswith(f"{c.setting}.") for key in keys)
+        ]
 
     @property
     def shows_figures(self) -> bool:
@@ -167,7 +176,7 @@ def code_of(graph: CodeGraph, stage: StageEntry, settings: Mapping[str, Any]) ->
         stage: its entry in dvc.yaml.
         settings: params.yaml as plain values: which members its lists name.
     """
-    choices = [choice for choice in CHOICES if choice.section in stage.sections]
+    choices = stage.choices()
     own = {path for choice in choices for path in _candidates(graph.root, choice, settings)}
     entry = graph.root / "flows" / f"{stage.name}.py"
     found = graph.closure([entry, *_python(own)], figures=stage.shows_figures)
@@ -297,8 +306,8 @@ def check_members(root: Path, stage: str | None = None) -> None:
     for entry in read_stages(root):
         if stage not in (None, entry.name):
             continue
-        for choice in CHOICES:
-            if choice.kind is None and choice.section in entry.sections:
+        for choice in entry.choices():
+            if choice.kind is None:
                 _check_listed(choice, entry, settings)
 
 
@@ -306,7 +315,7 @@ def _check_listed(choice: Choice, entry: StageEntry, settings: Mapping[str, Any]
     for path in deps_of(choice, settings):
         if path not in entry.body["deps"]:
             raise SettingsError(
-                f"{'.'.join((choice.section, *choice.keys))} (params.yaml) names {Path(path).stem!r}, but {DVC} does "
+                f"{choice.setting} (params.yaml) names {Path(path).stem!r}, but {DVC} does "
                 f"not list {path} in the deps of {entry.name}: run `make graph`"
             )
 

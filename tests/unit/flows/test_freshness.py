@@ -82,32 +82,31 @@ QUICK = ("synthesize", "ingest", "split", "compare")
     "stage", [pytest.param(e.name, marks=[] if e.name in QUICK else pytest.mark.thorough) for e in read_stages(Path())]
 )
 def test_what_a_stage_imports_when_it_starts_is_in_its_deps(repo: Path, stage: str) -> None:
-    """Against Python itself: modules of this repository that the interpreter loaded, and that hold code."""
+    """Against Python itself: the modules with code that the interpreter loads, besides those that every stage loads."""
+    entry = next(entry for entry in read_stages(repo) if entry.name == stage)
+    listed = set(entry.body["deps"])
+    loaded = modules_after(repo, f"flows.{stage}")
+    families = tuple(f"components.{choice.family}." for choice in CHOICES)
+    for name, file in loaded - modules_after(repo, "flows.stage"):
+        figure = not entry.shows_figures and ("figures" in name or name.endswith(".figure"))
+        if figure or name.startswith((*NO_EFFECT, *families)) or "settings" in name or not holds_code(repo / file):
+            continue
+        assert file in listed, name
+    assert f"flows/{stage}.py" in {file for _, file in loaded}
+
+
+def modules_after(repo: Path, module: str) -> set[tuple[str, str]]:
+    """Name and file of the repository's modules that are loaded once `module` is imported."""
     code = (
-        f"import sys, json, flows.{stage}; print(json.dumps([[name, module.__file__] for name, module in "
+        f"import sys, json, {module}; print(json.dumps([[name, module.__file__] for name, module in "
         "sys.modules.items() if name.split('.')[0] in ('flows', 'components') and module.__file__]))"
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=True).stdout
-    entry = next(entry for entry in read_stages(repo) if entry.name == stage)
-    listed = set(entry.body["deps"])
-    loaded = {name: Path(file).relative_to(repo).as_posix() for name, file in json.loads(out.splitlines()[-1])}
-    assert f"flows.{stage}" in loaded
-    families = tuple(f"components.{choice.family}." for choice in CHOICES)
-    for name, file in loaded.items():
-        no_effect = name.startswith(NO_EFFECT) or "settings" in name.split(".") or name in ("flows", "components")
-        figure = not entry.shows_figures and ("figures" in name or name.endswith(".figure"))
-        if no_effect or figure or name.startswith(families) or not holds_code(repo / file):
-            continue
-        assert file in listed, name
+    return {(name, Path(file).relative_to(repo).as_posix()) for name, file in json.loads(out.splitlines()[-1])}
 
 
 def holds_code(path: Path) -> bool:
     return "import" in path.read_text() or "def " in path.read_text()
-
-
-def test_settings_load_every_member_so_their_order_cannot_hide_one(repo: Path) -> None:
-    """Why members are exempt above: checking params.yaml imports the configs of all members."""
-    assert {choice.family for choice in CHOICES if choice.kind} == {"data.adapters", "models.backbones", "pretraining"}
 
 
 # --- on a small repository, whose graph is known
