@@ -89,6 +89,7 @@ class CodeGraph:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._trees: dict[Path, ast.Module] = {}
         self._imports: dict[Path, frozenset[str]] = {}
 
     def closure(self, files: Iterable[Path], *, figures: bool) -> set[Path]:
@@ -110,8 +111,13 @@ class CodeGraph:
     def imports(self, path: Path) -> frozenset[str]:
         """Names of this repository's modules that a file imports anywhere in it, but for typing alone."""
         if path not in self._imports:
-            self._imports[path] = frozenset(_imports(ast.parse(path.read_text("utf-8"))))
+            self._imports[path] = frozenset(_imports(self._tree(path)))
         return self._imports[path]
+
+    def _tree(self, path: Path) -> ast.Module:
+        if path not in self._trees:
+            self._trees[path] = ast.parse(path.read_text("utf-8"))
+        return self._trees[path]
 
     def _files(self, module: str, figures: bool) -> Iterator[Path]:
         """The module's own file and the `__init__.py` of packages on the way, where these hold code."""
@@ -127,8 +133,9 @@ class CodeGraph:
                 yield file
 
     def _templates(self, path: Path) -> list[Path]:
-        """Templates that a module names in a text, as `render("comparison/page.html.j2")` does."""
-        names = set(TEMPLATE.findall(path.read_text("utf-8")))
+        """Templates that a module names as a text of its own, as `render("comparison/page.html.j2")` does."""
+        texts = (node.value for node in ast.walk(self._tree(path)) if isinstance(node, ast.Constant))
+        names = {text for text in texts if isinstance(text, str) and TEMPLATE.fullmatch(text)}
         return [file for name in sorted(names) if (file := self.root / "components" / name).is_file()]
 
     def _included(self, template: Path) -> list[Path]:

@@ -79,7 +79,7 @@ def only_of(stage: str) -> str:
     return next(path for path in own if reword((REPO / path).read_text()) != (REPO / path).read_text())
 
 
-@pytest.mark.parametrize("stage", ["compare", "explain", "robustness"])
+@pytest.mark.parametrize("stage", ["validate", "compare", "robustness"])
 def test_a_message_of_one_stage_makes_that_stage_stale(study: Checkout, stage: str) -> None:
     with Change(study, only_of(stage), reword):
         assert stale(study) == {stage}
