@@ -61,7 +61,7 @@ def test_pixels_that_the_network_does_not_use_get_no_attribution(images: Tensor)
     values, _ = integrate_gradients(net, images[:3], torch.tensor([0, 1, 0]), steps=8)
     seen = values[:, :, : SIDE // 2, : SIDE // 2]
     assert seen.abs().sum() > 0
-    assert values.abs().sum() == seen.abs().sum()
+    assert values.count_nonzero() == seen.count_nonzero()  # a sum would depend on its order
 
 
 def test_smoothing_keeps_the_sum() -> None:

@@ -13,7 +13,7 @@ from components.external_validation.results import EXTERNAL, ExternalSetup, Exte
 from components.statistics.question import StudyQuestion
 from components.statistics.rule import Rule
 from components.statistics.runs import Run, same_images
-from tests.unit.clinical.simulation import CLASSES, MALIGNANT, common_noise, draw_lesions, say
+from tests.unit.clinical.simulation import CLASSES, MALIGNANT, common_noise, draw_lesions, predict
 
 
 def simulate_runs(
@@ -30,7 +30,9 @@ def simulate_runs(
     for arm, (inside, beyond) in skills.items():
         for seed in range(3):
             effect = 0.03 * rng.normal()
-            own = [say(images, skill + effect, 1.6, common, np.random.default_rng(seed)) for skill in (inside, beyond)]
+            own = [
+                predict(images, skill + effect, 1.6, common, np.random.default_rng(seed)) for skill in (inside, beyond)
+            ]
             p = np.where(there[:, None], own[1], own[0])
             table = images[["image_id", "lesion_id", "group", "split", "label"]]
             table = table.assign(**{f"p_{name}": p[:, k] for k, name in enumerate(CLASSES)})
