@@ -45,7 +45,16 @@ def label_efficiency(
     The runs with all lesions are the study's own, predicted by `evaluate`.
     """
     protocol = FinetuneProtocol(protocol)
-    subsets = _predict_subsets(protocol, study, labels, backbone, label_efficiency, paths, compute, log)
+    subsets = _predict_subsets(
+        protocol=protocol,
+        study=study,
+        labels=labels,
+        backbone=backbone,
+        label_efficiency=label_efficiency,
+        paths=paths,
+        compute=compute,
+        log=log,
+    )
     complete = [
         _read_complete(RunId(arm, protocol, seed), paths) for arm, seed in product(study.arms, label_efficiency.seeds)
     ]

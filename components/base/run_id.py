@@ -56,7 +56,7 @@ class RunId:
     @property
     def model(self) -> str:
         """`ARM-PROTOCOL`: what all seeds have in common."""
-        return f"{self.arm}-{self.protocol}"
+        return model_name(self.arm, self.protocol)
 
     @classmethod
     def parse(cls, name: str) -> RunId:
@@ -75,3 +75,8 @@ class RunId:
                 f"with a protocol of {[str(each) for each in FinetuneProtocol]}"
             ) from error
         return found
+
+
+def model_name(arm: str, protocol: str) -> str:
+    """`ARM-PROTOCOL`, the name of an arm's models under a protocol, over all seeds."""
+    return f"{arm}-{protocol}"

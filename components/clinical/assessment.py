@@ -16,7 +16,7 @@ import pandas as pd
 
 from components.base.errors import DataError
 from components.base.log import Log
-from components.base.run_id import FinetuneProtocol, RunId
+from components.base.run_id import FinetuneProtocol, model_name
 from components.clinical.abstention import (
     RiskCoverage,
     SelectivePrediction,
@@ -110,7 +110,7 @@ class ModelAssessment:
     @property
     def name(self) -> str:
         """`ARM-PROTOCOL`."""
-        return RunId(self.arm, self.protocol, seed=0).model
+        return model_name(self.arm, self.protocol)
 
 
 @dataclass(frozen=True)

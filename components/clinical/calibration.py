@@ -124,12 +124,12 @@ def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: i
     log_losses = np.stack([log_loss(sample.labels, p, sample.weights) for p in seeds])
     briers = np.stack([brier(sample.labels, p, sample.weights) for p in seeds])
     return CalibrationScores(
-        sample.interval(log_losses, LOSS),
-        sample.interval(briers, BRIER_RANGE),
-        BrierParts(*np.mean(parts, axis=0).tolist()),
-        _errors(answers, sample, bins),
-        reliability(answers, sample),
-        reliability(risks, sample),
+        log_loss=sample.interval(log_losses, LOSS),
+        brier=sample.interval(briers, BRIER_RANGE),
+        parts=BrierParts(*np.mean(parts, axis=0).tolist()),
+        errors=_errors(answers, sample, bins),
+        curve=reliability(answers, sample),
+        malignant=reliability(risks, sample),
     )
 
 

@@ -81,13 +81,13 @@ def triage(
     counts = [np.bincount(truth * len(costs) + each, minlength=costs.size).reshape(costs.shape) for each in decided]
     top = costs.shape[0] - 1
     return Triage(
-        tuple(tuple(row) for row in np.mean(counts, axis=0).tolist()),
-        sample.interval(weighted_mean(costs[truth, decided], sample.weights), LOSS),
-        sample.interval(weighted_mean(costs[truth, likeliest], sample.weights), LOSS),
-        {name: float(costs[truth, level].mean()) for level, name in enumerate(severity)},
-        _share(sample, decided < truth, truth > 0),
-        _share(sample, decided > truth, truth < top),
-        _share(sample, decided == 0, truth == top),
+        confusion=tuple(tuple(row) for row in np.mean(counts, axis=0).tolist()),
+        cost=sample.interval(weighted_mean(costs[truth, decided], sample.weights), LOSS),
+        cost_of_likeliest=sample.interval(weighted_mean(costs[truth, likeliest], sample.weights), LOSS),
+        cost_of_constants={name: float(costs[truth, level].mean()) for level, name in enumerate(severity)},
+        under=_share(sample, decided < truth, truth > 0),
+        over=_share(sample, decided > truth, truth < top),
+        missed=_share(sample, decided == 0, truth == top),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.base.run_id import FinetuneProtocol, RunId
+from components.base.run_id import FinetuneProtocol, model_name
 from components.comparison.measurements import RESAMPLED, RunMeasurements, val_balanced_accuracy
 from components.comparison.overfitting_gap import (
     DECIDING_GAP,
@@ -71,7 +71,7 @@ class ArmSummary:
     @property
     def name(self) -> str:
         """`ARM-PROTOCOL`."""
-        return RunId(self.arm, self.protocol, seed=0).model
+        return model_name(self.arm, self.protocol)
 
     @property
     def val(self) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.base.run_id import FinetuneProtocol, RunId
+from components.base.run_id import FinetuneProtocol, model_name
 from components.comparison.measurements import RESAMPLED, RunMeasurements
 from components.comparison.overfitting_gap import DECIDING_GAP, GAPS, GapDifference, gaps_of_runs, paired
 from components.comparison.verdict import EstimatedDifference, Verdict, verdict
@@ -77,7 +77,7 @@ class PairedDifference:
     @property
     def name(self) -> str:
         """`ARM-PROTOCOL`."""
-        return RunId(self.arm, self.protocol, seed=0).model
+        return model_name(self.arm, self.protocol)
 
 
 @dataclass(frozen=True)

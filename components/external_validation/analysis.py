@@ -77,7 +77,16 @@ def assess(
     orders = tuple(analysis.rank(protocol, tuple(arms), measured) for protocol, arms in groups.items())
     lesions = {name: len(set(each.sample.groups)) for name, each in zip(("internal", "external"), sets, strict=True)}
     claims = make_claims(models, orders, question, setup.cohort)
-    return ExternalValidationResult(question, setup, labels, lesions, analysis.measures, models, orders, claims)
+    return ExternalValidationResult(
+        question=question,
+        setup=setup,
+        labels=labels,
+        lesions=lesions,
+        measures=analysis.measures,
+        models=models,
+        orders=orders,
+        claims=claims,
+    )
 
 
 def _list_measures(setup: ExternalSetup, labels: LabelMap) -> dict[str, ExternalMeasure]:

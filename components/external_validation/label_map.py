@@ -116,11 +116,11 @@ def _count(place: int, name: str, labelled: pd.DataFrame, internal: Images) -> C
     outside, inside = (labelled["label"] == name).to_numpy(), internal.labels == place
     groups = labelled["group"].to_numpy(str)
     return ClassCount(
-        name,
-        int(inside.sum()),
-        len(set(internal.groups[inside])),
-        float(inside.mean()),
-        int(outside.sum()),
-        len(set(groups[outside])),
-        float(outside.mean()),
+        name=name,
+        internal_images=int(inside.sum()),
+        internal_lesions=len(set(internal.groups[inside])),
+        internal_share=float(inside.mean()),
+        external_images=int(outside.sum()),
+        external_lesions=len(set(groups[outside])),
+        external_share=float(outside.mean()),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from components.base.run_id import FinetuneProtocol
+from components.base.run_id import FinetuneProtocol, model_name
 from components.external_validation.label_map import LabelMap
 from components.report.wording import Claim
 from components.statistics.intervals import Interval
@@ -89,7 +89,7 @@ class ExternalModel:
     @property
     def name(self) -> str:
         """`ARM-PROTOCOL`."""
-        return f"{self.arm}-{self.protocol}"
+        return model_name(self.arm, self.protocol)
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def locate(
     low, high = float(found[int(np.floor(tail))]), float(found[int(np.ceil(len(found) - 1 - tail))])
     below, beyond = float(np.isneginf(found).mean()), float(np.isposinf(found).mean())
     outcome = _outcome(share, low, high, strict) if decides else ShareOutcome.TOO_FEW_SEEDS
-    return ShareEstimate(share, low, high, below, beyond, outcome)
+    return ShareEstimate(share=share, low=low, high=high, below=below, beyond=beyond, outcome=outcome)
 
 
 def _positive_from(shares: Array, values: Array, strict: bool) -> Array:

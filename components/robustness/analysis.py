@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.base.run_id import FinetuneProtocol
+from components.base.run_id import FinetuneProtocol, model_name
 from components.robustness.corruption_drop import CorruptionDrop, ModelDrops, measure_drops
 from components.robustness.measurements import MeasuredImages, RunPredictions, group_by_model
 from components.robustness.settings import Robustness
@@ -31,7 +31,7 @@ class ModelRobustness:
     @property
     def name(self) -> str:
         """`ARM-PROTOCOL`."""
-        return f"{self.arm}-{self.protocol}"
+        return model_name(self.arm, self.protocol)
 
     @property
     def worst(self) -> CorruptionDrop:

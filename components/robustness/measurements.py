@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.base.errors import DataError, SettingsError
-from components.base.run_id import FinetuneProtocol, RunId
+from components.base.run_id import FinetuneProtocol, RunId, model_name
 from components.robustness.settings import Robustness
 from components.statistics.question import StudyQuestion
 
@@ -115,8 +115,8 @@ def group_by_model(
         seeds = [each.run.seed for each in own]
         if seeds != expected:
             raise DataError(
-                f"robustness: {arm}-{protocol} has seeds {seeds}, expected {expected}, since differences are paired by "
-                "seed; repeat: dvc repro -f robustness"
+                f"robustness: {model_name(arm, protocol)} has seeds {seeds}, expected {expected}, since "
+                "differences are paired by seed; repeat: dvc repro -f robustness"
             )
     for each in runs:
         missing = [level for level in corruption_levels(settings) if level not in each.corrupted]

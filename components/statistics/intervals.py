@@ -178,7 +178,14 @@ def estimate(samples: Sequence[Sample], strata: Array, bounds: tuple[float, floa
         lesions=freedom,
     )
     widening = float(small * np.sqrt(shared / whole)) if whole > 0 else 1.0
-    return Estimate(float(values.mean()), np.sort(resampled.mean(0)), acceleration, widening, sources, bounds)
+    return Estimate(
+        mean=float(values.mean()),
+        draws=np.sort(resampled.mean(0)),
+        acceleration=acceleration,
+        widening=widening,
+        sources=sources,
+        bounds=bounds,
+    )
 
 
 def _between(values: Array, interplay: float) -> float:

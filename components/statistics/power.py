@@ -64,7 +64,14 @@ def required_sample_size(components: VarianceComponents, effect: float, alpha: f
     seeds = next((n for n in range(2, SEARCH_LIMIT + 1) if finds(n, 1.0)), None)
     times = next((float(x) for x in np.geomspace(0.1, SEARCH_LIMIT, 301) if finds(components.seeds, float(x))), None)
     now = extrapolate(components, components.seeds, 1.0)
-    return SampleSize(effect, target, power(now, effect, alpha), seeds, times, _detectable(now, alpha, target))
+    return SampleSize(
+        effect=effect,
+        power=target,
+        now=power(now, effect, alpha),
+        seeds=seeds,
+        lesions=times,
+        detectable=_detectable(now, alpha, target),
+    )
 
 
 def _detectable(components: VarianceComponents, alpha: float, target: float) -> float:

@@ -122,7 +122,14 @@ def profile_steps(
         profiler.export_chrome_trace(str(unfinished))
     layers = _layer_costs(profiler.events(), named, steps, session.device)
     phases = {name: seconds / steps for name, seconds in phases.items()}
-    return StepProfile(steps, images, phases, sum(traced.values()) / steps, layers, _by_class(layers))
+    return StepProfile(
+        steps=steps,
+        images=images,
+        phases=phases,
+        traced=sum(traced.values()) / steps,
+        layers=layers,
+        classes=_by_class(layers),
+    )
 
 
 def _named(roots: Mapping[str, nn.Module]) -> dict[str, nn.Module]:

@@ -83,7 +83,14 @@ def check_images(
     usable = rows.drop(index=decision.holding.index.unique())
     pairs = _find_pairs(usable, root, settings.near_duplicates, executor, cache)
     usable = usable.assign(twins=name_groups(usable, pairs))
-    return CheckedImages(rows, decision.holding, decision.overruled, usable, pairs, scanned.decoded)
+    return CheckedImages(
+        rows=rows,
+        reasons=decision.holding,
+        overruled=decision.overruled,
+        usable=usable,
+        pairs=pairs,
+        decoded=scanned.decoded,
+    )
 
 
 def _find_pairs(

@@ -374,10 +374,10 @@ def _line(result: Any) -> ExpectationLine:
     meta, observed = _meta(result), _observed(dict(result.result))
     found = _number(observed, meta["unit"])
     return ExpectationLine(
-        ExpectationTopic(*TOPICS[meta["topic"]]),
-        meta["measure"],
-        found,
-        meta["shown"],
-        meta["fix"],
-        bool(result.success),
+        topic=ExpectationTopic(*TOPICS[meta["topic"]]),
+        measure=meta["measure"],
+        found=found,
+        expected=meta["shown"],
+        fix=meta["fix"],
+        success=bool(result.success),
     )

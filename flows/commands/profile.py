@@ -10,7 +10,7 @@ from pathlib import Path
 
 from components.base.errors import RunError
 from components.base.files import whole
-from components.base.run_id import FinetuneProtocol
+from components.base.run_id import FinetuneProtocol, model_name
 from components.models.weights_file import load_encoder
 from components.training import profiling, range_test
 from components.training.figures import range_test as range_test_figure
@@ -60,7 +60,7 @@ def find_rate(arm: str, protocol: str, steps: int, echo: Callable[[str], None]) 
     training = finetuning(settings, load_encoder(path, settings.backbone), chosen, EchoLog(echo))
     found = range_test.run_range_test(training.module, training.batches, training.session, steps=steps)
     figure = range_test_figure.draw(found)
-    target = settings.paths.reports / "learning_rate" / f"{arm}-{chosen}.png"
+    target = settings.paths.reports / "learning_rate" / f"{model_name(arm, chosen)}.png"
     with whole(target) as unfinished:
         figure.savefig(unfinished, dpi=150)
     schedule = settings.finetune.frozen if chosen == FinetuneProtocol.FROZEN else settings.finetune.full

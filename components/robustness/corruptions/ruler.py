@@ -19,5 +19,5 @@ def ruler(image: Image, strength: int, random: np.random.Generator) -> Image:
     """The image under a scale along one edge."""
     fine = fine_side(image.shape[0])
     top, pitch, phase = random.random() < 0.5, random.uniform(0.05, 0.075), random.random()
-    cover = ruler_cover(fine, fine, bool(top), pitch, phase, LEVELS[strength - 1])
+    cover = ruler_cover(height=fine, width=fine, top=bool(top), pitch=pitch, phase=phase, length=LEVELS[strength - 1])
     return overlay(image, cover, RULER_COLOUR)
