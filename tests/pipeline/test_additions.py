@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 
@@ -81,6 +82,15 @@ def test_a_wrong_name_is_answered_with_the_new_one(checkout: Checkout, change: s
     assert done.returncode == 1
     assert name in done.stderr
     assert change.partition("=")[0].removesuffix(".kind") in done.stderr
+
+
+def test_the_commands_of_the_page_are_accepted(checkout: Checkout) -> None:
+    """Before the study is made: each writes other settings."""
+    page = (REPO / "docs" / "extending.md").read_text()
+    commands = [command for command in re.findall(r"`dermflow use ([^`]+)`", page) if "PRESET" not in command]
+    assert len(commands) == len(ADDED)
+    for command in commands:
+        checkout.run("-m", "flows.commands.cli", "use", *shlex.split(command))
 
 
 def test_the_metric_is_measured(study: Checkout) -> None:
