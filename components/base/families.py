@@ -7,10 +7,8 @@ that checking a setting is fast and needs no torch.
 
 from __future__ import annotations
 
-import ast
 import importlib
 import pkgutil
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,17 +45,6 @@ def load_member(family: str, name: str) -> ModuleType:
 def missing(family: str, name: str) -> str:
     """The message about a name that is no file of the family."""
     return f"{name!r} is no file in components/{family.replace('.', '/')}, expected one of {', '.join(members(family))}"
-
-
-@cache
-def summaries(family: str) -> dict[str, str]:
-    """The first line of each member's docstring by name, read from the source and not imported."""
-    found = {}
-    for name in members(family):
-        file = folder(family) / f"{name}.py"
-        source = file if file.is_file() else folder(family) / name / "__init__.py"
-        found[name] = (ast.get_docstring(ast.parse(source.read_text("utf-8"))) or "").partition("\n")[0]
-    return found
 
 
 class MemberOf:

@@ -12,10 +12,10 @@ SMALLEST_STRATUM = 5
 """Groups. A smaller class is merged with the next rarest: resampling a single lesion always gives that lesion."""
 
 
-def strata_of(groups: Array, labels: Array, smallest: int = SMALLEST_STRATUM) -> Array:
+def strata_of(groups: Array, labels: Array) -> Array:
     """(N,) the stratum in which each image's group is drawn: its class, of several the one with fewest groups.
 
-    A class of fewer than `smallest` groups is merged with the next rarest until no stratum is smaller.
+    A class of fewer than SMALLEST_STRATUM groups is merged with the next rarest until no stratum is smaller.
     """
     names, member = np.unique(groups, return_inverse=True)
     pairs = np.unique(np.stack([member, labels], axis=1), axis=0)  # each group with each class that it contains
@@ -24,7 +24,7 @@ def strata_of(groups: Array, labels: Array, smallest: int = SMALLEST_STRATUM) ->
     of_group = np.full(len(names), len(rank))
     np.minimum.at(of_group, pairs[:, 0], rank[pairs[:, 1]])  # (G,) place of its rarest class
     sizes = np.bincount(of_group, minlength=len(rank))
-    return np.asarray(_join(sizes, smallest)[of_group][member])
+    return np.asarray(_join(sizes, SMALLEST_STRATUM)[of_group][member])
 
 
 def _join(sizes: Array, smallest: int) -> Array:

@@ -30,7 +30,7 @@ POLL_SECONDS = 0.1
 """How often a waiting thread checks whether it should end."""
 
 
-def prefetch(batches: Iterable[Any], device: Literal["cpu", "cuda"], ahead: int = AHEAD) -> Generator[Any, None, None]:
+def prefetch(batches: Iterable[Any], device: Literal["cpu", "cuda"]) -> Generator[Any, None, None]:
     """The items of `batches` in their order, made ahead in a thread and copied to `device`.
 
     >>> list(prefetch(range(3), "cpu"))
@@ -39,7 +39,7 @@ def prefetch(batches: Iterable[Any], device: Literal["cpu", "cuda"], ahead: int 
     An error in making a batch is raised in the place of that batch. Closing the iterator ends the thread; a loop that
     ends early should close it.
     """
-    ready: Queue[_Ready | _Failed | None] = Queue(maxsize=ahead)
+    ready: Queue[_Ready | _Failed | None] = Queue(maxsize=AHEAD)
     closed = Event()
     start: Callable[[], Copy] = _NoCopy if device == "cpu" else partial(_CopyToGpu, torch.cuda.current_device())
     worker = Thread(target=_work, args=(batches, start, ready, closed), name="prefetch", daemon=True)

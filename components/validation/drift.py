@@ -188,8 +188,8 @@ def unusualness(images: pd.DataFrame, former: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"score": size.max(axis=1), "measure": farthest, "signed": signed}, index=images.index)
 
 
-def most_changed(changes: DatasetChanges, at_most: int = MAX_PER_KIND) -> pd.DataFrame:
-    """The images that a person should inspect, at most so many of a kind.
+def most_changed(changes: DatasetChanges) -> pd.DataFrame:
+    """The images that a person should inspect, at most MAX_PER_KIND of a kind.
 
     Relabelled first; then replaced, the most different image first; then added ones that are UNUSUAL compared with the
     former version's quality, the most unusual first; then removed ones.
@@ -198,7 +198,7 @@ def most_changed(changes: DatasetChanges, at_most: int = MAX_PER_KIND) -> pd.Dat
         kind, words, and image_id, path, sha256 of both versions; None where there is no value.
     """
     parts = [_relabelled(changes), _replaced(changes), unusual(changes), _removed(changes)]
-    found = pd.concat([part.head(at_most) for part in parts], ignore_index=True).astype("object")
+    found = pd.concat([part.head(MAX_PER_KIND) for part in parts], ignore_index=True).astype("object")
     return found.where(found.notna(), None)
 
 

@@ -15,6 +15,9 @@ from components.base.errors import RunError
 
 NAME = "scheduled"
 
+START_TIMEOUT_S = 120
+"""Seconds in which a server must answer after its start."""
+
 
 def serve(cron: str, port: int) -> None:
     """Run the pipeline on a schedule until Ctrl-C.
@@ -62,8 +65,8 @@ def prefect_server(port: int) -> Iterator[None]:
         server.wait(timeout=30)
 
 
-def _wait_until_ready(server: subprocess.Popen[bytes], port: int, timeout_s: float = 120) -> None:
-    until = time.monotonic() + timeout_s
+def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+    until = time.monotonic() + START_TIMEOUT_S
     while not _answers(port):
         if server.poll() is not None or time.monotonic() > until:
             raise RunError(

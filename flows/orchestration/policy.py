@@ -21,14 +21,14 @@ class Policy(Frozen):
     gpu: bool = Field(description="whether the stage takes one GPU slot where there are GPUs")
 
 
-def load_policies(path: Path = POLICY) -> dict[str, Policy]:
-    """Policy of each stage with a section in the file, and `default` for all others.
+def load_policies() -> dict[str, Policy]:
+    """Policy of each stage with a section in policy.toml, and `default` for all others.
 
     Raises:
         SettingsError: where the file has an unknown key or a wrong value.
     """
-    data = tomllib.loads(path.read_text())
+    data = tomllib.loads(POLICY.read_text())
     try:
         return {stage: Policy.model_validate(data["default"] | own) for stage, own in data.items()}
     except ValidationError as error:
-        raise explain(error, data, path.name) from None
+        raise explain(error, data, POLICY.name) from None
