@@ -18,7 +18,7 @@ from components.cards.licences import limits_of_use
 from components.cards.settings import CardSettings
 from components.clinical.attributes import NAMES, UNKNOWN, age_bands
 from components.data.vocabulary import is_site
-from components.report.formatting import percent
+from components.report.formatting import count, percent
 
 Json = Mapping[str, Any]
 
@@ -88,7 +88,7 @@ def write(dataset: DataRecords, settings: CardSettings) -> str:
         missing={
             name.replace("_", " "): percent(share) for name, share in dataset.validation["profile"]["missing"].items()
         },
-        groups=page.count(dataset.images["group"].nunique()),
+        groups=count(dataset.images["group"].nunique()),
         sides={name: f"{value:g}" for name, value in dataset.validation["profile"]["quantiles"]["side"].items()},
         failed=[name for name, each in dataset.validation["expectations"].items() if not each["success"]],
     )
@@ -101,9 +101,9 @@ def _classes(dataset: DataRecords) -> list[dict[str, str]]:
         {
             "name": name,
             "diagnoses": ", ".join(diagnoses),
-            "images": page.count(dataset.validation["classes"][name]),
-            "groups": page.count(int(by_class.get(name, 0))),
-            **{split: page.count(dataset.split["classes"][split][name]) for split in ("train", "val", "test")},
+            "images": count(dataset.validation["classes"][name]),
+            "groups": count(int(by_class.get(name, 0))),
+            **{split: count(dataset.split["classes"][split][name]) for split in ("train", "val", "test")},
         }
         for name, diagnoses in dataset.mapping.items()
     ]
@@ -112,7 +112,7 @@ def _classes(dataset: DataRecords) -> list[dict[str, str]]:
 def _splits(dataset: DataRecords) -> list[tuple[str, str, str, str]]:
     """Split, use, images, lesions or patients."""
     images, groups = dataset.split["images"], dataset.split["groups"]
-    return [(name, use, page.count(images[name]), page.count(groups[name])) for name, use in SPLITS.items()]
+    return [(name, use, count(images[name]), count(groups[name])) for name, use in SPLITS.items()]
 
 
 def composition(images: pd.DataFrame, ages: Sequence[int], least: int) -> list[tuple[str, str, str, str]]:
@@ -133,7 +133,7 @@ def composition(images: pd.DataFrame, ages: Sequence[int], least: int) -> list[t
         counts = images.groupby(values)["group"].agg(["size", "nunique"])
         hidden = _hidden(counts["nunique"].drop(UNKNOWN, errors="ignore"), least)
         for value in sorted(counts.index, key=_rank):
-            shown = ("too few", "too few") if value in hidden else tuple(map(page.count, counts.loc[value].tolist()))
+            shown = ("too few", "too few") if value in hidden else tuple(map(count, counts.loc[value].tolist()))
             found.append((NAMES.get(name, name), value, *shown))
     return found
 

@@ -17,7 +17,7 @@ from components.cards.licences import limits_of_use
 from components.cards.page import difference, interval, plain_number, share
 from components.cards.settings import CardSettings
 from components.clinical.subgroups import Subgroup
-from components.report.formatting import DASH, number, percent
+from components.report.formatting import DASH, count, number, percent
 
 Json = Mapping[str, Any]
 
@@ -178,8 +178,8 @@ def _classes(model: ModelRecords) -> list[dict[str, str]]:
     return [
         {
             "name": f"{name} †" if lesions[name] < few else name,
-            "images": page.count(images[name]),
-            "lesions": page.count(lesions[name]),
+            "images": count(images[name]),
+            "lesions": count(lesions[name]),
             "sensitivity": share(model.row["test"][f"sensitivity.{name}"]),
             "own": _percent_of(model.measured["sensitivity"].get(name)),
             "specificity": _percent_of(model.measured["specificity"].get(name)),
@@ -256,8 +256,8 @@ def _shown(each: Subgroup) -> dict[str, str]:
     below = [name.replace("_", " ") for name in cells if each.is_worse(name)]
     return {
         "name": f"{each.attribute}: {each.value}",
-        "images": page.count(each.images),
-        "lesions": page.count(each.groups),
+        "images": count(each.images),
+        "lesions": count(each.groups),
         "below": ", ".join(below) or "no",
         **cells,
     }

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 
 from components.cards.settings import CardSettings
 from components.report import page
-from components.report.formatting import interval_range, number, percent, points
+from components.report.formatting import count, interval_range, number, percent, points
 from components.statistics.intervals import Interval
 
 NOT_STATED = Markup("**not stated**")
@@ -69,11 +69,6 @@ def escape(value: object) -> str:
 def code(text: object) -> Markup:
     """Text in a code span; pipes are escaped, since they end a table's cell."""
     return Markup("`" + " ".join(str(text).split()).replace("`", "'").replace("|", "\\|") + "`")
-
-
-def count(value: int) -> str:
-    """`10,015`."""
-    return f"{value:,}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from components.statistics.intervals import Interval
 from components.statistics.resampled import SHARE, resample
 from components.statistics.runs import Images
-from components.statistics.weighting import ratio
+from components.statistics.weighting import mean_over_classes, ratio
 
 Array = npt.NDArray[Any]
 
@@ -83,12 +83,6 @@ def class_agreement(
     sample = resample(images.labels, images.groups, resamples, confidence, rng)
     present = np.unique(images.labels)
     of_class = (images.labels == present[:, None]).astype(np.float32)  # (K, N)
-    by_encoder = [_mean_over_classes(of_class, share, sample.weights) for share in shares]
+    counts = of_class @ sample.weights  # (K, C) images of each class
+    by_encoder = [mean_over_classes(ratio((of_class * share) @ sample.weights, counts)) for share in shares]
     return sample.interval(np.stack(by_encoder), SHARE)
-
-
-def _mean_over_classes(of_class: Array, share: Array, weights: Array) -> Array:
-    """(C,) the mean of the classes' means, over the classes that a column has."""
-    means = ratio((of_class * share) @ weights, of_class @ weights)  # (K, C)
-    known = np.isfinite(means)
-    return ratio(np.where(known, means, 0.0).sum(0), known.sum(0))

@@ -12,6 +12,11 @@ MINUS = "\N{MINUS SIGN}"  # as wide as a plus
 DASH = "\N{EN DASH}"  # in place of a value that is not known
 
 
+def count(number: int) -> str:
+    """`10,015`."""
+    return f"{number:,}"
+
+
 def percent(share: float) -> str:
     """A share in percent, without the sign `%`: 0.713 is `71.3`."""
     return f"{100 * share:.1f}".replace("-", MINUS) if np.isfinite(share) else DASH

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from components.base.run_id import FinetuneProtocol
 from components.report.formatting import interval_range, number, p_value, percent, points
 from components.robustness.analysis import ModelRobustness, RobustnessResult
 from components.robustness.occlusion import PICTURES
@@ -28,13 +27,13 @@ def claims(model: ModelRobustness, result: RobustnessResult) -> list[str]:
     return [_loss(model, result), *_difference(model, result), _shortcuts(model, result)]
 
 
-def model_name(model: ModelRobustness) -> str:
+def describe_model(model: ModelRobustness) -> str:
     """`vae, encoder frozen`."""
-    return f"{model.arm}, {FinetuneProtocol(model.protocol).description}"
+    return f"{model.arm}, {model.protocol.description}"
 
 
 def _loss(model: ModelRobustness, result: RobustnessResult) -> str:
-    name, drop, worst = model_name(model), model.drops.overall, model.worst
+    name, drop, worst = describe_model(model), model.drops.overall, model.worst
     found = f"{percent(drop.mean)} points of balanced accuracy ({interval_range(drop, points)})"
     if not drop.known or drop.low <= 0:
         return f"{name}: no significant loss under corruptions; on average {found}."
@@ -51,7 +50,7 @@ def _difference(model: ModelRobustness, result: RobustnessResult) -> list[str]:
     difference = model.drops.difference
     if difference is None:
         return []
-    name, reference, interval = model_name(model), result.question.reference, difference.interval
+    name, reference, interval = describe_model(model), result.question.reference, difference.interval
     if not result.enough_seeds:
         seeds = f"{len(result.question.seeds)} of {result.question.rule.min_seeds} seeds"
         return [f"Whether {name} loses more than {reference} is not decided: {seeds}."]
@@ -74,7 +73,7 @@ def _more_or_less(interval: Interval) -> str:
 
 def _shortcuts(model: ModelRobustness, result: RobustnessResult) -> str:
     """A test can show that a shortcut exists, never that there is none."""
-    name = model_name(model)
+    name = describe_model(model)
     tested = [each for each in model.shortcuts if each.picture in TESTED and each.accuracy is not None]
     if not tested:
         return f"{name}: too few lesions to test predictions with the lesion masked."

@@ -10,10 +10,10 @@ from typing import Any
 from components.base.files import write_text
 from components.report import page
 from components.report.figures import PALETTE
-from components.report.formatting import MINUS
+from components.report.formatting import MINUS, count
 from components.validation import quality_figure
 from components.validation.drift import DatasetChanges, unusual
-from components.validation.page import count, plural
+from components.validation.page import plural
 from components.validation.quality import MEASURES, format_value
 from components.validation.thumbnails import Thumbnail, tile
 

@@ -17,6 +17,7 @@ import pandas as pd
 from components.base.files import write_text
 from components.report import page
 from components.report.figures import PALETTE
+from components.report.formatting import count
 from components.validation import quality_figure
 from components.validation.expectations import ExpectationResult
 from components.validation.quality import MEASURES, QualityMeasure, Values, format_value
@@ -30,6 +31,9 @@ PAIRS = 24
 
 LARGE = 360
 """Pixels of the longer side of an image that is shown next to another."""
+
+MAX_VALUES = 4
+"""Formats, or colours, or sizes that are listed with their counts."""
 
 TITLES = {
     "image.missing": "The file is not there",
@@ -337,11 +341,11 @@ def describe_files(rows: pd.DataFrame) -> list[tuple[str, str]]:
     return lines
 
 
-def counted(column: pd.Series, most: int = 4) -> str:
+def counted(column: pd.Series) -> str:
     """`JPEG 9,990, PNG 25`: the most frequent values with their counts."""
     counts = column.dropna().value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    words = [f"{value} ({count(number)})" for value, number in counts.head(most).items()]
-    rest = len(counts) - most
+    words = [f"{value} ({count(number)})" for value, number in counts.head(MAX_VALUES).items()]
+    rest = len(counts) - MAX_VALUES
     return ", ".join(words) + (f" and {rest} more" if rest > 0 else "") if words else "none"
 
 
@@ -354,14 +358,9 @@ def identifying(rows: pd.DataFrame) -> dict[str, int]:
     return {"any": len(found), **numbers, **{word: int((words == word).sum()) for word in others}}
 
 
-def count(number: int) -> str:
-    """`10,015`."""
-    return f"{number:,}"
-
-
-def plural(number: int, word: str, many: str | None = None) -> str:
+def plural(number: int, word: str) -> str:
     """`1 image`, `10,015 images`."""
-    return f"{number:,} {word if number == 1 else many or word + 's'}"
+    return f"{number:,} {word if number == 1 else word + 's'}"
 
 
 def percent_text(share: float) -> str:
