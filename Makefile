@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# A stage is a process: where images of containers forbid bytecode, each would compile mlflow, torch and the rest anew.
+# A stage is a process: where images of containers forbid bytecode, each would compile mlflow, torch and the rest again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check bench ui graph rooms lock setup clean
@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: setup           ## the whole study on embedded synthetic images, in minutes, without a server
 	$(BIN)/dermflow demo
 
-test: setup           ## every test but those that need a GPU or ../shared, which skip and say so
+test: setup           ## every test; those that need a GPU or ../shared are skipped with a message where it is missing
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: setup          ## format, lint, types, imports

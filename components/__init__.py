@@ -1,1 +1,1 @@
-"""The nouns: records, pixels, backbones, metrics. They know no path of their own and no orchestrator."""
+"""The work of the pipeline, in rooms. No path is fixed here, and no orchestrator is imported."""

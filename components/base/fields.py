@@ -9,12 +9,12 @@ from pydantic import AfterValidator, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
-"""A share without its ends: neither nothing nor everything."""
+"""A share above 0 and below 1."""
 
 Seed = Annotated[int, Field(ge=0)]
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-"""Lower case, digits and underscores, so that it can stand in file names and in run names."""
+"""Lower case, digits and underscores, so that it can be a part of file names and run names."""
 
 
 def _check_relative(path: Path) -> Path:

@@ -48,7 +48,7 @@ class ConformalSets:
 
     @property
     def kept(self) -> bool:
-        """Whether test does not refute the promise, at one in forty."""
+        """Whether the test images do not refute the promise, at the level REFUTED."""
         return self.chance >= REFUTED
 
 

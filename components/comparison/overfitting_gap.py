@@ -29,7 +29,7 @@ GAPS = tuple(f"gap/{name}" for name in QUANTITIES)
 """Columns of a curve."""
 
 DECIDING_GAP = "gap/loss"
-"""The gap that verdicts use: val minus train loss at the last epoch, the paper's likelier reading."""
+"""The gap that verdicts use: val minus train loss at the last epoch, the more probable meaning of the paper's gap."""
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class Recommendation:
 
 
 def judge(accuracy: EstimatedDifference, gap: EstimatedDifference, seeds: int, rule: Rule) -> Outcome:
-    """The outcome of one comparison from its differences in balanced accuracy and in the gap; the rule book."""
+    """The outcome from the differences in balanced accuracy and in the gap, by all rules in their order."""
     larger, smaller = gap.is_above_zero(rule.alpha), gap.is_below_zero(rule.alpha)
     if seeds < rule.min_seeds:
         return Outcome.TOO_FEW_SEEDS

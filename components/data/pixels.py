@@ -71,7 +71,7 @@ class Pixels:
         return images
 
     def _compare(self, images: Array, rows: Ints, places: Ints) -> None:
-        """Compare checksums of images read for the first time in this process; a memory page stays once read."""
+        """Compare checksums of images read for the first time in this process; the page then stays in memory."""
         fresh = np.flatnonzero(~self.verified[places])
         expected = self.index["crc32"].to_numpy()[rows[fresh]]
         for at, crc32 in zip(fresh, expected, strict=True):

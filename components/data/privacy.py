@@ -54,7 +54,7 @@ def pseudonym(kind: str, source: str, value: str, key: bytes) -> str:
     """The pseudonym of one id, such as `patient-9f86d081884c7d65`.
 
     Args:
-        kind: patient, lesion or image; it stands before the hash and enters it.
+        kind: patient, lesion or image; the text before the hash, and a part of what is hashed.
         source: the data set in which the id is valid; it enters the hash.
         value: the id.
         key: of the hash.

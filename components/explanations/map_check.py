@@ -1,7 +1,7 @@
 """Whether a model's attribution maps may be read: the model parameter randomisation test of Adebayo et al. (2018).
 
 Maps of the model are compared with maps of copies whose weights were randomised. Where they stay the same, they show
-the image and not what was learned. Maps that miss much of the logit's change are no account of it either.
+the image and not what was learned. Maps that miss much of the logit's change do not explain it either.
 """
 
 from __future__ import annotations

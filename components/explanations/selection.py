@@ -75,7 +75,7 @@ def choose_run(runs: Sequence[Run], classes: Sequence[str]) -> Run:
 
 def draw_rows(images: Images, count: int, seed: int) -> list[int]:
     """Rows of one image each of `count` random lesions of every class; all lesions of a class that has fewer."""
-    rng = np.random.default_rng([seed, 0xCA5E])  # draws of its own
+    rng = np.random.default_rng([seed, 0xCA5E])  # other random numbers than the resamples
     rows: list[int] = []
     labels, sizes = np.unique(images.labels, return_counts=True)
     for label in labels[np.argsort(sizes, kind="stable")]:  # rarest first: it gets the patients of two classes

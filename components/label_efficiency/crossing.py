@@ -148,7 +148,7 @@ def _sign_changes(differences: Array) -> int:
 def locate(
     shares: Array, mean: Array, draws: Array, confidence: float, *, decides: bool, strict: bool
 ) -> ShareEstimate:
-    """Where a curve becomes positive for good, with an interval.
+    """From which share on a curve stays positive, with an interval.
 
     Each curve is made non-decreasing first: noise at one point would otherwise count as a crossing of its own, and the
     last of several crossings lies too far to the right.

@@ -1,6 +1,6 @@
 """Whether a model predicts better than chance when the lesion is masked.
 
-Above chance means that the model uses something else than the lesion: a ruler, the light of one clinic, or honest
+Above chance means that the model uses something else than the lesion: a ruler, the light of one clinic, or legitimate
 context such as sun-damaged skin; this test cannot separate them.
 Letters: N images, n of them counted, K classes, S seeds, C columns of `statistics.resampled`.
 """

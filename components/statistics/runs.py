@@ -1,4 +1,4 @@
-"""What one fine-tuning run left behind, and the checks that all arms ran under identical conditions."""
+"""What one fine-tuning run produced, and the checks that all arms ran under identical conditions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REPEAT = "repeat both: dvc repro -f finetune (or finetune_subset)"
 
 @dataclass(frozen=True)
 class Run:
-    """One fine-tuning run and what it left behind; a stage that reads less leaves the rest empty."""
+    """One fine-tuning run and what it produced; a stage that reads less leaves the other fields empty."""
 
     id: RunId
     predictions: pd.DataFrame
@@ -123,7 +123,7 @@ def split_rows(run: Run, split: str, classes: Sequence[str]) -> pd.DataFrame:
     if missing or unknown or table.empty:
         raise DataError(
             f"predictions of {run.name}: {len(table)} {split} images, missing columns {missing}, unknown "
-            f"labels {unknown}; expected labels.classes {list(classes)}; repeat: dvc repro -f evaluate"
+            f"labels {unknown}; expected the classes of labels.scheme {list(classes)}; repeat: dvc repro -f evaluate"
         )
     return table
 

@@ -1,1 +1,1 @@
-"""How a network learns: the loop, resume states, batches, losses, optimizers, the two fine-tuning protocols."""
+"""How a network learns: the loop, resume states, batches, losses, optimizers, the fine-tuning protocols."""

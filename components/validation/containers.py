@@ -26,7 +26,7 @@ from components.validation.image_header import (
 )
 from components.validation.tiff_directories import TiffDirectories
 
-# Other formats are never opened: EPS and its like run programs, and no camera writes them.
+# Other formats are never opened: EPS and similar formats run programs, and no camera writes them.
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 178_956_970  # PIL's own limit for decompression bombs: 0.5 GB of RGB
 # JPEG application segments without personal data: JFIF, its thumbnail, colour profile, preview, Adobe's

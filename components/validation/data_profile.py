@@ -81,7 +81,7 @@ def _round(value: float) -> float:
 
 
 def read_reference(data: Mapping[str, Any], classes: Sequence[str]) -> DataProfile:
-    """The DataProfile of an accepted version; DataError where `data` is none, or has other classes than these."""
+    """The DataProfile of an accepted version; DataError where `data` is no profile, or has other classes."""
     fix = "name a version made with these settings (validate.reference, params.yaml), or null for none"
     try:
         made = DataProfile.model_validate(data)

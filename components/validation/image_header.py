@@ -32,7 +32,7 @@ Problem = Literal[
 ]
 
 METADATA_KINDS = ("exif", "gps", "text", "xmp", "iptc")
-"""What a file can carry that could identify a patient, in the order in which Facts.identifying names them."""
+"""What a file can carry that could identify a patient, in the order in which ImageHeader.identifying names them."""
 
 # What PIL raises for bytes that are no valid image, found by flipping bits in all formats
 BROKEN = (

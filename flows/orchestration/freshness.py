@@ -1,7 +1,7 @@
 """Which code a stage's result is made by: the rule, and the command that writes it into dvc.yaml.
 
 DVC runs a stage again when one of its `deps` changed, and it does not follow imports. So every file that a stage's
-result depends on stands in its deps. This module finds them: it follows the imports from `flows/STAGE.py`, adds the
+result depends on is listed in its deps. This module finds them: it follows the imports from `flows/STAGE.py`, adds the
 templates that a page is made from, and of each family the members that the stage's settings name. A file that only
 an alternative uses makes nothing stale.
 
@@ -133,7 +133,7 @@ class CodeGraph:
                 yield file
 
     def _templates(self, path: Path) -> list[Path]:
-        """Templates that a module names as a text of its own, as `render("comparison/page.html.j2")` does."""
+        """Templates that a module names in a string without other text, as `render("comparison/page.html.j2")` does."""
         texts = (node.value for node in ast.walk(self._tree(path)) if isinstance(node, ast.Constant))
         names = {text for text in texts if isinstance(text, str) and TEMPLATE.fullmatch(text)}
         return [file for name in sorted(names) if (file := self.root / "components" / name).is_file()]
@@ -152,7 +152,7 @@ class StageEntry:
 
     @cached_property
     def body(self) -> Mapping[str, Any]:
-        """What stands under `do` for a foreach, else the entry itself."""
+        """The part under `do` of a foreach, else the entry itself."""
         body: Mapping[str, Any] = self.content.get("do", self.content)
         return body
 

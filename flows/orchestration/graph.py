@@ -1,4 +1,4 @@
-"""The graph as DVC sees it: what dvc.yaml says, and what is fresh; nothing is named here.
+"""The graph as DVC sees it: what dvc.yaml says, and what is fresh; no stage is named here.
 
 Uses DVC's Python API (`Repo().index.graph`, `Stage.changed`), checked on dvc 3.67, hence the pin.
 """
@@ -62,7 +62,7 @@ def _node(graph: Any, stage: Any) -> Node:
 
 
 def hash_path(root: Path, path: Path) -> str | None:
-    """DVC's md5 of a file or folder as it lies there, by the rules of a checkout; None where there is nothing."""
+    """DVC's md5 of a file or folder in its present state, by the rules of a checkout; None where there is nothing."""
     from dvc.fs import LocalFileSystem
     from dvc_data.hashfile.build import build
 

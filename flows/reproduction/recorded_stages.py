@@ -14,7 +14,7 @@ from flows.reproduction.original_run import OriginalRun
 def find_node(nodes: Iterable[Node], original: OriginalRun) -> Node:
     """The stage of the graph that the run was, found by its command.
 
-    The address does not serve: in it, DVC numbers the items of a matrix over a list of mappings, such as cohorts.
+    The address cannot be used: in it, DVC numbers the items of a matrix over a list of mappings, such as cohorts.
 
     Raises:
         RunError: where the graph has no such stage.

@@ -1,4 +1,4 @@
-"""The runs of the study, as the stages before left them."""
+"""The runs of the study, as earlier stages wrote them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_run(run: RunId, paths: Paths) -> Run:
     """One run with its predictions, without curve, summary or metrics.
 
     Raises:
-        DataError: where `evaluate` left no predictions.
+        DataError: where `evaluate` wrote no predictions.
     """
     path = paths.predictions / f"{run}.parquet"
     table = pd.read_parquet(existing(path, f"{EVERY_RUN}; dvc repro evaluate makes it"))

@@ -40,7 +40,7 @@ class ExampleData:
     texts: Mapping[str, str] = field(default_factory=dict)
     """Path below the data set's folder to the text of the file."""
     images: tuple[str, ...] = ()
-    """Paths of images, which who writes the example draws."""
+    """Paths of images; the code that writes the example draws them."""
     arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     """Path of an .npz to its arrays by name."""
     settings: Mapping[str, Any] = field(default_factory=dict)

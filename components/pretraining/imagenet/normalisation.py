@@ -1,7 +1,7 @@
 """The encoder's normalisation of images, made equal to that of published weights by changing its first convolution.
 
 The encoder normalises with ImageNet's mean and standard deviation for every arm. Where published weights expect other
-values, the first convolution takes up the difference, so that the network gets the values that it was trained on.
+values, the first convolution compensates the difference, so that the network gets the values that it was trained on.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ MEANING = (
 
 
 def exposure(image: Image, strength: int, random: np.random.Generator) -> Image:
-    """All light times one factor, clipped at white."""
+    """All light multiplied by one factor, clipped at white."""
     sign = 1 if random.random() < 0.5 else -1
     factor = np.float32(2 ** (sign * LEVELS[strength - 1] / GAMMA))
     return np.asarray(np.clip(image * factor + 0.5, 0, 255), np.uint8)

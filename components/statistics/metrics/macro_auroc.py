@@ -15,7 +15,7 @@ FEW = 16
 def macro_auroc(labels: Labels, probabilities: Probabilities, weights: Array) -> Array:
     """In [0, 1], chance is 0.5: the mean over classes of the area under the ROC curve, one class against the rest.
 
-    A class that no image or every image is of has no ranking and is left out; NaN where that leaves no class.
+    A class of no image, or of all images, has no ranking and is left out; NaN where that leaves no class.
     """
     classes = range(probabilities.shape[1])
     return mean_over_classes(np.stack([auroc(labels == k, probabilities[:, k], weights) for k in classes]))

@@ -7,7 +7,7 @@ from components.statistics.weighting import Array, Labels, Probabilities, class_
 
 @class_metric
 def specificity(labels: Labels, probabilities: Probabilities, weights: Array) -> Array:
-    """(K,) in [0, 1]; NaN for a class that all images are of."""
+    """(K,) in [0, 1]; NaN for a class to which all images belong."""
     classes = np.arange(probabilities.shape[1])
     is_other = labels[:, None] != classes  # (N, K)
     not_predicted = probabilities.argmax(axis=1)[:, None] != classes  # (N, K)

@@ -253,7 +253,7 @@ def test_predictions_of_other_classes_are_named() -> None:
     fabricate(SMALL, Path())
     path = Path("predictions/vae-frozen-0.parquet")
     pd.read_parquet(path).drop(columns="p_mel").to_parquet(path, index=False)
-    with pytest.raises(DataError, match=r"vae-frozen-0: .* missing columns \['p_mel'\].*labels.classes"):
+    with pytest.raises(DataError, match=r"vae-frozen-0: .* missing columns \['p_mel'\].*the classes of labels.scheme"):
         compare.work(**settings(SMALL))
 
 
