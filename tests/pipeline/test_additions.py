@@ -174,5 +174,5 @@ def test_the_contract_tests_of_each_family_cover_the_new_file(checkout: Checkout
         "-k", " or ".join(ADDED), *files,
     ).stdout  # fmt: skip
     for name in ADDED:
-        assert len(re.findall(rf"{name}\b.* PASSED", said)) >= 3, name
+        assert len(re.findall(rf"{name}\b.* PASSED", said)) >= 2, name
     assert "FAILED" not in said
