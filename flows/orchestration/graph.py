@@ -16,6 +16,8 @@ from ruamel.yaml import YAML
 
 from components.base.errors import RunError
 from components.base.files import whole
+from flows.orchestration.freshness import DVC
+from flows.settings import PARAMS
 from flows.tracking.lineage import LOCK
 
 _ONE_AT_A_TIME = threading.Lock()  # DVC's state and locks are not made for threads
@@ -82,9 +84,52 @@ def cache_folder(root: Path) -> Path:
 
 def is_changed(address: str) -> bool:
     """Whether `dvc repro` would run this stage now: its command, settings, inputs or outputs differ."""
-    with _open_repo() as repo, repo.lock:
-        stages = repo.stage.collect(address)
-        return any(stage.changed() for stage in stages)
+    from dvc.exceptions import DvcException
+
+    with _ONE_AT_A_TIME:
+        try:
+            index = _INDEX.read()
+            with index.repo.lock:
+                return any(stage.changed() for stage in index.stages if str(stage.addressing) == address)
+        except DvcException as error:
+            raise RunError(f"dvc: {error}") from error
+
+
+class _Index:
+    """The stages of this checkout, parsed once and again when a file that defines them has changed.
+
+    Parsing dvc.yaml and dvc.lock is most of what a question to DVC costs; hashes of files are never kept here.
+    """
+
+    def __init__(self) -> None:
+        self._index: Any = None
+        self._seen: dict[str, tuple[int, int, int]] = {}
+
+    def read(self) -> Any:
+        """DVC's index of the checkout in the current folder; `index.repo` stays open."""
+        from dvc.repo import Repo
+
+        defined_by = [str(Path(name).resolve()) for name in (DVC, LOCK, PARAMS)]
+        elsewhere = not self._seen.keys() >= set(defined_by)
+        if self._index is None or elsewhere or self._seen != {path: _fingerprint(path) for path in self._seen}:
+            if self._index is not None:
+                self._index.repo.close()
+            self._seen = {path: _fingerprint(path) for path in defined_by}  # before it is read: a later change counts
+            self._index = Repo(_wait_for_lock=True).index
+            self._seen |= {path: _fingerprint(path) for path in {stage.path for stage in self._index.stages}}
+        return self._index
+
+
+_INDEX = _Index()
+
+
+def _fingerprint(path: str) -> tuple[int, int, int]:
+    """Inode, time of the last change and size; zeros where there is no file."""
+    try:
+        found = Path(path).stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def order_lock(before: list[str], nodes: list[Node]) -> None:
