@@ -53,7 +53,8 @@ def _texts(rows: pd.DataFrame, name: str) -> Array:
         return np.full(len(rows), UNKNOWN)
     column = rows[name].astype("object")
     if name == "site":  # a free text may name a person, and the page is given to others
-        column = column.where(column.isna() | column.map(lambda word: is_site(str(word))), "other")
+        known = column.isna() | column.eq(UNKNOWN) | column.map(lambda word: is_site(str(word)))
+        column = column.where(known, "other")
     return np.array([UNKNOWN if pd.isna(value) or value == "" else str(value) for value in column])
 
 

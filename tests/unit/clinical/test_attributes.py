@@ -52,3 +52,10 @@ def test_a_site_in_free_text_becomes_other() -> None:
     accepted = pd.DataFrame({"image_id": list("abcd"), "site": sites})
     found = attributes.describe(list("abcd"), accepted, accepted[["image_id"]], (40,))["site"]
     assert found.tolist() == ["back", "other", UNKNOWN, "face"]
+
+
+def test_an_unknown_site_is_no_other_site() -> None:
+    """The table writes `unknown` for a site that was not stated: it is no subgroup of its own."""
+    accepted = pd.DataFrame({"image_id": list("abc"), "site": ["back", "unknown", "face"]})
+    found = attributes.describe(list("abc"), accepted, accepted[["image_id"]], (40,))["site"]
+    assert found.tolist() == ["back", UNKNOWN, "face"]
