@@ -34,7 +34,7 @@ class FinetuneBatches:
         self.augmentation = build_augmentation(conditions.augment, seed)
         finetune = conditions.finetune
         self.mixing = None
-        if conditions.trains_encoder and finetune.mixes:
+        if conditions.trains_encoder and (finetune.mixup > 0 or finetune.cutmix > 0):
             self.mixing = Mixing(finetune.mixup, finetune.cutmix, classes=len(conditions.classes), seed=seed)
 
     @property

@@ -132,8 +132,3 @@ class Finetune(Frozen):
     cutmix: float = Field(
         ge=0, description="trained encoder: alpha of Beta; 0: none; with mixup, each step uses one of the two"
     )
-
-    @property
-    def mixes(self) -> bool:
-        """True where batches of a trained encoder are mixed (mixup, cutmix or both)."""
-        return self.mixup > 0 or self.cutmix > 0

@@ -34,7 +34,7 @@ PARAMS = "dataset: {path: data/raw/clinic}\nlabels: {scheme: a}\npaths: {" + ", 
 
 
 def command(folder: Path, *words: str) -> str:
-    """Run a tool in the repository; git knows nobody."""
+    """Run a tool in the repository; git has no user."""
     given = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(words, cwd=folder, env=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"

@@ -99,7 +99,7 @@ def test_the_jackknife_of_a_stratified_mean_has_the_textbook_variance() -> None:
     rng = np.random.default_rng(2)
     strata, values = np.repeat([0, 1], [12, 30]), rng.normal(size=42)
 
-    def mean(columns: np.ndarray) -> np.ndarray:  # of two strata that count alike, whatever their sizes
+    def mean(columns: np.ndarray) -> np.ndarray:  # of two strata that have equal weight, whatever their sizes
         parts = [values[strata == k] @ columns[strata == k] / columns[strata == k].sum(0) for k in (0, 1)]
         return (parts[0] + parts[1]) / 2
 

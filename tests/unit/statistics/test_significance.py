@@ -17,7 +17,7 @@ from components.statistics.significance import auroc_terms, clustered_mcnemar, d
 
 
 def _scores(seed: int, images: int = 40, classes: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, and two models' probabilities with ties, of images that are alike hard for both."""
+    """Labels, and two models' probabilities with ties, of images that are equally hard for both."""
     rng = np.random.default_rng(seed)
     labels = np.arange(images) % classes
     hard = rng.normal(size=(images, classes))

@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def report(**changed: object) -> ValidationReport:
-    """Two broken images, two that look alike under two labels, one accepted by hand."""
+    """Two broken images, two near-copies under two labels, one accepted by hand."""
     ids = [f"i{place:02}" for place in range(COUNT)]
     seen = pd.DataFrame(
         {

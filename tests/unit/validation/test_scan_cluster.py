@@ -120,7 +120,7 @@ def test_a_scheduler_without_workers_is_an_error_that_says_so(scheduler: str) ->
 def test_an_address_where_nobody_answers_is_named_with_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.validation.executors.TIMEOUT", 1)
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        free.bind(("127.0.0.1", 0))  # bound, but without a listener
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         words = rf"scan\.cluster \(params\.yaml\) is {address}, expected .* dask scheduler"
         with pytest.raises(DataError, match=words), open_executor(2, address):
