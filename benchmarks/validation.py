@@ -69,6 +69,7 @@ def measure_apart(size: int) -> dict[str, float]:
 def measure(size: int) -> dict[str, float]:
     """CPU seconds of each part on a synthetic table, and the process's peak memory in GB."""
     from components.data.leaks import prove_no_leak
+    from components.data.read_report import ReadReport
     from components.data.records import Accepted, Split, check
     from components.data.splits import group_rows, split_table
     from components.validation.duplicate_groups import name_groups
@@ -140,7 +141,7 @@ def draw_tables(size: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     for row, (column, value) in enumerate(FAULTS.items()):
         table.loc[row, column] = value
-    records = apply_labels(conform(table, "drawn"), {name: name for name in SHARES})
+    records = apply_labels(conform(table, "drawn", ReadReport()), {name: name for name in SHARES})
     return records, draw_facts(records["path"], random)
 
 

@@ -21,7 +21,7 @@ from components.validation.settings import Validate as ValidateSettings
 from flows.settings.data import Cohort, Privacy, find_cohort
 from flows.settings.study import Paths
 from flows.stage import stage
-from flows.stage_io.datasets import read_dataset
+from flows.stage_io.datasets import read_dataset, write_report
 from flows.stage_io.image_checks import accepted_of, check_dataset
 from flows.stage_io.pseudonym_key import read_key
 
@@ -41,7 +41,9 @@ def admit(
     """Write the accepted rows of a cohort; LeakError where they share images, lesions or patients with the study."""
     chosen = find_cohort(cohort, external)
     theirs = chosen.dataset
-    records = apply_labels(read_dataset(theirs, labels, privacy, read_key(privacy)), chosen.mapping(labels))
+    table, report = read_dataset(theirs, labels, privacy, read_key(privacy))
+    write_report(report, paths.external / f"{cohort}.read_report.json", privacy, log)
+    records = apply_labels(table, chosen.mapping(labels))
     cache = paths.model_copy(update={"cache": paths.cache / cohort})
     checked = check_dataset(records, dataset=theirs, labels=labels, settings=validate, scan=scan, paths=cache, log=log)
     quarantine = paths.external / f"{cohort}.quarantine.csv"
@@ -65,7 +67,12 @@ def admit(
     prove_external(cohort, accepted, ours, split, pairs)
     write_records(accepted, paths.external / f"{cohort}.parquet")
     log.line(f"{len(accepted)} of {len(records)} images admitted; the study uses none of them")
-    return {"rows": len(records), "accepted": len(accepted), "quarantined_by_rule": count_rules(checked.reasons)}
+    return {
+        "rows": len(records),
+        "accepted": len(accepted),
+        "quarantined_by_rule": count_rules(checked.reasons),
+        "read": report.counts(),
+    }
 
 
 def _with_fix_of_cohort(reasons: pd.DataFrame) -> pd.DataFrame:

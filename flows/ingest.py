@@ -12,10 +12,11 @@ from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.data.privacy import fingerprint
 from components.data.records import write_records
+from components.data.vocabulary import shortened
 from flows.settings.data import Privacy
 from flows.settings.study import Paths
 from flows.stage import stage
-from flows.stage_io.datasets import read_dataset
+from flows.stage_io.datasets import read_dataset, write_report
 from flows.stage_io.pseudonym_key import read_key
 
 
@@ -23,19 +24,20 @@ from flows.stage_io.pseudonym_key import read_key
 def ingest(dataset: Adapter, labels: Labels, privacy: Privacy, paths: Paths, log: Log) -> dict[str, Any]:
     """Write paths.records; DataError where the folder is missing or no image has a label."""
     key = read_key(privacy)
-    table = read_dataset(dataset, labels, privacy, key)
+    table, report = read_dataset(dataset, labels, privacy, key)
+    write_report(report, paths.read_report, privacy, log)
     if not table["label"].notna().any():
         raise DataError(_no_label(table, dataset, labels))
     write_records(table, paths.records)
     outside = table["diagnosis"].notna() & table["label"].isna()
     if outside.any():
-        words = sorted(table.loc[outside, "diagnosis"].unique())
+        words = shortened(table.loc[outside, "diagnosis"])
         log.line(f"{outside.sum()} images have no label: labels.scheme {labels.scheme} lacks {words}")
-    return {**_count(table, labels.classes), "key": fingerprint(key)}
+    return {**_count(table, labels.classes), "read": report.counts(), "key": fingerprint(key)}
 
 
 def _no_label(table: pd.DataFrame, dataset: Adapter, labels: Labels) -> str:
-    found = sorted(table["diagnosis"].dropna().unique())
+    found = shortened(table["diagnosis"].dropna())
     return (
         f"dataset.path = {dataset.path}: none of {len(table)} images has a diagnosis of labels.scheme "
         f"{labels.scheme}; found {found}, expected some of {sorted(labels.mapping)} (labels.schemes, params.yaml)"

@@ -24,7 +24,7 @@ from typing import Any, NoReturn, get_type_hints, overload
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from components.base.errors import DermflowError, SettingsError
+from components.base.errors import SettingsError
 from components.base.files import write_text
 from components.base.log import Log, SilentLog
 from components.base.run_id import RunId
@@ -34,6 +34,7 @@ from flows.orchestration.freshness import check_members
 from flows.settings import Settings, load_settings
 from flows.tracking.lineage import file_md5, recorded_hashes
 from flows.tracking.mlflow_log import RunLog, flatten, recorded_run
+from flows.tracking.private_words import describe_error
 from flows.tracking.resumed_runs import ResumableRun, fingerprint, lock_training
 
 Work = Callable[..., Mapping[str, Any]]
@@ -71,8 +72,8 @@ class Stage:
         signal.signal(signal.SIGTERM, _interrupt)
         try:
             self.run(sys.argv[1:])
-        except DermflowError as error:
-            sys.exit(f"{self.name}: {type(error).__name__}: {error}")
+        except Exception as error:  # every one: with private data its message may not be printed
+            sys.exit(f"{self.name}: {describe_error(error, self.name, private=_is_private())}")
 
     def run(self, words: list[str]) -> Mapping[str, Any]:
         """Run the function inside an MLflow run and write the metrics file.
@@ -233,6 +234,14 @@ def _log_result(log: RunLog, metrics: Mapping[str, Any], path: Path, seconds: fl
 
 def _text(values: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
+
+
+def _is_private() -> bool:
+    """Whether the data set's own words stay on this host; settings that cannot be read contain none."""
+    try:
+        return load_settings().privacy.key == "secret"
+    except SettingsError:
+        return False
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -1,12 +1,32 @@
-"""Errors that a user can fix: each message names the thing, its value, what was expected and where to fix it."""
+"""Errors that a user can fix: each message names the thing, its value, what was expected and where to fix it.
 
-from typing import Generic, TypeVar
+What a message takes from a data set's own table (cells, header, ids, names of images) may identify a person. It is kept
+apart, in `words`, so that a run with private data can show the message and keep the words on this host.
+"""
+
+from typing import Generic, Self, TypeVar
 
 P = TypeVar("P", bound=str)
 
 
 class DermflowError(Exception):
-    """Base of every error whose message is written for the user who runs the pipeline."""
+    """Base of every error whose message is written for the user who runs the pipeline.
+
+    Attributes:
+        words: what was found, in the data set's own words; `str` of the error is without them.
+    """
+
+    words: str = ""
+
+    def with_words(self, words: str) -> Self:
+        """The error itself, with the data set's own words, such as `first ISIC_7: age is 'old'`."""
+        self.words = words
+        return self
+
+    @property
+    def complete(self) -> str:
+        """Message and words, for users who may see both."""
+        return f"{self} ({self.words})" if self.words else str(self)
 
 
 class SettingsError(DermflowError):

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from components.base.normal_form import clean
+
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
 """A share above 0 and below 1."""
@@ -15,6 +17,9 @@ Seed = Annotated[int, Field(ge=0)]
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 """Lower case, digits and underscores, so that it can be a part of file names and run names."""
+
+Word = Annotated[str, Field(min_length=1), AfterValidator(clean)]
+"""A word of a data set, such as a diagnosis or a class, in the form in which the tables' words are compared."""
 
 
 def _check_relative(path: Path) -> Path:

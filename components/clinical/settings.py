@@ -7,15 +7,15 @@ from typing import Self
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from components.base.config import Frozen
-from components.base.fields import OpenShare
+from components.base.fields import OpenShare, Word
 from components.data.labels import Labels
 
 
 class Clinical(Frozen):
     """What is reported of each model for clinical use."""
 
-    malignant: tuple[str, ...] | None = Field(description="diagnoses; null: not known")
-    severity: dict[str, tuple[str, ...]] | None = Field(
+    malignant: tuple[Word, ...] | None = Field(description="diagnoses; null: not known")
+    severity: dict[str, tuple[Word, ...]] | None = Field(
         description="level -> diagnoses, from least to most severe; null: no triage"
     )
     costs: tuple[tuple[NonNegativeFloat, ...], ...] | None = Field(

@@ -8,13 +8,14 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from components.base.config import Frozen
+from components.base.fields import Word
 
 
 class Labels(Frozen):
     """Which scheme of classes is used, and the diagnoses of each class; section `labels` of params.yaml."""
 
     scheme: str = Field(description="one of schemes")
-    schemes: dict[str, dict[str, tuple[str, ...]]] = Field(
+    schemes: dict[str, dict[Word, tuple[Word, ...]]] = Field(
         description="scheme -> class -> diagnoses; the order of the classes is their index"
     )
 

@@ -19,17 +19,13 @@ PUBLIC_KEY = b"dermflow: ids of published data sets"
 DIGITS = 16
 """Hexadecimal digits of a pseudonym."""
 
-PERSON_IDS = ("patient_id", "lesion_id")
-ALL_IDS = (*PERSON_IDS, "image_id")
-"""With image_id, since it may be a file name, and a file name may contain the name of a person."""
-
 
 def pseudonymise(table: pd.DataFrame, columns: Sequence[str], key: bytes) -> pd.DataFrame:
     """The table with the ids of some columns replaced by pseudonyms.
 
     Args:
         table: with the column `source`, the name of the data set, and `columns`.
-        columns: PERSON_IDS or ALL_IDS.
+        columns: PERSON_IDS or ALL_IDS of components/data/ids.py.
         key: secret, or PUBLIC_KEY.
 
     Returns:

@@ -7,7 +7,7 @@ raises; `failures` finds the rows that break a rule, so that they can be quarant
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,9 @@ import pandera.pandas as pa
 
 from components.base.errors import DataError
 from components.base.files import whole
+from components.base.normal_form import clean
+from components.data.ids import ALL_IDS, check_ids, normalise_ids
+from components.data.read_report import ReadReport
 
 CONTENT = ("sha256", "twins")
 """Columns of image content: rows that share a value are always one group."""
@@ -184,41 +187,18 @@ _REQUIRED = ("image_id", "path", "source")
 _UNKNOWN = {"sex": "unknown", "site": "unknown"}
 
 
-def read_columns(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Some columns of a CSV file as text.
-
-    Args:
-        file: the table.
-        columns: their names, in the order wanted.
-
-    Returns:
-        Every cell as text, also ids such as `007` and words such as `NA`; empty cells are null.
-
-    Raises:
-        DataError: where the file is missing, is not CSV, or lacks a column.
-    """
-    if not file.is_file():
-        raise DataError(f"{file}: is missing; put the data set's table there, or fix dataset.path (params.yaml)")
-    try:
-        table = pd.read_csv(file, dtype="str", keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:  # pandas' parser errors and encoding errors are ValueErrors
-        raise DataError(f"{file}: is not a table of comma-separated values ({error})") from error
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise DataError(f"{file}: lacks the columns {missing}; has {list(table)}, expected {list(columns)}")
-    return table[list(columns)]
-
-
-def conform(table: pd.DataFrame, origin: str) -> pd.DataFrame:
+def conform(table: pd.DataFrame, origin: str, report: ReadReport) -> pd.DataFrame:
     """The table with the columns, order and types of `Raw`.
 
     Args:
         table: with at least image_id, path and source, and no column that Raw lacks.
         origin: the file or folder that messages name.
+        report: gets what was changed in ids, and warnings about them.
 
     Returns:
-        A copy. A column that the data set lacks gets its default: lesion_id is the image_id, sex and site are
-        `unknown`, the others are null. Rows that break a rule are kept; `failures` finds them.
+        A copy with ids and words in one form (`normal_form`). A column that the data set lacks gets its default:
+        lesion_id is the image_id, sex and site are `unknown`, the others are null. Rows that break a rule are kept;
+        `failures` finds them.
 
     Raises:
         DataError: for a missing or unknown column, or a cell of a numeric column that is not a number.
@@ -232,6 +212,8 @@ def conform(table: pd.DataFrame, origin: str) -> pd.DataFrame:
         )
     table = table.reindex(columns=list(Raw.columns)).reset_index(drop=True)
     typed = pd.DataFrame({name: _typed(table, name, origin) for name in Raw.columns})
+    typed = normalise_ids(typed, report).astype({name: "str" for name in ALL_IDS})
+    check_ids(typed, report)
     typed["lesion_id"] = typed["lesion_id"].fillna(typed["image_id"])
     return typed.fillna(_UNKNOWN).fillna({"image_id": "", "path": ""})
 
@@ -241,7 +223,8 @@ def _typed(table: pd.DataFrame, name: str, origin: str) -> pd.Series:
     column = table[name]
     kind = NUMBER_TYPES.get(name)
     if kind is None:
-        return column.astype("object").map(str, na_action="ignore").astype("str")
+        text = column.astype("object").map(str, na_action="ignore")
+        return (text if name == "path" else text.map(clean, na_action="ignore").replace("", None)).astype("str")
     numbers = pd.to_numeric(column, errors="coerce")
     wrong = column.notna() & numbers.isna()
     if kind == "Int64":
@@ -249,9 +232,9 @@ def _typed(table: pd.DataFrame, name: str, origin: str) -> pd.Series:
     if wrong.any():
         first = table[wrong].iloc[0]
         raise DataError(
-            f"{origin}: {wrong.sum()} rows whose {name} is not a {'whole ' if kind == 'Int64' else ''}number, "
-            f"first {first['image_id']}: {first[name]!r}; fix the file or leave the cell empty"
-        )
+            f"{origin}: {wrong.sum()} rows whose {name} is not a {'whole ' if kind == 'Int64' else ''}number; fix the "
+            "file or leave the cell empty"
+        ).with_words(f"first {first['image_id']}: {first[name]!r}")
     return numbers.astype(kind)
 
 

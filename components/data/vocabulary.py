@@ -6,16 +6,32 @@ that it is visible in the table or breaks the contract of components/data/record
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 import pandas as pd
 
+from components.base.normal_form import clean
+
 UNKNOWN = "unknown"
 UNSTATED = frozenset(
-    {"", "-", "?", "n/a", "na", "nan", "none", "not specified", "null", "unk", "unknown", "unspecified"}
-)
+    {
+        "", "#n/a", "#na", "<na>", "n/a", "n.a.", "na", "nan", "nil", "none", "null", "nat", "not available",
+        "not applicable", "not known", "not recorded", "not specified", "not stated", "missing", "unk", "unknown",
+        "unspecified", "anonymous", "blank", "no id", "tbd",
+        "k.a.", "ka", "k. a.", "keine", "keine angabe", "keine angaben", "nicht bekannt", "unbekannt", "ohne angabe",
+        "inconnu", "inconnue", "non renseigne", "non renseigné", "non precise", "non précisé", "nc", "nr",
+        "desconocido", "desconocida", "sin dato", "sin datos", "no disponible", "no consta",
+        "desconhecido", "desconhecida", "nao informado", "não informado", "ignorado",
+        "sconosciuto", "sconosciuta", "non noto", "non disponibile", "n.d.", "nd", "onbekend", "okänd", "ukjent",
+        "nieznany", "brak", "brak danych", "неизвестно", "нет", "нет данных", "不明", "未知", "無", "无", "なし",
+    }
+)  # fmt: skip
+"""Words for nothing in sex, site, age, skin type and in ids of persons, in lower case; marks alone count, too."""
+
 UNSTATED_DIAGNOSES = frozenset({"", "nan", "unk", "unknown"})  # "none" and "na" may be diagnoses of a data set
 SEX_WORDS = {"m": "male", "male": "male", "man": "male", "f": "female", "female": "female", "woman": "female"}
+_DECIMAL_COMMA = re.compile(r"^([0-9]+),([0-9]+)$")  # an age has no separator of thousands
 ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6"}
 
 SITE_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -70,25 +86,31 @@ def _each(column: pd.Series, word: Callable[[str], str | None]) -> pd.Series:
     return filled.map({cell: word(cell) for cell in filled.unique()}).astype("object")
 
 
+def is_unstated(word: str) -> bool:
+    """Whether a cell says that something is not known: a word of UNSTATED, or marks alone, such as `-`, `--` or `?`."""
+    term = _normalise(word)
+    return term in UNSTATED or not any(letter.isalnum() for letter in term)
+
+
 def _normalise(word: str) -> str:
-    return " ".join(word.replace("_", " ").lower().split())
+    return " ".join(clean(word).replace("_", " ").lower().split())
 
 
 def diagnosis(word: str) -> str | None:
     """The term itself; None where no diagnosis is stated, so that the image counts as unlabelled."""
-    return None if _normalise(word) in UNSTATED_DIAGNOSES else word.strip()
+    return None if _normalise(word) in UNSTATED_DIAGNOSES else clean(word)
 
 
 def sex(word: str) -> str:
     """male, female or unknown; any other term stays in lower case and breaks the contract of records.py."""
     term = _normalise(word)
-    return UNKNOWN if term in UNSTATED else SEX_WORDS.get(term, term)
+    return UNKNOWN if is_unstated(word) else SEX_WORDS.get(term, term)
 
 
 def site(word: str) -> str:
     """One of SITES, or the term in lower case."""
     term = _normalise(word)
-    return UNKNOWN if term in UNSTATED else _SITE.get(term, term)
+    return UNKNOWN if is_unstated(word) else _SITE.get(term, term)
 
 
 def is_site(word: str) -> bool:
@@ -97,12 +119,30 @@ def is_site(word: str) -> bool:
 
 
 def age(word: str) -> str | None:
-    """Years as text, None where not stated; `85+`, the upper limit in the ISIC Archive, is 85."""
+    """Years as text, None where not stated; `85+`, the upper limit in the ISIC Archive, is 85, and `45,5` is 45.5."""
     term = _normalise(word)
-    return None if term in UNSTATED else term.removesuffix("+")
+    return None if is_unstated(word) else _DECIMAL_COMMA.sub(r"\1.\2", term.removesuffix("+"))
 
 
 def skin_type(word: str) -> str | None:
     """Fitzpatrick type as text of a number: VI is 6; None for 0 and for -1, which Fitzpatrick17k uses for unknown."""
     term = _normalise(word)
-    return None if term in UNSTATED or term in ("-1", "-1.0", "0", "0.0") else ROMAN.get(term, term)
+    return None if is_unstated(word) or term in ("-1", "-1.0", "0", "0.0") else ROMAN.get(term, term)
+
+
+def shortened(words: pd.Series, most: int = 8, letters: int = 40) -> str:
+    """Names of classes for a message, such as `3 words: 'mel', 'nv', 'übrige'`.
+
+    A message may leave this host and a column of ids can be taken for diagnoses, so only a few words are shown, the
+    most frequent first, and none where most of them stand in one row only, as ids do.
+
+    Args:
+        words: diagnoses, one a row.
+        most: words that are shown.
+        letters: letters that are shown of each.
+    """
+    counts = words.value_counts()
+    if len(counts) > most and counts.median() <= 1:
+        return f"{len(counts)} words, most of them in a single row: is the column of the diagnosis the right one?"
+    shown = ", ".join(repr(str(word)[:letters]) for word in counts.index[:most])
+    return f"{len(counts)} words: {shown}{', ...' if len(counts) > most else ''}"

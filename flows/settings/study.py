@@ -37,6 +37,9 @@ class Paths(Frozen):
 
     synthetic: RelativePath = Field(description="folder of the drawn images")
     records: RelativePath = Field(description="table of `ingest`, see components/data/records.py: Raw")
+    read_report: RelativePath = Field(
+        description="what reading the data set did beyond its rows, JSON; stays with the data"
+    )
     facts: RelativePath = Field(description="table of what the scan measured in each image file")
     accepted: RelativePath = Field(description="table of `validate`: Accepted")
     quarantine: RelativePath = Field(description="CSV of the rows that `validate` rejected, with the reason")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pandas as pd
 
 from components.base.errors import DataError
+from components.base.files import write_text
+from components.base.log import Log
 from components.data.adapters import Adapter
+from components.data.folder_account import account_for_files
+from components.data.ids import ALL_IDS, PERSON_IDS
 from components.data.labels import Labels
-from components.data.privacy import ALL_IDS, PERSON_IDS, pseudonymise
+from components.data.privacy import pseudonymise
+from components.data.read_report import ReadReport
 from components.data.records import apply_labels
 from flows.settings.data import Privacy
 
 
-def read_dataset(dataset: Adapter, labels: Labels, privacy: Privacy, key: bytes) -> pd.DataFrame:
+def read_dataset(dataset: Adapter, labels: Labels, privacy: Privacy, key: bytes) -> tuple[pd.DataFrame, ReadReport]:
     """The rows of a data set.
 
     Args:
@@ -22,8 +30,8 @@ def read_dataset(dataset: Adapter, labels: Labels, privacy: Privacy, key: bytes)
         key: of the pseudonyms.
 
     Returns:
-        The columns of components/data/records.py: Raw, with labels, and pseudonyms of patients and lesions. Rows may
-        break the rules of Raw.
+        The columns of components/data/records.py: Raw, with labels, and pseudonyms of patients and lesions, whose rows
+        may break the rules of Raw; and what reading them did beyond that.
 
     Raises:
         DataError: where the folder is missing or its adapter cannot read it.
@@ -33,5 +41,16 @@ def read_dataset(dataset: Adapter, labels: Labels, privacy: Privacy, key: bytes)
             f"dataset.path = {dataset.path}: no such folder; put the data set there, or name another folder "
             "in params.yaml (docs/your-data.md)"
         )
-    table = apply_labels(dataset.read(), labels.mapping)
-    return pseudonymise(table, PERSON_IDS if privacy.key == "public" else ALL_IDS, key)
+    report = ReadReport()
+    table = apply_labels(dataset.read(report), labels.mapping)
+    account_for_files(dataset.path, table["path"], report)
+    return pseudonymise(table, PERSON_IDS if privacy.key == "public" else ALL_IDS, key), report
+
+
+def write_report(report: ReadReport, file: Path, privacy: Privacy, log: Log) -> None:
+    """The report as a file beside the data, and as log lines, which with private data have no words of the tables."""
+    write_text(file, json.dumps(report.complete(), indent=1, ensure_ascii=False) + "\n")
+    for line in report.lines(with_examples=privacy.key == "public"):
+        log.line(line)
+    if privacy.key != "public" and any(warning.examples for warning in report.warnings):
+        log.line(f"examples of these warnings are in {file}, which stays with the data")

@@ -16,6 +16,7 @@ import typer
 from ruamel.yaml import YAML
 
 from components.base.families import load_member, members
+from components.data.read_report import ReadReport
 from components.data.records import failures
 from flows.commands.cli import app
 from flows.presets import render
@@ -171,7 +172,7 @@ def test_the_adapter_of_your_data_reads_its_example(tmp_path: Path):
     paint(tmp_path, *module.EXAMPLE.images)
     for path, content in module.EXAMPLE.texts.items():
         write(tmp_path, path, content)
-    table = module.Config(path=tmp_path).read()
+    table = module.Config(path=tmp_path).read(ReadReport())
     assert failures(table).empty
     assert table["diagnosis"].tolist() == ["nv", "mel"]
     assert module.Config.published is False

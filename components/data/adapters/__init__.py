@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from components.base.licence import Licence
+from components.data.read_report import ReadReport
 
 
 class Adapter(Protocol):
@@ -25,8 +26,11 @@ class Adapter(Protocol):
     """True where the data set, with its ids of patients and lesions, is public."""
     licence: ClassVar[Licence]
 
-    def read(self) -> pd.DataFrame:
+    def read(self, report: ReadReport) -> pd.DataFrame:
         """One row an image in the columns of `components.data.records.Raw`.
+
+        Args:
+            report: gets the tables, joins and files that were read, and warnings.
 
         Raises:
             DataError: where files are missing or of another layout; it names the file and the fix.

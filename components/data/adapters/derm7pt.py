@@ -16,8 +16,10 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
-from components.data.records import conform, read_columns
+from components.data.read_report import ReadReport
+from components.data.records import conform
 from components.data.sources import find_images
+from components.data.tables import TableFormat, read_table
 from components.data.vocabulary import translate
 
 TABLE = "meta/meta.csv"
@@ -53,8 +55,9 @@ class Config(Frozen):
     kind: Literal["derm7pt"] = "derm7pt"
     path: Path = Field(description="the folder release_v0, with meta/ and images/")
     image: Literal["derm", "clinic"] = Field(default="derm", description="derm: dermoscopic; clinic: clinical")
+    format: TableFormat = TableFormat()
 
-    def read(self) -> pd.DataFrame:
+    def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a case, with the id case_NUMBER_derm or case_NUMBER_clinic."""
         file = self.path / TABLE
         if not file.is_file():
@@ -62,11 +65,12 @@ class Config(Frozen):
                 f"dataset.path = {self.path}: {file} is missing; name the folder that holds meta/ and images/ "
                 "(release_v0) in params.yaml"
             )
-        table = read_columns(file, [*COLUMNS, self.image]).rename(columns={**COLUMNS, self.image: "path"})
+        table = read_table(file, [*COLUMNS, self.image], report, form=self.format, root=self.path)
+        table = table.rename(columns={**COLUMNS, self.image: "path"})
         lesions = "case_" + table["lesion_id"]
         paths = _located(table["path"].fillna(""), find_images(self.path))
         table = translate(table).assign(image_id=lesions + f"_{self.image}", lesion_id=lesions, path=paths)
-        return conform(table.assign(source="derm7pt"), str(file))
+        return conform(table.assign(source="derm7pt"), str(file), report)
 
 
 def _located(names: pd.Series, found: Mapping[str, list[str]]) -> list[str]:

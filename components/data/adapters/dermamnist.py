@@ -19,6 +19,7 @@ from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
 from components.data.npz_arrays import read_array
+from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.source_error import SourceError
 
@@ -57,7 +58,7 @@ class Config(Frozen):
     path: Path = Field(description="the folder with dermamnist.npz or dermamnist_SIZE.npz")
     size: Literal[28, 64, 128, 224] = Field(default=224, description="pixels; which of the files")
 
-    def read(self) -> pd.DataFrame:
+    def read(self, report: ReadReport) -> pd.DataFrame:
         """One row an image, with the id PART_INDEX at every size."""
         name = "dermamnist.npz" if self.size == 28 else f"dermamnist_{self.size}.npz"
         file = self.path / name
@@ -67,7 +68,7 @@ class Config(Frozen):
                 f"to that of a file which is there"
             )
         table = pd.concat([_rows(part, labels, name) for part, labels in _labels(file).items()])
-        return conform(table.assign(source="dermamnist"), str(file))
+        return conform(table.assign(source="dermamnist"), str(file), report)
 
 
 def _labels(file: Path) -> dict[str, np.ndarray]:

@@ -16,8 +16,10 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
-from components.data.records import conform, read_columns
+from components.data.read_report import ReadReport
+from components.data.records import conform
 from components.data.sources import find_images, locate
+from components.data.tables import TableFormat, read_table
 from components.data.vocabulary import translate
 
 TABLE = "fitzpatrick17k.csv"
@@ -51,6 +53,7 @@ class Config(Frozen):
     kind: Literal["fitzpatrick17k"] = "fitzpatrick17k"
     path: Path = Field(description=f"the folder with {TABLE} and the images")
     images: str = Field(default="", description="subfolder or tar below path with the images; empty: anywhere")
+    format: TableFormat = TableFormat()
     label: Literal["label", "nine_partition_label", "three_partition_label"] = Field(
         default="label", description="the column of the diagnosis: of 114, 9 or 3 values"
     )
@@ -59,7 +62,7 @@ class Config(Frozen):
         description="the column of the skin type; fitzpatrick: the table's first edition",
     )
 
-    def read(self) -> pd.DataFrame:
+    def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the table."""
         file = self.path / TABLE
         if not file.is_file():
@@ -68,7 +71,9 @@ class Config(Frozen):
                 f"{self.path / 'images'}"
             )
         columns = {"md5hash": "image_id", self.label: "diagnosis", self.skin_type: "skin_type"}
-        table = translate(read_columns(file, list(columns)).rename(columns=columns))
+        table = translate(
+            read_table(file, list(columns), report, form=self.format, root=self.path).rename(columns=columns)
+        )
         found = find_images(self.path, self.images)
         paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg")
-        return conform(table.assign(path=paths, source="fitzpatrick17k"), str(file))
+        return conform(table.assign(path=paths, source="fitzpatrick17k"), str(file), report)

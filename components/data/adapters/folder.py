@@ -13,6 +13,7 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import OWN_IMAGES, ExampleData
+from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import list_images
 
@@ -50,7 +51,7 @@ class Config(Frozen):
             raise ValueError(f"has {groups} groups, expected one: '^([^_]+)_' takes the text before the first _")
         return pattern
 
-    def read(self) -> pd.DataFrame:
+    def read(self, report: ReadReport) -> pd.DataFrame:
         """One row an image file, with its path as id."""
         files = [PurePosixPath(file) for file in list_images(self.path)]
         folders = [_diagnosis(file) for file in files]
@@ -72,7 +73,7 @@ class Config(Frozen):
                 "source": "folder",
             }
         )
-        return conform(table, str(self.path))
+        return conform(table, str(self.path), report)
 
 
 def _diagnosis(file: PurePosixPath) -> str | None:

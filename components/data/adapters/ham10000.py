@@ -12,8 +12,10 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
-from components.data.records import conform, read_columns
+from components.data.read_report import ReadReport
+from components.data.records import conform
 from components.data.sources import find_images, locate
+from components.data.tables import TableFormat, read_table
 from components.data.vocabulary import translate
 
 METADATA = "HAM10000_metadata.csv"
@@ -55,8 +57,9 @@ class Config(Frozen):
     kind: Literal["ham10000"] = "ham10000"
     path: Path = Field(description=f"the folder with {METADATA} and images/")
     images: str = Field(default="", description="subfolder or tar below path with the images; empty: anywhere")
+    format: TableFormat = TableFormat()
 
-    def read(self) -> pd.DataFrame:
+    def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the metadata."""
         file = self.path / METADATA
         if not file.is_file():
@@ -64,7 +67,7 @@ class Config(Frozen):
                 f"dataset.path = {self.path}: {file} is missing; put {METADATA} there, and the JPEGs into "
                 f"{self.path / FOLDERS[0]}"
             )
-        table = read_columns(file, list(COLUMNS)).rename(columns=COLUMNS)
+        table = read_table(file, list(COLUMNS), report, form=self.format, root=self.path).rename(columns=COLUMNS)
         found = find_images(self.path, self.images, FOLDERS)
         paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg")
-        return conform(translate(table).assign(path=paths, source="ham10000"), str(file))
+        return conform(translate(table).assign(path=paths, source="ham10000"), str(file), report)

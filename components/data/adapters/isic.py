@@ -9,7 +9,6 @@ The columns of a file show which of them it is:
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from functools import reduce
@@ -21,10 +20,14 @@ from pydantic import Field
 
 from components.base.config import Frozen
 from components.base.errors import DataError
+from components.base.fields import Share
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
-from components.data.records import conform, read_columns
+from components.data.joins import join_optional
+from components.data.read_report import ReadReport
+from components.data.records import conform
 from components.data.sources import find_images, locate
+from components.data.tables import SUFFIXES, TableFormat, read_header, read_table
 from components.data.vocabulary import is_site, translate
 
 ONE_HOT = ("MEL", "NV", "BCC", "AK", "AKIEC", "BKL", "DF", "VASC", "SCC", "UNK")
@@ -82,21 +85,25 @@ class Config(Frozen):
         default=(), description="the tables to read, below path, all of one layout; empty: the only one there"
     )
     images: str = Field(default="", description="subfolder or tar below path with the images; empty: anywhere")
+    format: TableFormat = TableFormat()
+    min_matched: Share = Field(
+        default=0.9, description="share of images that each further table (lesions, metadata) must know"
+    )
     label: Label = Field(default="diagnosis", description="the column of the diagnosis; of one-hot tables: diagnosis")
 
-    def read(self) -> pd.DataFrame:
+    def read(self, report: ReadReport) -> pd.DataFrame:
         """One row an image; a DataError names the tables found and the columns expected."""
         files = self._files()
-        table = pd.concat([self._table(file) for file in files], ignore_index=True)
+        table = pd.concat([self._table(file, report) for file in files], ignore_index=True)
         found = find_images(self.path, self.images)
         paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg")
-        return conform(translate(table).assign(path=paths, source="isic"), str(files[0]))
+        return conform(translate(table).assign(path=paths, source="isic"), str(files[0]), report)
 
     def _files(self) -> list[Path]:
         """The tables of `dataset.tables`, or the only one with the columns of a table of images."""
         if self.tables:
             return [self.path / name for name in self.tables]
-        seen = _csv_files(self.path)
+        seen = _tables(self.path, self.format)
         found = [file for file, columns in seen.items() if _layout(columns)]
         if len(found) == 1:
             return found
@@ -108,18 +115,18 @@ class Config(Frozen):
             )
         others = "; ".join(f"{file.relative_to(self.path).as_posix()} has {seen[file][:12]}" for file in list(seen)[:5])
         raise DataError(
-            f"dataset.path = {self.path}: no .csv with the columns of an ISIC table; expected {EXPECTED}; "
-            f"{others or 'there is no .csv at all'}"
+            f"dataset.path = {self.path}: no table with the columns of an ISIC table; expected {EXPECTED}; "
+            f"{others or 'there is no table at all'}"
         )
 
-    def _table(self, file: Path) -> pd.DataFrame:
+    def _table(self, file: Path, report: ReadReport) -> pd.DataFrame:
         """One file in the columns of the common table, those that it has."""
-        table = _read(file)
+        table = _read(file, self, report)
         layout = _layout([str(name) for name in table])
         if layout is None:
             raise DataError(f"{file}: has {list(table)}, expected {EXPECTED}")
         if layout == "one_hot":
-            table = _join_other_files(table, self.path).assign(diagnosis=_decode(table, file))
+            table = _join_other_files(table.assign(diagnosis=_decode(table, file)), file, self, report)
         if self.label not in table or (layout == "one_hot" and self.label != "diagnosis"):
             usable = [name for name in get_args(Label) if name in table]
             raise DataError(
@@ -128,21 +135,21 @@ class Config(Frozen):
         return _common_columns(table).assign(diagnosis=table[self.label])
 
 
-def _csv_files(root: Path) -> dict[Path, list[str]]:
-    """Every CSV file below a folder with the names in its header, except hidden files."""
+def _tables(root: Path, form: TableFormat) -> dict[Path, list[str]]:
+    """Every table below a folder with the names in its header, except hidden files."""
     found = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(folder) / name for name in sorted(names) if name.endswith(".csv") and not name.startswith(".")]
-    return {file: [_short(name) for name in _header(file)] for file in found}
+        tables = [name for name in sorted(names) if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+        found += [Path(folder) / name for name in tables]
+    return {file: [_short(name) for name in _header(file, form)] for file in found}
 
 
-def _header(file: Path) -> list[str]:
-    """The first row; empty for a file that is no table."""
+def _header(file: Path, form: TableFormat) -> list[str]:
+    """The names in the header; empty for a file that is no table."""
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            return next(csv.reader(stream), [])
-    except (UnicodeDecodeError, csv.Error, OSError):  # a file of another program
+        return read_header(file, form)
+    except DataError:  # a file of another program
         return []
 
 
@@ -161,9 +168,10 @@ def _layout(columns: Sequence[str]) -> Literal["archive", "one_hot", "2020"] | N
     return "archive" if diagnoses and {"isic_id", "name"} & has else None
 
 
-def _read(file: Path) -> pd.DataFrame:
+def _read(file: Path, config: Config, report: ReadReport) -> pd.DataFrame:
     """The whole table as text, the archive's prefixes removed from its columns."""
-    return read_columns(file, _header(file)).rename(columns=_short)
+    header = read_header(file, config.format)
+    return read_table(file, header, report, form=config.format, root=config.path).rename(columns=_short)
 
 
 def _decode(table: pd.DataFrame, file: Path) -> pd.Series:
@@ -181,19 +189,21 @@ def _decode(table: pd.DataFrame, file: Path) -> pd.Series:
     return diagnosis.mask(diagnosis == "UNK")
 
 
-def _join_other_files(table: pd.DataFrame, root: Path) -> pd.DataFrame:
+def _join_other_files(table: pd.DataFrame, own: Path, config: Config, report: ReadReport) -> pd.DataFrame:
     """The table joined with other files about its images: lesions (2018), or lesion, age, sex, site (2019)."""
-    wanted = {name for names in NAMES.values() for name in names} - {"image"}
-    others = [
-        _read(file)
-        for file, columns in _csv_files(root).items()
-        if "image" in columns and wanted & set(columns) and not _layout(columns)
-    ]
-    if not others:
-        return table
-    known = pd.concat(others, ignore_index=True)
-    known = known[["image", *sorted(wanted & set(known))]].groupby("image", as_index=False).first()
-    return table[["image"]].merge(known, on="image", how="left").set_axis(table.index)
+    wanted = {name for names in NAMES.values() for name in names} - set(NAMES["image_id"])
+    for file, columns in _tables(config.path, config.format).items():
+        keys = [name for name in NAMES["image_id"] if name in columns]
+        if file == own or _layout(columns) or not wanted & set(columns):
+            continue
+        name = file.relative_to(config.path).as_posix()
+        if not keys:
+            report.warn("not_joined", 1, f"{name} has columns about images, but no id of an image; it is not read")
+            continue
+        other = _read(file, config, report).rename(columns={keys[0]: "image"})
+        other = other[["image", *sorted(wanted & set(other))]]
+        table = join_optional(table, other, "image", name=name, minimum=config.min_matched, report=report)
+    return table
 
 
 def _common_columns(table: pd.DataFrame) -> pd.DataFrame:

@@ -17,8 +17,10 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
-from components.data.records import conform, read_columns
+from components.data.read_report import ReadReport
+from components.data.records import conform
 from components.data.sources import find_images, locate
+from components.data.tables import TableFormat, read_table
 from components.data.vocabulary import translate
 
 TABLES = ("metadata.csv", "PAD-UFES-20_metadata.csv")
@@ -60,16 +62,17 @@ class Config(Frozen):
     kind: Literal["pad_ufes"] = "pad_ufes"
     path: Path = Field(description=f"the folder with {TABLES[0]} and images/")
     images: str = Field(default="", description="subfolder or tar below path with the images; empty: anywhere")
+    format: TableFormat = TableFormat()
 
-    def read(self) -> pd.DataFrame:
+    def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the metadata."""
         file = self._table()
-        table = read_columns(file, list(COLUMNS)).rename(columns=COLUMNS)
+        table = read_table(file, list(COLUMNS), report, form=self.format, root=self.path).rename(columns=COLUMNS)
         lesions = table["patient_id"] + "_" + table["lesion_id"]  # missing where one of the two is
         names = [PurePosixPath(name).stem for name in table["image_id"].fillna("")]
         paths = locate(names, find_images(self.path, self.images), "images/{}.png")
         table = translate(table).assign(image_id=names, lesion_id=lesions, path=paths, source="pad_ufes")
-        return conform(table, str(file))
+        return conform(table, str(file), report)
 
     def _table(self) -> Path:
         for name in TABLES:

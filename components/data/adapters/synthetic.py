@@ -12,7 +12,9 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
-from components.data.records import conform, read_columns
+from components.data.read_report import ReadReport
+from components.data.records import conform
+from components.data.tables import read_table
 
 COLUMNS = (
     "image_id", "path", "diagnosis", "lesion_id", "patient_id", "age", "sex", "site", "skin_type",
@@ -46,7 +48,7 @@ class Config(Frozen):
     kind: Literal["synthetic"] = "synthetic"
     path: Path = Field(description="the folder that synthesize writes: paths.synthetic")
 
-    def read(self) -> pd.DataFrame:
+    def read(self, report: ReadReport) -> pd.DataFrame:
         """One row an image."""
         file = self.path / "metadata.csv"
         if not file.is_file():
@@ -54,4 +56,5 @@ class Config(Frozen):
                 f"dataset.path = {self.path}: {file} is missing; set dataset.path to paths.synthetic and "
                 "synthesize.lesions above 0 (params.yaml), then run `dvc repro synthesize`"
             )
-        return conform(read_columns(file, COLUMNS).assign(source="SYNTHETIC"), str(file))
+        table = read_table(file, COLUMNS, report, root=self.path)
+        return conform(table.assign(source="SYNTHETIC"), str(file), report)

@@ -14,8 +14,10 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import OWN_IMAGES, ExampleData
+from components.data.read_report import ReadReport
 from components.data.records import SEXES, Raw, conform
 from components.data.sources import find_images, locate
+from components.data.tables import TableFormat, read_table
 from components.data.vocabulary import translate
 
 TAKEN = tuple(name for name in Raw.columns if name != "label")  # the label comes from labels.schemes
@@ -49,7 +51,7 @@ class Config(Frozen):
 
     kind: Literal["table"] = "table"
     path: Path = Field(description="the folder with the table and the images")
-    file: str = Field(min_length=1, description="the table below path: .csv, .tsv or .parquet")
+    file: str = Field(min_length=1, description="the table below path: CSV, Excel, OpenDocument or parquet")
     columns: Mapping[str, str] = Field(
         description="column of the common table: column of this one; image_id or path, and others"
     )
@@ -60,6 +62,7 @@ class Config(Frozen):
     )
     images: str = Field(default="", description="subfolder or tar to search for images named as image_id; empty: all")
     vocabulary: Mapping[str, str] = Field(default={}, description="the table's values of sex: male, female or unknown")
+    format: TableFormat = TableFormat()
     source: str = Field(default="table", min_length=1, description="the data set's name, in the column source")
 
     @field_validator("columns")
@@ -99,13 +102,12 @@ class Config(Frozen):
             raise ValueError("dataset.path_pattern and dataset.columns.path both give the path of an image; remove one")
         return self
 
-    def read(self) -> pd.DataFrame:
+    def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the table."""
         file = self.path / self.file
-        cells = _read(file)
-        missing = {ours: theirs for ours, theirs in self.columns.items() if theirs not in cells}
-        if missing:
-            raise DataError(f"{file}: dataset.columns (params.yaml) names {missing}; the table has {list(cells)}")
+        named = [name for _, name, _, _ in Formatter().parse(self.path_pattern or "") if name]
+        theirs = list(dict.fromkeys(self.columns.values()))
+        cells = read_table(file, theirs, report, form=self.format, optional=named, root=self.path)
         table = pd.DataFrame({ours: cells[theirs] for ours, theirs in self.columns.items()})
         if "path" not in table:
             table["path"] = self._paths(cells, table, file)
@@ -113,7 +115,7 @@ class Config(Frozen):
             table["image_id"] = table["path"]
         if "source" not in table:
             table["source"] = self.source
-        return conform(translate(table, self.vocabulary), str(file))
+        return conform(translate(table, self.vocabulary), str(file), report)
 
     def _paths(self, cells: pd.DataFrame, table: pd.DataFrame, file: Path) -> list[str]:
         """Paths by the pattern, or by the images' names."""
@@ -124,34 +126,9 @@ class Config(Frozen):
         unknown = sorted({name for _, name in parts if name is not None and name not in known})
         if unknown:
             raise DataError(
-                f"dataset.path_pattern = {self.path_pattern!r} (params.yaml) names {unknown}; {file} has {list(cells)}"
+                f"dataset.path_pattern = {self.path_pattern!r} (params.yaml) names {unknown}; {file} has no such column"
             )
         paths = pd.Series("", index=known.index, dtype="object")
         for text, name in parts:
             paths = paths + text + (known[name].fillna("").astype("object") if name is not None else "")
         return paths.to_list()
-
-
-def _read(file: Path) -> pd.DataFrame:
-    """All cells as text, empty ones missing."""
-    if not file.is_file():
-        raise DataError(
-            f"{file}: is missing; put the table there, or correct dataset.path or dataset.file (params.yaml)"
-        )
-    if file.suffix == ".parquet":
-        return _read_parquet(file)
-    try:
-        separator = "\t" if file.suffix == ".tsv" else ","
-        return pd.read_csv(file, sep=separator, dtype="str", keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: is no table of separated values ({error})") from error
-
-
-def _read_parquet(file: Path) -> pd.DataFrame:
-    """The same; integers lose their decimal point, since a column of ids with gaps is stored as 17.0."""
-    try:
-        typed = pd.read_parquet(file, engine="pyarrow").convert_dtypes()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: is no parquet table ({error})") from error
-    text = typed.astype("object").where(typed.notna(), "").map(str)
-    return text.where(text != "")

@@ -16,6 +16,7 @@ from components.base.errors import DataError
 from components.base.families import load_member, members
 from components.base.licence import Licence
 from components.data.adapters import Adapter, ExampleData
+from components.data.read_report import ReadReport
 from components.data.records import Raw, failures
 from tests.unit.data.example_data import FAMILY, example_of, read_pixels_of, write_example
 
@@ -71,7 +72,7 @@ def test_it_is_stated_whether_the_ids_are_public(name):
 
 
 def test_the_table_keeps_the_contract(adapter):
-    table = adapter.read()
+    table = adapter.read(ReadReport())
     assert len(table) >= 2
     assert list(table) == list(Raw.columns)
     assert failures(table).empty
@@ -79,11 +80,11 @@ def test_the_table_keeps_the_contract(adapter):
 
 
 def test_reading_again_gives_the_same_table(adapter):
-    pd.testing.assert_frame_equal(adapter.read(), adapter.read())
+    pd.testing.assert_frame_equal(adapter.read(ReadReport()), adapter.read(ReadReport()))
 
 
 def test_every_path_is_an_image_of_its_own(adapter):
-    paths = adapter.read()["path"]
+    paths = adapter.read(ReadReport())["path"]
     assert len({read_pixels_of(adapter.path, path).tobytes() for path in paths}) == len(paths)
     assert {Path(path).suffix.lower() for path in paths} <= {".jpg", ".png"}
 
@@ -91,7 +92,7 @@ def test_every_path_is_an_image_of_its_own(adapter):
 def test_a_missing_folder_is_named(name, tmp_path: Path):
     config = load_member(FAMILY, name).Config(path=tmp_path / "nowhere", **example_of(name).settings)
     with pytest.raises(DataError, match=r"(?s)nowhere.*dataset\.path|dataset\.path = .*nowhere"):
-        config.read()
+        config.read(ReadReport())
 
 
 def test_it_is_chosen_by_its_kind_and_refuses_unknown_settings(adapter):

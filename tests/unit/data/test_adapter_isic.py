@@ -10,6 +10,7 @@ import pytest
 
 from components.base.errors import DataError
 from components.data.adapters.isic import Config as Isic
+from components.data.read_report import ReadReport
 from components.data.records import failures
 from tests.unit.data.example_data import paint, write, write_example
 
@@ -17,13 +18,13 @@ from tests.unit.data.example_data import paint, write, write_example
 def isic(root: Path, *files: tuple[str, str], **settings) -> pd.DataFrame:
     for name, text in files:
         write(root, name, text)
-    return Isic(path=paint(root, "images/ISIC_1.jpg"), **settings).read().set_index("image_id")
+    return Isic(path=paint(root, "images/ISIC_1.jpg"), **settings).read(ReadReport()).set_index("image_id")
 
 
 def test_isic_2020_leaves_unknown_diagnoses_open_or_takes_the_other_column(tmp_path: Path):
     config = write_example("isic", tmp_path)
-    assert config.read()["diagnosis"].fillna("-").to_list() == ["-", "melanoma", "nevus"]
-    other = config.model_copy(update={"label": "benign_malignant"}).read()
+    assert config.read(ReadReport())["diagnosis"].fillna("-").to_list() == ["-", "melanoma", "nevus"]
+    other = config.model_copy(update={"label": "benign_malignant"}).read(ReadReport())
     assert other["diagnosis"].to_list() == ["benign", "malignant", "benign"]
     assert other["site"].to_list() == ["head/neck", "unknown", "palms/soles"]
     assert other["patient_id"].to_list() == ["IP_1", "IP_1", "IP_2"]
@@ -105,9 +106,9 @@ def test_a_label_column_that_the_table_lacks_is_named_with_those_it_has(tmp_path
 def test_several_isic_tables_or_none_are_named(tmp_path: Path):
     write(tmp_path, "notes.csv", "what,ever\n1,2\n")
     with pytest.raises(DataError, match=r"no .csv with the columns of an ISIC table; expected isic_id.*notes.csv has"):
-        Isic(path=tmp_path).read()
+        Isic(path=tmp_path).read(ReadReport())
     with pytest.raises(DataError, match=r"notes.csv: has \['what', 'ever'\], expected isic_id"):
-        Isic(path=tmp_path, tables=["notes.csv"]).read()
+        Isic(path=tmp_path, tables=["notes.csv"]).read(ReadReport())
     rows = "isic_id,diagnosis\nISIC_{},nevus\n"
     for index in (1, 2):
         write(tmp_path, f"{index}/metadata.csv", rows.format(index))
@@ -123,15 +124,15 @@ def test_a_mask_beside_an_image_of_the_same_name_is_no_second_image(tmp_path: Pa
     with pytest.raises(
         DataError, match=r"first ISIC_1: masks/ISIC_1.png, train/ISIC_1.jpg; keep one .* dataset.images"
     ):
-        config.read()
-    assert config.model_copy(update={"images": "train"}).read()["path"][0] == "train/ISIC_1.jpg"
+        config.read(ReadReport())
+    assert config.model_copy(update={"images": "train"}).read(ReadReport())["path"][0] == "train/ISIC_1.jpg"
 
 
 @pytest.mark.real
 def test_real_isic_2020_has_its_published_counts(tables: Path, tmp_path: Path):
     shutil.copy(tables / "ISIC_2020_Training_GroundTruth_v2.csv", tmp_path)
     paint(tmp_path, "train/ISIC_2637011.jpg")
-    table = Isic(path=tmp_path, label="benign_malignant").read()
+    table = Isic(path=tmp_path, label="benign_malignant").read(ReadReport())
     assert table["diagnosis"].value_counts().to_dict() == {"benign": 32_542, "malignant": 584}
     assert (table["patient_id"].nunique(), table["lesion_id"].nunique()) == (2_056, 32_701)
     assert table["sex"].value_counts().to_dict() == {"male": 17_080, "female": 15_981, "unknown": 65}
@@ -143,6 +144,6 @@ def test_real_isic_2020_has_its_published_counts(tables: Path, tmp_path: Path):
     assert table["skin_type"].isna().all()
     assert failures(table).empty
     assert table["path"][0] == "train/ISIC_2637011.jpg"
-    diagnoses = Isic(path=tmp_path).read()["diagnosis"]
+    diagnoses = Isic(path=tmp_path).read(ReadReport())["diagnosis"]
     assert diagnoses.isna().sum() == 27_124
     assert diagnoses.value_counts().head(2).to_dict() == {"nevus": 5_193, "melanoma": 584}

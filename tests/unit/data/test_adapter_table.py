@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from components.base.errors import DataError
 from components.data.adapters.table import Config as Table
+from components.data.read_report import ReadReport
 from components.data.records import failures
 from tests.unit.data.example_data import write, write_example
 
@@ -17,7 +18,7 @@ COLUMNS = {"image_id": "Bild", "diagnosis": "Befund"}
 
 
 def test_the_table_adapter_maps_columns_and_words(tmp_path: Path):
-    table = write_example("table", tmp_path).read()
+    table = write_example("table", tmp_path).read(ReadReport())
     assert table["sex"].to_list() == ["female", "male", "unknown"]
     assert table["age"].fillna(-1).to_list() == [45, -1, 85]
     assert table["site"].to_list() == ["posterior torso", "head/neck", "unknown"]
@@ -36,7 +37,9 @@ def test_a_table_reads_alike_from_every_format(tmp_path: Path, suffix):
     else:
         cells.astype({"Fall": "Int64"}).to_csv(file, sep="\t" if suffix == "tsv" else ",", index=False)
     columns = {"image_id": "nr", "diagnosis": "Befund", "lesion_id": "Fall", "age": "Alter"}
-    table = Table(path=tmp_path, file=file.name, columns=columns, path_pattern="{image_id}.jpg", source="own").read()
+    table = Table(path=tmp_path, file=file.name, columns=columns, path_pattern="{image_id}.jpg", source="own").read(
+        ReadReport()
+    )
     assert table["path"].to_list() == ["17.jpg", "18.jpg", "19.jpg"]
     assert table["lesion_id"].to_list() == ["1", "18", "3"]  # without a lesion: the image
     assert table["diagnosis"].fillna("-").to_list() == ["nv", "-", "mel"]
@@ -47,9 +50,13 @@ def test_a_table_reads_alike_from_every_format(tmp_path: Path, suffix):
 def test_a_path_is_a_column_or_a_pattern_of_columns(tmp_path: Path):
     write(tmp_path, "list.csv", "Bild,Befund,shard,file\na,nv,000,x/a.jpg\nb,mel,001,x/b.jpg\n")
     pattern = Table(path=tmp_path, file="list.csv", columns=COLUMNS, path_pattern="s/{shard}.tar/{image_id}{{}}.png")
-    assert pattern.read()["path"].to_list() == ["s/000.tar/a{}.png", "s/001.tar/b{}.png"]
+    assert pattern.read(ReadReport())["path"].to_list() == ["s/000.tar/a{}.png", "s/001.tar/b{}.png"]
     column = Table(path=tmp_path, file="list.csv", columns={"path": "file", "diagnosis": "Befund"})
-    assert column.read()["path"].to_list() == column.read()["image_id"].to_list() == ["x/a.jpg", "x/b.jpg"]
+    assert (
+        column.read(ReadReport())["path"].to_list()
+        == column.read(ReadReport())["image_id"].to_list()
+        == ["x/a.jpg", "x/b.jpg"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +76,7 @@ def test_the_table_adapter_names_what_the_table_lacks(tmp_path: Path, settings, 
     write(tmp_path, "list.parquet", "no parquet")
     given = {"file": "list.csv", "columns": COLUMNS} | settings
     with pytest.raises(DataError, match=message):
-        Table(path=tmp_path, **given).read()
+        Table(path=tmp_path, **given).read(ReadReport())
 
 
 @pytest.mark.parametrize(
@@ -93,5 +100,5 @@ def test_settings_of_the_table_adapter_that_cannot_be_meant(tmp_path: Path, sett
 def test_a_word_that_nobody_knows_breaks_the_contract_instead_of_vanishing(tmp_path: Path):
     config = write_example("table", tmp_path)
     write(tmp_path, "list.csv", (tmp_path / "list.csv").read_text().replace(",w,", ",divers,"))
-    found = failures(config.read())
+    found = failures(config.read(ReadReport()))
     assert found[["rule", "value"]].to_numpy().tolist() == [["sex.words", "divers"]]

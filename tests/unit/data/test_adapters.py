@@ -16,6 +16,7 @@ from components.data.adapters.dermamnist import Config as DermaMnist
 from components.data.adapters.fitzpatrick17k import Config as Fitzpatrick
 from components.data.adapters.pad_ufes import Config as PadUfes
 from components.data.adapters.synthetic import Config as Synthetic
+from components.data.read_report import ReadReport
 from components.data.records import failures
 from components.data.sources import SourceError, list_images, read_bytes
 from components.data.vocabulary import SITES
@@ -40,7 +41,7 @@ def pack(root: Path) -> None:
 
 @pytest.mark.parametrize("kind", sorted(set(members("data.adapters")) - {"synthetic"}))
 def test_sites_are_those_of_the_vocabulary(kind, tmp_path: Path):
-    assert set(write_example(kind, tmp_path / "set").read()["site"]) <= set(SITES)
+    assert set(write_example(kind, tmp_path / "set").read(ReadReport())["site"]) <= set(SITES)
 
 
 @pytest.mark.parametrize("kind", ["folder", "table"])
@@ -51,9 +52,9 @@ def test_ids_of_images_of_ones_own_are_secret(kind, tmp_path: Path):
 @pytest.mark.parametrize("kind", sorted({*BY_NAME, "synthetic"}))
 def test_a_row_whose_image_is_gone_keeps_its_place(kind, tmp_path: Path):
     config = write_example(kind, tmp_path / "set")
-    before = config.read()
+    before = config.read(ReadReport())
     (config.path / before["path"][1]).unlink()
-    after = config.read()
+    after = config.read(ReadReport())
     assert after["image_id"].to_list() == before["image_id"].to_list()
     assert failures(after).empty
     with pytest.raises(SourceError, match="no such file"):
@@ -63,10 +64,10 @@ def test_a_row_whose_image_is_gone_keeps_its_place(kind, tmp_path: Path):
 @pytest.mark.parametrize("kind", BY_NAME)
 def test_images_in_tar_shards_are_found_like_files(kind, tmp_path: Path):
     config = write_example(kind, tmp_path / "set")
-    before = config.read()
+    before = config.read(ReadReport())
     shown = [read_pixels_of(config.path, path) for path in before["path"]]
     pack(config.path)
-    after = config.read()
+    after = config.read(ReadReport())
     assert after["path"].str.match(r"shards/00[01]\.tar/").all()
     assert all(
         np.array_equal(read_pixels_of(config.path, path), image)
@@ -81,7 +82,7 @@ def test_without_any_image_the_adapter_says_where_they_belong(kind, tmp_path: Pa
     for name in list_images(config.path):
         (config.path / name).unlink()
     with pytest.raises(DataError, match=r"dataset\.path = .*: no image there; put the images into"):
-        config.read()
+        config.read(ReadReport())
 
 
 # --- synthetic
@@ -91,7 +92,7 @@ def test_the_drawn_data_set_is_read(tmp_path: Path):
     draw_dataset(
         tmp_path, lesions=4, unlabelled=1, image_size=16, images_per_lesion=1.4, confounding=0, difficulty=0, seed=1
     )
-    table = Synthetic(path=tmp_path).read()
+    table = Synthetic(path=tmp_path).read(ReadReport())
     assert failures(table).empty and table["diagnosis"].notna().any()
     paths = table["path"]
     assert len({read_pixels_of(tmp_path, path).tobytes() for path in paths}) == len(paths) >= 4
@@ -101,7 +102,7 @@ def test_the_drawn_data_set_is_read(tmp_path: Path):
 
 
 def test_a_lesion_number_of_two_patients_is_two_lesions(tmp_path: Path):
-    table = write_example("pad_ufes", tmp_path).read()
+    table = write_example("pad_ufes", tmp_path).read(ReadReport())
     assert table["lesion_id"].to_list() == ["PAT_1_7", "PAT_2_7"]
     assert table["skin_type"].fillna(0).to_list() == [0, 3]
     assert table["sex"].to_list() == ["unknown", "female"]
@@ -111,14 +112,14 @@ def test_a_row_without_a_lesion_number_is_a_lesion_of_its_own(tmp_path: Path):
     config = write_example("pad_ufes", tmp_path)
     header = example_of("pad_ufes").texts["metadata.csv"].partition("\n")[0]
     write(tmp_path, "metadata.csv", header + "\nPAT_1,,,8,,,ARM,NEV,PAT_1_7_5.png\n")
-    assert config.read()["lesion_id"].to_list() == ["PAT_1_7_5"]
+    assert config.read(ReadReport())["lesion_id"].to_list() == ["PAT_1_7_5"]
 
 
 @pytest.mark.real
 def test_real_pad_ufes_has_its_published_counts(tables: Path, tmp_path: Path):
     shutil.copy(tables / "PAD-UFES-20_metadata.csv", tmp_path)
     paint(tmp_path, "images/imgs_part_1/PAT_46_881_939.png")
-    table = PadUfes(path=tmp_path).read()
+    table = PadUfes(path=tmp_path).read(ReadReport())
     assert table["diagnosis"].value_counts().to_dict() == {
         "BCC": 845, "ACK": 730, "NEV": 244, "SEK": 235, "SCC": 192, "MEL": 52,
     }  # fmt: skip
@@ -141,10 +142,12 @@ def test_real_pad_ufes_has_its_published_counts(tables: Path, tmp_path: Path):
 
 def test_fitzpatrick17k_takes_any_of_its_label_columns(tmp_path: Path):
     config = write_example("fitzpatrick17k", tmp_path)
-    table = config.read()
+    table = config.read(ReadReport())
     assert table["diagnosis"].to_list() == ["psoriasis", "mycosis fungoides"]
     assert table["skin_type"].fillna(0).to_list() == [3, 0]
-    other = config.model_copy(update={"label": "three_partition_label", "skin_type": "fitzpatrick_centaur"}).read()
+    other = config.model_copy(update={"label": "three_partition_label", "skin_type": "fitzpatrick_centaur"}).read(
+        ReadReport()
+    )
     assert other["diagnosis"].to_list() == ["non-neoplastic", "malignant"]
     assert other["skin_type"].to_list() == [3, 6]
 
@@ -153,13 +156,13 @@ def test_fitzpatrick17k_takes_any_of_its_label_columns(tmp_path: Path):
 def test_real_fitzpatrick17k_has_its_published_counts(tables: Path, tmp_path: Path):
     shutil.copy(tables / "fitzpatrick17k.csv", tmp_path)
     paint(tmp_path, "images/5e82a45bc5d78bd24ae9202d194423f8.jpg")
-    table = Fitzpatrick(path=tmp_path).read()
+    table = Fitzpatrick(path=tmp_path).read(ReadReport())
     assert len(table) == 16_577
     assert table["diagnosis"].nunique() == 114
     assert table["skin_type"].value_counts().to_dict() == {2: 4808, 3: 3308, 1: 2947, 4: 2781, 5: 1533, 6: 635}
     assert table["skin_type"].isna().sum() == 565
     assert failures(table).empty
-    three = Fitzpatrick(path=tmp_path, label="three_partition_label").read()["diagnosis"]
+    three = Fitzpatrick(path=tmp_path, label="three_partition_label").read(ReadReport())["diagnosis"]
     assert three.value_counts().to_dict() == {"non-neoplastic": 12_080, "malignant": 2_263, "benign": 2_234}
 
 
@@ -168,7 +171,7 @@ def test_real_fitzpatrick17k_has_its_published_counts(tables: Path, tmp_path: Pa
 
 def test_derm7pt_gives_one_of_the_two_images_of_a_case(tmp_path: Path):
     config = write_example("derm7pt", tmp_path)
-    derm, clinic = config.read(), config.model_copy(update={"image": "clinic"}).read()
+    derm, clinic = config.read(ReadReport()), config.model_copy(update={"image": "clinic"}).read(ReadReport())
     assert derm["image_id"].to_list() == ["case_1_derm", "case_2_derm"]
     assert clinic["lesion_id"].to_list() == derm["lesion_id"].to_list() == ["case_1", "case_2"]
     assert derm["path"].to_list() == ["images/NEL/NEL025.jpg", "images/FBL/Fbl2.JPG"]
@@ -193,7 +196,7 @@ def small_dermamnist(root: Path, size: int = 64) -> DermaMnist:
 @pytest.mark.parametrize("size", [28, 64, 128, 224])
 def test_dermamnist_is_read_at_every_size_under_the_same_names(tmp_path: Path, size):
     config = small_dermamnist(tmp_path, size)
-    table = config.read()
+    table = config.read(ReadReport())
     assert table["image_id"].to_list()[4:8] == ["train_00004", "val_00000", "val_00001", "test_00000"]
     assert table["diagnosis"].to_list()[:6] == ["bkl", "df", "mel", "nv", "vasc", "akiec"]
     name = "dermamnist.npz" if size == 28 else f"dermamnist_{size}.npz"
@@ -223,10 +226,10 @@ def test_an_npz_of_another_make_is_named(tmp_path: Path, arrays, message):
     else:
         np.savez(tmp_path / "dermamnist_64.npz", **arrays)
     with pytest.raises(DataError, match=message):
-        DermaMnist(path=tmp_path, size=64).read()
+        DermaMnist(path=tmp_path, size=64).read(ReadReport())
 
 
 def test_a_size_that_is_not_there_is_named(tmp_path: Path):
     small_dermamnist(tmp_path, 28)
     with pytest.raises(DataError, match=r"dermamnist_224.npz is missing; put .* or set dataset.size"):
-        DermaMnist(path=tmp_path).read()
+        DermaMnist(path=tmp_path).read(ReadReport())

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.base.errors import DataError
+from components.data.read_report import ReadReport
 from components.data.records import (
     NUMBER_TYPES,
     Accepted,
@@ -27,7 +28,7 @@ from components.data.records import (
 def rows(count: int = 4) -> pd.DataFrame:
     names = [f"i{number}" for number in range(count)]
     table = pd.DataFrame({"image_id": names, "path": [f"{name}.jpg" for name in names], "source": "test"})
-    return conform(table, "a test")
+    return conform(table, "a test", ReadReport())
 
 
 def broken(column: str, value: object) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def test_a_table_of_three_columns_gets_the_contracts_defaults():
 
 def test_conform_changes_nothing_the_second_time():
     table = broken("age", 45.0)
-    pd.testing.assert_frame_equal(conform(table, "again"), table)
+    pd.testing.assert_frame_equal(conform(table, "again", ReadReport()), table)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,9 @@ def test_400_000_rows_are_checked_in_seconds():
     count = 400_000
     numbers = pd.Series(range(count)).astype("str")
     table = pd.DataFrame({"image_id": "i" + numbers, "path": "a/" + numbers + ".jpg", "source": "test"})
-    table = conform(table.assign(lesion_id="l" + (numbers.index.to_series() // 2).astype("str")), "a test")
+    table = conform(
+        table.assign(lesion_id="l" + (numbers.index.to_series() // 2).astype("str")), "a test", ReadReport()
+    )
     table.loc[count // 2 :, "diagnosis"] = "nv"
     table.loc[count - 1, "diagnosis"] = "mel"
     began = time.process_time()
@@ -255,19 +258,19 @@ def test_texts_that_pandas_reads_as_missing_stay_texts(tmp_path: Path):
 
 def test_missing_and_unknown_columns_are_named():
     with pytest.raises(DataError, match=r"here.csv: columns missing: \['path', 'source'\].*\['colour'\]"):
-        conform(pd.DataFrame({"image_id": ["a"], "colour": ["red"]}), "here.csv")
+        conform(pd.DataFrame({"image_id": ["a"], "colour": ["red"]}), "here.csv", ReadReport())
 
 
 @pytest.mark.parametrize(("column", "value"), [("age", "old"), ("skin_type", "II"), ("skin_type", 2.5)])
 def test_a_cell_that_is_not_a_number_is_an_error_with_its_row(column, value):
     table = pd.DataFrame({"image_id": ["a", "b"], "path": "p", "source": "s", column: ["3", value]})
     with pytest.raises(DataError, match=rf"here.csv: 1 rows whose {column} is not a .*number, first b: '?{value}"):
-        conform(table, "here.csv")
+        conform(table, "here.csv", ReadReport())
 
 
 def test_ids_of_digits_stay_text():
     table = pd.DataFrame({"image_id": [7, 8], "path": "p", "source": "s", "patient_id": [1, None]})
-    found = conform(table.astype({"patient_id": "Int64"}), "a test")
+    found = conform(table.astype({"patient_id": "Int64"}), "a test", ReadReport())
     assert found["image_id"].to_list() == ["7", "8"]
     assert found["patient_id"].dropna().to_list() == ["1"]
 

@@ -13,6 +13,7 @@ from PIL import Image
 from components.base.config import Frozen
 from components.base.log import SilentLog
 from components.data.labels import Labels
+from components.data.read_report import ReadReport
 from components.data.records import apply_labels, conform, write_records
 from components.training.settings import Compute
 from components.validation.settings import Scan, Validate
@@ -78,7 +79,7 @@ class SmallDataset:
         self.rows.append({"image_id": name, "path": path, "diagnosis": diagnosis, "source": "SYNTHETIC"} | more)
 
     def validate(self, workers: int = 1, **changes: object) -> dict[str, object]:
-        table = apply_labels(conform(pd.DataFrame(self.rows), "test"), LABELS.mapping)
+        table = apply_labels(conform(pd.DataFrame(self.rows), "test", ReadReport()), LABELS.mapping)
         write_records(table, self.paths.records)
         return dict(
             validate.work(

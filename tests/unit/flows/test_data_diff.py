@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from components.base.errors import DataError, RunError
 from components.data.adapters.folder import Config
+from components.data.read_report import ReadReport
 from components.data.records import apply_labels, write_records
 from components.validation.scan import scan
 from flows.commands.cli import app
@@ -51,7 +52,7 @@ def paint(path: Path, seed: int, dark: bool = False) -> None:
 def process(folder: Path) -> None:
     """What ingest and validate do, as far as the comparison reads it."""
     with chdir(folder):
-        records = apply_labels(Config(path=DATA).read(), {word: word for word in ("mel", "nv", "bcc")})
+        records = apply_labels(Config(path=DATA).read(ReadReport()), {word: word for word in ("mel", "nv", "bcc")})
         facts = scan(DATA, list(records["path"]), None, lambda items, total, what: items).facts
         ids = records[["image_id", "path"]].merge(facts, on="path")
         sound = records[records["path"].isin(facts.loc[facts["problem"].isna(), "path"])]

@@ -17,6 +17,7 @@ from components.base.errors import DataError
 from components.base.log import SilentLog
 from components.data.labels import Labels
 from components.data.pixels import read_pixels
+from components.data.read_report import ReadReport
 from components.data.records import USED_SPLITS, Packed, check, conform, write_records
 from flows.pack import pack
 from flows.settings.data import Pack as PackSettings
@@ -28,7 +29,7 @@ def arguments_of(root: Path, suffix: str) -> dict[str, Any]:
     """Four accepted images, one a split, and the arguments of the stage `pack`."""
     names = ["a", "b", "c", "d"]
     table = pd.DataFrame({"image_id": names, "source": "x", "path": [f"{suffix}{name}.png" for name in names]})
-    write_records(conform(table, "a test"), root / "accepted.parquet")
+    write_records(conform(table, "a test", ReadReport()), root / "accepted.parquet")
     split = table[["image_id"]].assign(label=["nv", None, "nv", "nv"], group=names, split=USED_SPLITS)
     split.to_csv(root / "split.csv", index=False)
     paths = SimpleNamespace(accepted=root / "accepted.parquet", split=root / "split.csv", pixels=root / "pixels")

@@ -12,6 +12,7 @@ import pytest
 from components.base.errors import DataError
 from components.base.log import SilentLog
 from components.data.labels import Labels
+from components.data.read_report import ReadReport
 from components.data.records import conform, write_records
 from flows.settings.data import Split as SplitSettings
 from flows.split import split as split_stage
@@ -31,7 +32,9 @@ def test_a_fold_that_is_not_there_is_refused(folds: int | None, fold: int, messa
 
 def test_the_stage_writes_a_checked_table_and_tags_its_hash(tmp_path: Path) -> None:
     table = rows_of_lesions({"bcc": 20, "mel": 20, "nv": 40}).assign(sha256=lambda t: t["image_id"].map(_digest))
-    given_columns = conform(table[["image_id", "label", "lesion_id", "source"]].assign(path="a.jpg"), "a test")
+    given_columns = conform(
+        table[["image_id", "label", "lesion_id", "source"]].assign(path="a.jpg"), "a test", ReadReport()
+    )
     accepted = given_columns.assign(sha256=table["sha256"], width=9, height=9, twins=pd.array([None] * 80, "str"))
     write_records(accepted, tmp_path / "accepted.parquet")
     paths = SimpleNamespace(accepted=tmp_path / "accepted.parquet", split=tmp_path / "split.csv")

@@ -15,6 +15,7 @@ from components.base.errors import DataError
 from components.base.log import SilentLog
 from components.data.adapters.ham10000 import Config as Ham10000
 from components.data.labels import Labels
+from components.data.read_report import ReadReport
 from components.data.records import apply_labels, read_records, write_records
 from components.validation.settings import Scan
 from flows.validate import validate
@@ -223,7 +224,7 @@ def test_ham10000_is_accepted_with_its_two_pairs_of_equal_files(ham10000: Path, 
     dataset, paths = Ham10000(path=ham10000), place(tmp_path)
     words = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
     labels = Labels(scheme="seven", schemes={"seven": {word: (word,) for word in words}})
-    write_records(apply_labels(dataset.read(), labels.mapping), paths.records)
+    write_records(apply_labels(dataset.read(ReadReport()), labels.mapping), paths.records)
     metrics = validate.work(
         dataset=dataset, labels=labels, split=SPLIT, validate=limits(max_quarantined_share=0),
         scan=Scan(workers=1, cluster=None), paths=paths,

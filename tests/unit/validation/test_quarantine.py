@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from components.base.errors import DataError
+from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.validation.image_facts import ImageFacts
 from components.validation.image_header import Problem
@@ -37,7 +38,7 @@ def records(count: int) -> pd.DataFrame:
         {"image_id": f"i{n}", "path": f"patients/Doe_Jane/{n}.jpg", "diagnosis": CLASSES[n % 2], "source": "s"}
         for n in range(count)
     ]
-    return conform(pd.DataFrame(rows), "test").assign(label=lambda table: table["diagnosis"])
+    return conform(pd.DataFrame(rows), "test", ReadReport()).assign(label=lambda table: table["diagnosis"])
 
 
 def facts(table: pd.DataFrame, problems: Sequence[str | None] = (), side: int = 100) -> pd.DataFrame:

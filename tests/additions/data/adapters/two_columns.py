@@ -16,7 +16,9 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import OWN_IMAGES, ExampleData
-from components.data.records import conform, read_columns
+from components.data.read_report import ReadReport
+from components.data.records import conform
+from components.data.tables import read_table
 from components.data.vocabulary import translate
 
 TABLE = "images.csv"
@@ -33,11 +35,12 @@ class Config(Frozen):
     kind: Literal["two_columns"] = "two_columns"
     path: Path = Field(description=f"the folder with {TABLE} and the images")
 
-    def read(self) -> pd.DataFrame:
+    def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the table."""
         file = self.path / TABLE
         if not file.is_file():
             raise DataError(f"dataset.path = {self.path}: {file} is missing, expected columns file and diagnosis")
-        table = translate(read_columns(file, ["file", "diagnosis"]))
+        table = translate(read_table(file, ["file", "diagnosis"], report, root=self.path))
         names = table.pop("file")
-        return conform(table.assign(image_id=names.str.rsplit(".", n=1).str[0], path=names, source="own"), str(file))
+        table = table.assign(image_id=names.str.rsplit(".", n=1).str[0], path=names, source="own")
+        return conform(table, str(file), report)
