@@ -28,6 +28,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from components.base.errors import DermflowError, RunError
+from components.base.keys import flat_keys
 from flows.orchestration.freshness import check_members
 from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph
 from flows.orchestration.policy import Policy, load_policies
@@ -42,7 +43,6 @@ from flows.tracking.mlflow_log import (
     RunLog,
     end_dead_flows,
     end_orphans,
-    flatten,
     log_dataset,
     open_client,
     recorded_run,
@@ -241,7 +241,7 @@ def _conclude(states: dict[str, State[Any]], settings: Settings, log: RunLog) ->
 
 def read_numbers(path: Path) -> dict[str, float]:
     """The numbers of a metrics file, with nested names joined by slashes; empty where there is no file."""
-    values = flatten(json.loads(path.read_text()), "/") if path.exists() else {}
+    values = flat_keys(json.loads(path.read_text()), "/") if path.exists() else {}
     return {name: float(value) for name, value in values.items() if isinstance(value, (int, float))}
 
 

@@ -26,6 +26,7 @@ from pydantic_core import to_jsonable_python
 
 from components.base.errors import SettingsError
 from components.base.files import write_text
+from components.base.keys import flat_keys
 from components.base.log import Log, SilentLog
 from components.base.run_id import RunId
 from components.training.checkpoints import StaleStateError, kept_until_end, set_aside
@@ -33,7 +34,7 @@ from components.training.settings import Compute
 from flows.orchestration.freshness import check_members
 from flows.settings import Settings, load_settings
 from flows.tracking.lineage import file_md5, recorded_hashes
-from flows.tracking.mlflow_log import RunLog, flatten, recorded_run
+from flows.tracking.mlflow_log import RunLog, recorded_run
 from flows.tracking.private_words import describe_error
 from flows.tracking.resumed_runs import ResumableRun, fingerprint, lock_training
 
@@ -225,7 +226,7 @@ def _item_name(varying: Mapping[str, Any]) -> str:
 
 def _log_result(log: RunLog, metrics: Mapping[str, Any], path: Path, seconds: float) -> None:
     """Log the metrics and their file; by the tag `made`, its md5, a later flow finds the run of a skipped stage."""
-    numbers = {key: value for key, value in flatten(metrics, "/").items() if isinstance(value, (int, float))}
+    numbers = {key: value for key, value in flat_keys(metrics, "/").items() if isinstance(value, (int, float))}
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     log.metrics({**numbers, "system/seconds": seconds, "system/peak_rss_gib": peak_kib / 2**20})
     log.artifact(path)

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from components.base.keys import flat_keys
 from flows.reproduction.differences import TOLERANCE, ValueDifference, differing_values, distance_of_files
 from flows.settings import read_yaml
 from flows.tracking.lineage import file_md5
-from flows.tracking.mlflow_log import flatten
 
 Lock = Mapping[str, Any]  # a stage's address -> its entry in dvc.lock
 FindOriginal = Callable[[str, str], Path | None]  # path and md5 of an output -> a file with its original content
@@ -218,4 +218,4 @@ def _with_original_paths(value: Any, moved: Mapping[str, str]) -> Any:
 
 
 def _settings_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return flatten({key: value for file in entry.get("params", {}).values() for key, value in file.items()}, ".")
+    return flat_keys({key: value for file in entry.get("params", {}).values() for key, value in file.items()}, ".")

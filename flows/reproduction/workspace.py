@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from components.base.errors import RunError
+from components.base.keys import flat_keys
 from flows.orchestration.graph import cache_folder, hash_path
 from flows.orchestration.processes import venv_path
 from flows.presets import edit
@@ -26,7 +27,6 @@ from flows.settings import PARAMS, read_yaml
 from flows.tracking.environment import CODE_DIFF, ORIGIN_FOLDER
 from flows.tracking.git import has_commit, run_git
 from flows.tracking.lineage import LOCK
-from flows.tracking.mlflow_log import flatten
 
 CLONES = Path("data/reproduced")  # ignored by git
 REMOTE = "original"  # the clone's DVC remote that is the cache of the original checkout
@@ -88,7 +88,7 @@ def prepare(original: OriginalRun, repo: Path, *, into: Path | None, without_cha
 
 def _differing_settings(original: OriginalRun, workspace: Workspace) -> list[str]:
     """Settings whose value in MLflow is not that of the clone's params.yaml, each as a sentence."""
-    now = {key: str(value)[:6000] for key, value in flatten(workspace.settings, ".").items()}
+    now = {key: str(value)[:6000] for key, value in flat_keys(workspace.settings, ".").items()}
     then = {key: value for key, value in original.run.data.params.items() if key in now}
     return [
         f"{each.name} was {each.then}, params.yaml of the commit has {each.now}"

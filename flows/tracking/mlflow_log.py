@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
+from components.base.keys import as_key, flat_keys
 from flows.settings import Settings
 from flows.tracking.environment import log_environment
 from flows.tracking.lineage import lineage_tags, recorded_hashes
@@ -101,7 +101,7 @@ class RunLog:
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Log values at a step. They are buffered: `log_metric` costs 4 to 13 ms each, a batch 0.1 ms per metric."""
         now = int(time.time() * 1000)
-        points = [Metric(_metric_name(key), float(value), now, step or 0) for key, value in values.items()]
+        points = [Metric(as_key(key), float(value), now, step or 0) for key, value in values.items()]
         self._waiting += [point for point in points if (point.key, point.step) not in self._logged]
         self._logged |= {(point.key, point.step) for point in points}
         if len(self._waiting) >= 100 or step is not None:
@@ -129,14 +129,14 @@ class RunLog:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags of the run."""
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in values.items()])
+        self.client.log_batch(self.run_id, tags=[RunTag(as_key(key), value) for key, value in values.items()])
 
     def settings(self, values: Mapping[str, object]) -> None:
         """Log settings as params, with dotted names as in params.yaml.
 
         MLflow does not change a param: where a resumed run has another value, the new one becomes a tag.
         """
-        given = {key: str(value)[:6000] for key, value in flatten(values, ".").items()}
+        given = {key: str(value)[:6000] for key, value in flat_keys(values, ".").items()}
         params = [Param(key, value) for key, value in given.items() if key not in self._params]
         for start in range(0, len(params), 100):  # MLflow's limit per batch
             self.client.log_batch(self.run_id, params=params[start : start + 100])
@@ -164,11 +164,6 @@ class RunLog:
             yield item
 
 
-def _metric_name(key: str) -> str:
-    """A metric's name without the characters that MLflow refuses; one of them would make it refuse a whole batch."""
-    return re.sub(r"[^\w\-. :/]", "", key)
-
-
 def _bar(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -176,15 +171,6 @@ def _bar(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield from progress.track(items, total=total, description=what)
-
-
-def flatten(values: Mapping[str, Any], joint: str) -> dict[str, Any]:
-    """Nested mappings as a flat one, with the keys joined: {'a': {'b': 1}} -> {'a/b': 1}."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        inner = flatten(value, joint) if isinstance(value, Mapping) else None
-        flat.update({key: value} if inner is None else {f"{key}{joint}{name}": leaf for name, leaf in inner.items()})
-    return flat
 
 
 @contextmanager

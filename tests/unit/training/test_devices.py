@@ -16,6 +16,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from components.base.errors import SettingsError
+from components.base.keys import flat_keys
 from components.base.log import SilentLog
 from components.training.batches import EpochBatches, shuffled_batches
 from components.training.loop import fit
@@ -23,7 +24,6 @@ from components.training.sync_batch_norm import CommonStatistics
 from flows.finetune import finetune
 from flows.settings import PARAMS, load_settings
 from flows.stage import leads
-from flows.tracking.mlflow_log import flatten
 from tests.unit.training.small_settings import cpu_session
 from tests.unit.training.small_trainings import fill_checkout, histories, make_database, runs_of
 
@@ -238,7 +238,7 @@ def _run_alone(root: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> None
 def _same_result(root: Path, alone: Path, run: str) -> None:
     """Numbers within the tolerance; what must be equal for all arms is; one MLflow run, each step once."""
     path = f"metrics/finetune/{run}.json"
-    found, expected = (flatten(json.loads((place / path).read_text()), "/") for place in (root, alone))
+    found, expected = (flat_keys(json.loads((place / path).read_text()), "/") for place in (root, alone))
     assert list(found) == list(expected)
     for name, value in expected.items():
         close = pytest.approx(value, rel=STAGE_TOLERANCE, abs=1e-4) if isinstance(value, float) else value
