@@ -55,6 +55,7 @@ def admit(
     ours = read_records(paths.accepted)
     split = pd.read_csv(paths.split, dtype="str", keep_default_na=False, na_values=[""])
     seen = ours.merge(read_records(paths.facts)[["image_id", "phash"]], on="image_id")
+    log.line(f"{len(checked.usable)} images are compared with the {len(seen)} of the study")
     with open_executor(scan.workers, scan.cluster) as executor:
         pairs = find_copies_across(
             checked.usable,
@@ -63,6 +64,7 @@ def admit(
             dataset.path,
             settings=validate.near_duplicates,
             executor=executor,
+            log=log,
         )
     prove_external(cohort, accepted, ours, split, pairs)
     write_records(accepted, paths.external / f"{cohort}.parquet")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 T = TypeVar("T")
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+"""`Log.track`, for functions that show progress and log nothing else."""
+
+
+def untracked(items: Iterable[T], _total: int, _what: str) -> Iterable[T]:
+    """The items, without progress: a `Track`."""
+    return items
 
 
 class Log(Protocol):
@@ -75,6 +82,6 @@ class SilentLog:
         """Kept in `lines`."""
         self.lines.append(text)
 
-    def track(self, items: Iterable[T], total: int, what: str) -> Iterable[T]:  # noqa: ARG002  # nothing is shown
+    def track(self, items: Iterable[T], total: int, what: str) -> Iterable[T]:
         """The items, without progress."""
-        return items
+        return untracked(items, total, what)

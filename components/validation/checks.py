@@ -81,7 +81,7 @@ def check_images(
         log.line(line)
     rows = records.merge(scanned.facts, on="path", how="left").set_axis(records.index)
     usable = rows.drop(index=decision.holding.index.unique())
-    pairs = _find_pairs(usable, root, settings.near_duplicates, executor, cache)
+    pairs = _find_pairs(usable, root, settings.near_duplicates, executor=executor, cache=cache, log=log)
     usable = usable.assign(twins=name_groups(usable, pairs))
     return CheckedImages(
         rows=rows,
@@ -94,12 +94,20 @@ def check_images(
 
 
 def _find_pairs(
-    table: pd.DataFrame, root: Path, settings: NearDuplicates, executor: Executor | None, cache: Path | None
+    table: pd.DataFrame,
+    root: Path,
+    settings: NearDuplicates,
+    *,
+    executor: Executor | None,
+    cache: Path | None,
+    log: Log,
 ) -> pd.DataFrame:
     """`find_pairs` among the rows; files that were compared in an earlier call are not compared again."""
     key = _key(settings)
     known = None if cache is None else _read_known(cache / PAIRS, key)
-    pairs = find_pairs(table, root, distance=settings.distance, crops=settings.crops, executor=executor, known=known)
+    pairs = find_pairs(
+        table, root, distance=settings.distance, crops=settings.crops, executor=executor, known=known, track=log.track
+    )
     if cache is not None:
         _write_known(KnownPairs.of(table, pairs), cache / PAIRS, key)
     return pairs
@@ -113,6 +121,7 @@ def find_copies_across(
     *,
     settings: NearDuplicates,
     executor: Executor | None,
+    log: Log,
 ) -> pd.DataFrame:
     """Copies between two data sets; an image_id that occurs in both is no evidence of a copy.
 
@@ -123,6 +132,7 @@ def find_copies_across(
         our_root: the folder of its paths.
         settings: which copies are searched for.
         executor: where images are compared; None: this process.
+        log: progress.
 
     Returns:
         first (theirs) and second (ours), image_ids.
@@ -130,7 +140,9 @@ def find_copies_across(
     base = Path(os.path.commonpath([their_root.resolve(), our_root.resolve()]))
     both = [_rebased(theirs, their_root, base, THEIRS), _rebased(ours, our_root, base, OURS)]
     table = pd.concat(both, ignore_index=True)
-    pairs = find_pairs(table, base, distance=settings.distance, crops=settings.crops, executor=executor)
+    pairs = find_pairs(
+        table, base, distance=settings.distance, crops=settings.crops, executor=executor, track=log.track
+    )
     ends = pd.DataFrame(
         {"first": pairs[["first", "second"]].max(axis=1), "second": pairs[["first", "second"]].min(axis=1)}
     )

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from components.base.log import Track, untracked
 from components.data.sources import read_bytes
 from components.validation.duplicate_groups import PAIR_COLUMNS
 from components.validation.hash_candidates import DISTANCE, propose
@@ -78,6 +80,7 @@ def find_pairs(
     crops: bool = True,
     executor: Executor | None = None,
     known: KnownPairs | None = None,
+    track: Track = untracked,
 ) -> pd.DataFrame:
     """The pairs of rows that show one picture; identical files are left out.
 
@@ -91,6 +94,7 @@ def find_pairs(
         crops: also find copies of a part of an image.
         executor: where pixels are compared; None: this process.
         known: of an earlier search with the same settings and code; its files are not compared again.
+        track: shows progress, see `Log.track`.
 
     Returns:
         PAIR_COLUMNS, sorted by first and second.
@@ -100,16 +104,19 @@ def find_pairs(
     if known is not None and rows["sha256"].isin(known.files).all():
         return _sorted(known.named(rows))
     hashes = rows["phash"].to_numpy(np.uint64)
-    cropped = _crop_hashes(rows, root, executor) if crops else np.zeros((len(rows), 0), np.uint64)
-    proposed = propose(hashes, cropped, distance)
+    cropped = _crop_hashes(rows, root, executor, track) if crops else np.zeros((len(rows), 0), np.uint64)
+    proposed = propose(hashes, cropped, distance, track)
     if known is not None:
         compared = rows["sha256"].isin(known.files).to_numpy()
         proposed = proposed[~(compared[proposed["low"]] & compared[proposed["high"]])]
-    found = _named(confirm(proposed, rows["path"].tolist(), root, executor), rows["image_id"].to_numpy())
+    confirmed = confirm(proposed, rows["path"].tolist(), root, executor, track)
+    found = _named(confirmed, rows["image_id"].to_numpy())
     return found if known is None else _sorted(pd.concat([found, known.named(rows)]))
 
 
-def confirm(proposed: pd.DataFrame, paths: Sequence[str], root: Path, executor: Executor | None) -> pd.DataFrame:
+def confirm(
+    proposed: pd.DataFrame, paths: Sequence[str], root: Path, executor: Executor | None, track: Track = untracked
+) -> pd.DataFrame:
     """The candidates that the pixels confirm, with `correlation`: of each pair the best turn and window."""
     pairs = zip(*(proposed[name].tolist() for name in ("first", "second", "turn", "window")), strict=True)
     candidates = [
@@ -119,7 +126,8 @@ def confirm(proposed: pd.DataFrame, paths: Sequence[str], root: Path, executor: 
     tasks = [candidates[begin : begin + BATCH] for begin in range(0, len(candidates), BATCH)]
     compare = partial(_compare_all, root)
     results: Iterable[list[PixelAgreement]] = map(compare, tasks) if executor is None else executor.map(compare, tasks)
-    agreements = [agreement for chunk in results for agreement in chunk]
+    shown = track(chain.from_iterable(results), len(candidates), "pairs of images compared")
+    agreements: list[PixelAgreement] = list(shown)
     found = proposed.assign(
         correlation=np.array([each.correlation for each in agreements], np.float64),
         detail=np.array([each.detail for each in agreements], np.float64),
@@ -144,14 +152,15 @@ def _square(root: Path, path: str) -> Pixels:
     return shrink(decode(read_bytes(root, path), "GRAY")[1])
 
 
-def _crop_hashes(rows: pd.DataFrame, root: Path, executor: Executor | None) -> Hashes:
+def _crop_hashes(rows: pd.DataFrame, root: Path, executor: Executor | None, track: Track) -> Hashes:
     """(N, 16), from the table's column if it is there, else from the images."""
     if "crop_hashes" in rows:
         return np.frombuffer(b"".join(rows["crop_hashes"]), "<u8").reshape(-1, len(WINDOWS)).astype(np.uint64)
     read = partial(_read_crop_hashes, root)
     paths = rows["path"].tolist()
     found = map(read, paths) if executor is None else executor.map(read, paths, chunksize=BATCH)
-    return np.array(list(found), np.uint64).reshape(-1, len(WINDOWS))
+    shown = track(found, len(paths), "images read for copies of parts")
+    return np.array(list(shown), np.uint64).reshape(-1, len(WINDOWS))
 
 
 def _read_crop_hashes(root: Path, path: str) -> Hashes:

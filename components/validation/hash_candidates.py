@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from components.base.log import Track, untracked
 from components.validation.neighbours import pairs_between, pairs_within
 from components.validation.perceptual_hash import TURNS, Hashes, turned
 
 DISTANCE = 7  # bits; chosen on the 10,015 images of HAM10000 and copies made of them
 TRIES = 3  # turns and windows that are compared for one pair, nearest hash first
+_WHOLE_TURNS = [turn for turn in TURNS if turn != "rot270"]  # rot270 finds what rot90 finds, in the other order
 
 
-def propose(hashes: Hashes, cropped: Hashes, distance: int) -> pd.DataFrame:
+def propose(hashes: Hashes, cropped: Hashes, distance: int, track: Track = untracked) -> pd.DataFrame:
     """Pairs of images whose hashes are near, at most TRIES a pair, the nearest hash first.
 
     Args:
         hashes: (N,), of whole images.
         cropped: (N, 16), of the WINDOWS of each image; (N, 0) searches for copies of whole images only.
         distance: bits of 64 by which hashes may differ.
+        track: shows progress, see `Log.track`.
 
     Returns:
         first and second (rows), distance (bits), turn (index of TURNS), window (index of WINDOWS, -1 for the whole of
         `first`), and the two rows in order as low and high.
     """
-    # rot270 finds what rot90 finds, in the other order
-    whole = [_whole(hashes, turn, distance) for turn in TURNS if turn != "rot270"]
-    parts = [_parts(hashes, cropped, turn, distance) for turn in TURNS] if cropped.size else []
-    table = pd.concat([*whole, *parts], ignore_index=True)
+    searches = len(_WHOLE_TURNS) + len(TURNS) * bool(cropped.size)
+    found: list[pd.DataFrame] = list(
+        track(_each_search(hashes, cropped, distance), searches, "turns and crops searched")
+    )
+    table = pd.concat(found, ignore_index=True)
     low, high = table[["first", "second"]].min(axis=1), table[["first", "second"]].max(axis=1)
     table = table.assign(low=low, high=high).sort_values(["low", "high", "distance"], kind="stable")
     return table[table.groupby(["low", "high"]).cumcount() < TRIES].reset_index(drop=True)
+
+
+def _each_search(hashes: Hashes, cropped: Hashes, distance: int) -> Iterator[pd.DataFrame]:
+    for turn in _WHOLE_TURNS:
+        yield _whole(hashes, turn, distance)
+    for turn in TURNS if cropped.size else ():
+        yield _parts(hashes, cropped, turn, distance)
 
 
 def _whole(hashes: Hashes, turn: str, distance: int) -> pd.DataFrame:

@@ -23,13 +23,13 @@ import PIL
 import simplejpeg
 
 from components.base.errors import DataError
+from components.base.log import Track
 from components.data.source_error import SourceError
 from components.data.sources import read_bytes
 from components.validation import containers, image_facts, image_header, perceptual_hash, tiff_directories
 from components.validation.image_facts import ImageFacts, read_facts
 from components.validation.scan_cache import read_cache, write_cache
 
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 Warn = Callable[[str], None]
 Batch = Sequence[str]
 

@@ -41,6 +41,7 @@ def test_an_external_set_is_admitted_unless_it_holds_what_is_learned_from(
     (theirs / "mel").mkdir(parents=True)
     draw_picture(99).save(theirs / "mel" / "new.png")
     assert admit_as(small_dataset, "clinic", theirs)["accepted"] == 1
+    assert "1 images are compared with the 20 of the study" in small_dataset.log.lines
     assert read_records(small_dataset.paths.external / "clinic.parquet")["image_id"].tolist() == ["mel/new.png"]
 
     tested, learned = (split.index[split == side][0] for side in ("test", "train"))

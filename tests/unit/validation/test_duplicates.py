@@ -6,10 +6,11 @@ inspected, and all four show one lesion; the highest `detail` of any other pictu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -276,3 +277,19 @@ def test_recall_on_planted_copies_of_real_images(kind: str, ham10000: Path, tmp_
     assert len(names) >= 90
     assert recall >= wanted
     assert found <= {(name, f"{name}_copy") for name in names}
+
+
+def test_each_long_step_of_the_search_shows_its_progress(tmp_path: Path) -> None:
+    steps: dict[str, tuple[int, int]] = {}
+
+    def track(items: Iterable[Any], total: int, what: str) -> Iterator[Any]:
+        for done, item in enumerate(items, start=1):
+            steps[what] = (done, total)
+            yield item
+
+    for seed in range(3):
+        write(tmp_path, f"{seed}", lesion(seed))
+        write(tmp_path, f"{seed}_copy", KINDS["quality 70"][0](lesion(seed), np.random.default_rng(seed)))
+    find_pairs(scan(tmp_path), tmp_path, track=track)
+    assert set(steps) == {"images read for copies of parts", "turns and crops searched", "pairs of images compared"}
+    assert all(done == total > 2 for done, total in steps.values())
