@@ -7,11 +7,13 @@ often it is tried and how long it may take. MLflow gets a parent run. `python -m
 from __future__ import annotations
 
 import json
+import os
+import platform
 import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,13 @@ from typing import Any
 from prefect import Task, flow, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectNotFound
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from components.base.environment import CUDA_VARIABLE, narrowed_threads
 from components.base.errors import DermflowError, RunError
 from components.base.keys import flat_keys
 from flows.orchestration.freshness import check_members
@@ -34,7 +35,7 @@ from flows.orchestration.graph import Node, is_changed, locked_stages, order_loc
 from flows.orchestration.policy import Policy, load_policies
 from flows.orchestration.processes import DVC_HINTS, Processes, checkout_id, only_run, stop_on_sigterm, venv_path
 from flows.settings import Settings, load_settings
-from flows.tracking.environment import THREADS_VARIABLE, count_cores, count_gpus
+from flows.tracking.environment import Gpu, count_cores, unused_gpu_entries, usable_gpus
 from flows.tracking.lineage import LOCK, file_md5, lineage_tags
 from flows.tracking.mlflow_log import (
     FLOW_VARIABLE,
@@ -49,7 +50,8 @@ from flows.tracking.mlflow_log import (
     search_runs,
 )
 
-GPU_LIMIT = "dermflow-gpu"  # Prefect's global concurrency limit: one slot for each GPU of this host
+GPU_LIMIT = "dermflow-gpu"  # beginning of the names of Prefect's global concurrency limits, one for each GPU
+GPU_TRY_S = 10.0  # seconds after which a stage that waits for a GPU of another flow tries the next one
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class PipelineRun:
     processes: Processes
     parent: str  # id of the MLflow parent run
     slots: threading.BoundedSemaphore  # one for each stage that may run at the same time
-    gpus: queue.Queue[str] | None  # indices of the GPUs that are free; None without GPUs
+    gpus: queue.Queue[tuple[Gpu, ...]] | None  # what is free, as many GPUs in each as a stage takes; None without
 
     def policy(self, node: Node) -> Policy:
         """The policy of the stage, else the default one."""
@@ -78,19 +80,24 @@ def run_stage(node: Node, run: PipelineRun) -> State[Any]:
 
 def _run_stale(node: Node, run: PipelineRun) -> State[Any]:
     policy = run.policy(node)
-    with _gpu_slot(run, policy) as gpu:
-        environment = {
-            PARENT_VARIABLE: run.parent,
-            FLOW_VARIABLE: str(flow_run.get_id() or ""),
-            "PATH": venv_path(),
-            THREADS_VARIABLE: str(run.settings.compute.threads),
-            **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}),
-        }
+    with _gpu_slot(run, policy) as gpus:
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.address]
         run.processes.run(
-            node.address, command, environment=environment, deadline_s=policy.deadline_s, on_line=_line_logger(node)
-        )
-    return Completed(message=f"ran{f' on GPU {gpu}' if gpu else ''}")
+            node.address, command, environment=_environment(run, gpus), deadline_s=policy.deadline_s,
+            on_line=_line_logger(node),
+        )  # fmt: skip
+    return Completed(message=f"ran{f' on GPU {gpus}' if gpus else ''}")
+
+
+def _environment(run: PipelineRun, gpus: str) -> dict[str, str]:
+    """Variables for a stage, added to those of this process; a person's own are narrowed, never replaced."""
+    return {
+        PARENT_VARIABLE: run.parent,
+        FLOW_VARIABLE: str(flow_run.get_id() or ""),
+        "PATH": venv_path(),
+        **narrowed_threads(run.settings.compute.threads, os.environ),
+        **({CUDA_VARIABLE: gpus} if gpus else {}),
+    }
 
 
 def _line_logger(node: Node) -> Callable[[str], None]:
@@ -117,39 +124,60 @@ def _find_maker(node: Node) -> str:
 
 @contextmanager
 def _gpu_slot(run: PipelineRun, policy: Policy) -> Iterator[str]:
-    """The index of a GPU for a stage whose policy needs one, else "".
+    """CUDA_VISIBLE_DEVICES for a stage whose policy needs a GPU, else "".
 
-    Prefect's limit keeps flows apart that share this host; the queue keeps the tasks of this flow apart.
+    The queue keeps the tasks of this flow apart, Prefect's limits keep flows apart that may use the same GPU.
     """
     if run.gpus is None or not policy.gpu:
         yield ""
         return
-    with concurrency(GPU_LIMIT, occupy=1, strict=True):
-        gpu = run.gpus.get()
-        try:
-            yield gpu
-        finally:
-            run.gpus.put(gpu)
+    with ExitStack() as held:
+        yield ",".join(gpu.entry for gpu in _take_gpus(run.gpus, held))
 
 
-def _gpu_queue(gpus: int) -> queue.Queue[str] | None:
-    """The indices of the GPUs, and Prefect's limit set to their number; None without GPUs."""
+def _take_gpus(free: queue.Queue[tuple[Gpu, ...]], held: ExitStack) -> tuple[Gpu, ...]:
+    """Wait for GPUs that no stage uses, of this flow or of another; closing `held` frees them."""
+    while True:
+        with ExitStack() as attempt:
+            gpus = free.get()
+            attempt.callback(free.put, gpus)
+            limits = [_limit_name(gpu) for gpu in gpus]
+            try:
+                attempt.enter_context(concurrency(limits, occupy=1, strict=True, timeout_seconds=GPU_TRY_S))
+            except TimeoutError:  # a stage of another flow uses them
+                continue
+            held.push(attempt.pop_all())
+            return gpus
+
+
+def _gpu_queue(gpus: list[Gpu], devices: int) -> queue.Queue[tuple[Gpu, ...]] | None:
+    """The GPUs in groups of as many as a stage takes, each with a limit of one user in Prefect; None without GPUs.
+
+    Args:
+        gpus: all that this flow may use.
+        devices: the setting `compute.devices`; where it is more than all, the one group has all, and a training says
+            how many it lacks.
+    """
     if not gpus:
         return None
+    free: queue.Queue[tuple[Gpu, ...]] = queue.Queue()
+    for start in range(0, max(len(gpus) - devices + 1, 1), devices):
+        free.put(tuple(gpus[start : start + devices]))
     with get_client(sync_client=True) as client:
-        try:
-            client.update_global_concurrency_limit(GPU_LIMIT, GlobalConcurrencyLimitUpdate(limit=gpus))
-        except ObjectNotFound:
-            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU_LIMIT, limit=gpus))
-    waiting: queue.Queue[str] = queue.Queue()
-    for number in range(gpus):
-        waiting.put(str(number))
-    return waiting
+        for gpu in gpus:
+            client.upsert_global_concurrency_limit_by_name(_limit_name(gpu), 1)
+    return free
 
 
-def workers(settings: Settings, gpus: int) -> int:
-    """How many stages run at the same time: cores / threads per stage, and not fewer than GPUs."""
-    return max(1, count_cores() // settings.compute.threads, gpus)
+def _limit_name(gpu: Gpu) -> str:
+    """Prefect's limit for a GPU: the same in all flows on this host, and another on another host."""
+    known = f"{platform.node()}-{gpu.uuid}" if gpu.uuid.isdecimal() else gpu.uuid
+    return f"{GPU_LIMIT}-{known.replace('/', '-')}"
+
+
+def workers(settings: Settings, slots: int) -> int:
+    """How many stages run at the same time: cores / threads per stage, and not fewer than slots with GPUs."""
+    return max(1, count_cores() // settings.compute.threads, slots)
 
 
 @flow(name="dermflow", validate_parameters=False, persist_result=False)
@@ -181,11 +209,12 @@ def _recorded(settings: Settings) -> Iterator[RunLog]:
 
 def _run_all(nodes: list[Node], settings: Settings, log: RunLog) -> dict[str, State[Any]]:
     """Submit every stage to run after its upstream stages; if the run is stopped, all processes are stopped."""
-    gpus = count_gpus(settings.compute.device)
-    slots = threading.BoundedSemaphore(workers(settings, gpus))
+    if warning := unused_gpu_entries():
+        log.line(warning)
+    gpus = _gpu_queue(usable_gpus(settings.compute.device), settings.compute.devices)
+    slots = threading.BoundedSemaphore(workers(settings, gpus.qsize() if gpus else 0))
     run = PipelineRun(
-        settings=settings, policies=load_policies(), processes=Processes(), parent=log.run_id, slots=slots,
-        gpus=_gpu_queue(gpus),
+        settings=settings, policies=load_policies(), processes=Processes(), parent=log.run_id, slots=slots, gpus=gpus,
     )  # fmt: skip
     futures: dict[str, PrefectFuture[Any]] = {}
     try:

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from components.base.environment import TORCH_THREADS, allowed_threads
 from components.base.errors import SettingsError
 from components.base.log import Log
 from components.models.backbone import CpuProfile
@@ -43,6 +44,11 @@ class Session:
     def world(self) -> int:
         """Number of devices that train together; each has its own process."""
         return self.compute.devices * self.compute.num_nodes
+
+    @property
+    def threads(self) -> int:
+        """Threads of torch on the CPU: `compute.threads`, or fewer where the person's environment says so."""
+        return allowed_threads(self.compute.threads, os.environ)
 
     @property
     def rank(self) -> int:
@@ -94,7 +100,7 @@ def open_session(compute: Compute, *, cpu: CpuProfile, seed: int, checkpoint: Pa
     found = torch.cuda.is_available()
     if compute.device == "cuda" and not found:
         raise SettingsError("compute.device = 'cuda': torch finds no GPU; set auto or cpu (params.yaml)")
-    torch.set_num_threads(compute.threads)
+    torch.set_num_threads(allowed_threads(compute.threads, os.environ))
     _set_deterministic()
     on_gpu = found and compute.device != "cpu"
     if not on_gpu:
@@ -150,7 +156,9 @@ def _describe(session: Session) -> str:
         place = f"running on {torch.cuda.get_device_name()}"
     else:
         why = "no GPU found: " if compute.device == "auto" else ""
-        place = f"{why}running on the CPU, {compute.threads} thread{'s' if compute.threads > 1 else ''}"
+        place = f"{why}running on the CPU, {session.threads} thread{'s' if session.threads > 1 else ''}"
+        if session.threads < compute.threads:
+            place += f" (compute.threads = {compute.threads}, but {' or '.join(TORCH_THREADS)} allows no more)"
     parts = [place, "fp32" if session.precision == "32-true" else "bf16"]
     parts += ["channels_last"] * session.channels_last + ["compiled"] * session.compile
     if session.world > 1:

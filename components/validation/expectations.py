@@ -132,7 +132,7 @@ def _between(low: float | None, high: float | None, unit: str = "") -> str:
 
 def _great_expectations() -> ModuleType:
     """Imported only when it is used: it takes 3 s, warns on import, and reads its analytics switch then."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         import great_expectations as gx

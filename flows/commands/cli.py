@@ -70,10 +70,11 @@ def _run() -> None:
 def schedule(
     cron: Annotated[str, typer.Option(help="times of the runs, as in crontab; '0 3 * * *' is every night at 03:00")],
     port: Annotated[
-        int, typer.Option(help="port of Prefect's server on 127.0.0.1, which is started unless it runs")
-    ] = 4200,
+        int | None,
+        typer.Option(help="port of Prefect's server on 127.0.0.1, which is started unless it runs; by default 4200"),
+    ] = None,
 ) -> None:
-    """Run the pipeline on a schedule until Ctrl-C. Prefect's server and runner work on this host."""
+    """Run the pipeline on a schedule until Ctrl-C. Prefect's server is that of PREFECT_API_URL, or one on this host."""
     from flows.commands.schedule import serve
 
     serve(cron, port)
@@ -125,6 +126,9 @@ def ui(port: Annotated[int, typer.Option(help="port of MLflow's server on 127.0.
     from flows.tracking.mlflow_log import open_client, open_experiment, tracking_uri
 
     study = open_experiment(open_client(), load_settings().study.name)
+    if (server := tracking_uri()).startswith("http"):
+        typer.echo(f"MLFLOW_TRACKING_URI names a server, which has the pages: {server}/#/experiments/{study}/runs")
+        return
     runs = f"http://127.0.0.1:{port}/#/experiments/{study}/runs"
     typer.echo(f"MLflow, runs of this study: {runs} (as charts: {runs}?compareRunsMode=CHART); Ctrl-C stops the server")
     command = [

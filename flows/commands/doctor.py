@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from components.base.environment import CUDA_VARIABLE
 from components.base.errors import DermflowError, SettingsError
 from flows.settings import load_settings
 
@@ -88,7 +90,11 @@ def _mlflow() -> MachineCheck:
 
 
 def _gpu() -> MachineCheck:
-    from flows.tracking.environment import count_gpus
+    from flows.tracking.environment import count_gpus, unused_gpu_entries
 
+    if wrong := unused_gpu_entries():
+        return MachineCheck("gpu", False, wrong, f"unset {CUDA_VARIABLE}, or list GPUs of `nvidia-smi -L` in it")
     gpus = count_gpus("auto")
-    return MachineCheck("gpu", True, f"{gpus} found" if gpus else "none: training runs on the CPU")
+    named = os.environ.get(CUDA_VARIABLE)
+    allowed = "" if named is None else f" ({CUDA_VARIABLE} = {named!r})"
+    return MachineCheck("gpu", True, f"{gpus} found{allowed}" if gpus else f"none{allowed}: training runs on the CPU")

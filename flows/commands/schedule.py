@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -12,30 +11,57 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from components.base.errors import RunError
+from flows.orchestration.processes import checkout_id
 
-NAME = "scheduled"
+PORT = 4200  # of Prefect's server where nothing names another
 
 START_TIMEOUT_S = 120
 """Seconds in which a server must answer after its start."""
 
 
-def serve(cron: str, port: int) -> None:
+def serve(cron: str, port: int | None) -> None:
     """Run the pipeline on a schedule until Ctrl-C.
+
+    The server is the one that PREFECT_API_URL names, in the environment or in Prefect's profile; where none is named,
+    one on this host.
 
     Args:
         cron: the schedule, five fields as in crontab.
-        port: of Prefect's server on 127.0.0.1; a server that runs there is used, else one is started.
+        port: of Prefect's server on 127.0.0.1, None for 4200; a server that runs there is used, else one is started.
 
     Raises:
-        RunError: where the schedule is not valid or the server does not start.
+        RunError: where the schedule is not valid, the server does not start, or a port is given besides an address.
     """
     check_cron(cron)
-    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-    with prefect_server(port):
-        from flows.pipeline import pipeline  # after the address is set: Prefect reads it once, when imported
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-        # limit=1: a run that is due while another one works waits; the checkout's lock refuses runs of other processes.
-        pipeline.serve(name=NAME, cron=cron, limit=1, print_starting_message=True)
+    address = PREFECT_API_URL.value()
+    if address and port is not None:
+        raise RunError(
+            f"{PREFECT_API_URL.name} = {address} names Prefect's server, and --port {port} another one: leave out "
+            f"--port, or unset the variable (`prefect config unset {PREFECT_API_URL.name}` where a profile has it)"
+        )
+    if address:
+        _serve(cron)
+        return
+    port = PORT if port is None else port
+    own = {
+        PREFECT_API_URL: f"http://127.0.0.1:{port}/api"
+    }  # an environment variable comes too late: Prefect is imported
+    with prefect_server(port), temporary_settings(own):
+        _serve(cron)
+
+
+def _serve(cron: str) -> None:
+    from flows.pipeline import pipeline
+
+    # limit=1: a run that is due while another one works waits; the checkout's lock refuses runs of other processes.
+    pipeline.serve(name=deployment_name(), cron=cron, limit=1, print_starting_message=True)
+
+
+def deployment_name() -> str:
+    """Another in each checkout: with one name for two, the server would give a run of one to the other's runner."""
+    return f"scheduled-{checkout_id()[:8]}"
 
 
 def check_cron(cron: str) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
+from components.base.environment import THREADS_VARIABLE, first_number, narrowed_threads
 from flows.orchestration.graph import Node
 from flows.orchestration.processes import DVC_HINTS, Processes, venv_path
 from flows.reproduction.differences import ValueDifference, differing_values
 from flows.reproduction.original_run import OriginalRun
 from flows.reproduction.workspace import Workspace
-from flows.tracking.environment import THREADS_TAG, THREADS_VARIABLE
+from flows.tracking.environment import THREADS_TAG
 from flows.tracking.mlflow_log import FLOW_VARIABLE, MLRUNS, PARENT_VARIABLE, PIPELINE, search_runs
 
 RERUN_LOG = Path("reproduction.log")
@@ -47,12 +48,23 @@ def rerun(original: OriginalRun, workspace: Workspace, target: Node | None, echo
 
 
 def _environment(original: OriginalRun, workspace: Workspace) -> dict[str, str]:
-    """The clone's own code and MLflow database, and as many threads as the original run had."""
+    """The clone's own code and MLflow database, and as many threads as the original run had.
+
+    The database is the clone's even where MLFLOW_TRACKING_URI names a server: on it, the runs would be mixed with those
+    that they are compared with. Where the person's environment allows fewer threads, a note says so.
+    """
     path = [str(workspace.root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    wanted = first_number(original.tags.get(THREADS_TAG, "")) or int(workspace.settings["compute"]["threads"])
+    threads = narrowed_threads(wanted, os.environ)
+    if first_number(threads[THREADS_VARIABLE]) != wanted:
+        workspace.notes.append(
+            f"{THREADS_VARIABLE} was {wanted}, and this environment allows {threads[THREADS_VARIABLE]}: another number "
+            "of threads gives other last bits"
+        )
     return {
         "PATH": venv_path(),
         "PYTHONPATH": os.pathsep.join(path),
-        THREADS_VARIABLE: original.tags.get(THREADS_TAG) or str(workspace.settings["compute"]["threads"]),
+        **threads,
         "MLFLOW_TRACKING_URI": _database(workspace),
         PARENT_VARIABLE: "",
         FLOW_VARIABLE: "",

@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlflow.tracking import MlflowClient
 
+from components.base.environment import CUDA_VARIABLE, THREADS_VARIABLE, cuda_entries
 from components.base.errors import RunError
 from flows.settings import PARAMS, Settings
 from flows.tracking.git import run_git
@@ -26,7 +28,7 @@ CODE = ("flows", "components", "dvc.yaml", "pyproject.toml", "requirements.lock"
 NEW_CODE = ("flows", "components")  # files here that git does not track yet make results, too
 POINTERS = "**/*.dvc"  # DVC's pointer files, which are named as a person named the data
 REQUIREMENTS = Path("requirements.lock")
-THREADS_VARIABLE, THREADS_TAG = "OMP_NUM_THREADS", "env.threads"
+THREADS_TAG = "env.threads"
 EXACT = {"core.quotePath": "true", "core.autocrlf": "false"}  # the same bytes under every user's configuration
 
 
@@ -139,15 +141,81 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def count_gpus(device: str) -> int:
-    """GPUs of this host that the setting `compute.device` allows, counted by nvidia-smi: torch takes seconds."""
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU, or a MIG part of one, that stages may use."""
+
+    entry: str  # its entry in CUDA_VISIBLE_DEVICES
+    uuid: str  # by which flows know the same GPU; its index where nvidia-smi does not say
+
+
+def usable_gpus(device: str) -> list[Gpu]:
+    """The GPUs that stages may use: those that nvidia-smi lists, of these the ones in CUDA_VISIBLE_DEVICES.
+
+    As in CUDA, an entry that the host does not have ends the list. nvidia-smi is asked, since torch takes seconds.
+
+    Args:
+        device: the setting `compute.device`.
+    """
     if device == "cpu":
-        return 0
+        return []
+    uuids, parts = _list_gpus()
+    entries = cuda_entries(os.environ)
+    if entries is None:
+        entries = [str(index) for index in range(len(uuids))]
+    usable: list[Gpu] = []
+    for entry in entries if uuids else []:
+        gpu = _find_gpu(entry, uuids, parts)
+        if gpu is None:
+            break
+        usable.append(gpu)
+    return usable
+
+
+def count_gpus(device: str) -> int:
+    """The number of `usable_gpus`."""
+    return len(usable_gpus(device))
+
+
+def unused_gpu_entries() -> str:
+    """A sentence where this host has GPUs, but an entry of CUDA_VISIBLE_DEVICES names none of them; else empty."""
+    text = os.environ.get(CUDA_VARIABLE, "").strip()
+    usable = [gpu.entry for gpu in usable_gpus("auto")]
+    if text in ("", "-1") or usable == [entry.strip() for entry in text.split(",")] or not _list_gpus()[0]:
+        return ""
+    return (
+        f"{CUDA_VARIABLE} = {text!r}: used of it is {', '.join(usable) or 'nothing'}; CUDA ends the list at the first "
+        "entry that `nvidia-smi -L` does not list, and uses nothing of a list with one entry twice"
+    )
+
+
+def _list_gpus() -> tuple[list[str], list[str]]:
+    """The uuids of the host's GPUs by index, "" where nvidia-smi does not say, and those of their MIG parts."""
     try:
         listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        return 0
-    return sum(line.startswith("GPU ") for line in listing.splitlines())
+        return [], []
+    lines = [line.strip() for line in listing.splitlines()]
+    return [_uuid(line) for line in lines if line.startswith("GPU ")], [
+        _uuid(line) for line in lines if line.startswith("MIG ")
+    ]
+
+
+def _find_gpu(entry: str, uuids: list[str], parts: list[str]) -> Gpu | None:
+    """The GPU that an entry of CUDA_VISIBLE_DEVICES names: an index, or the beginning of a uuid."""
+    if entry.isdecimal():
+        return Gpu(entry, uuids[int(entry)] or entry) if int(entry) < len(uuids) else None
+    if entry.startswith("MIG-GPU-"):  # of drivers before 470: the uuid of the GPU, then numbers of the parts
+        return Gpu(entry, entry)
+    known = parts if entry.startswith("MIG-") else uuids
+    if not any(known):  # an nvidia-smi that lists no uuids of this kind cannot say that this one is wrong
+        return Gpu(entry, entry)
+    return next((Gpu(entry, uuid) for uuid in known if uuid.startswith(entry)), None)
+
+
+def _uuid(line: str) -> str:
+    """The uuid in a line of `nvidia-smi -L`, such as `GPU 0: NVIDIA H100 (UUID: GPU-5f...)`; empty without one."""
+    return line.rpartition("(UUID: ")[2].rstrip(") ") if "(UUID: " in line else ""
 
 
 def _gpu_models() -> str:
