@@ -18,7 +18,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from components.report import formatting
-from components.report.figures import GRID_COLOUR, INK
+from components.report.figures import GRID_COLOUR, INK, save
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "percent": formatting.percent,
@@ -73,11 +73,18 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
     out = StringIO()
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with rc_context({"svg.hashsalt": f"dermflow {name}", "svg.fonttype": "none"}):
-        figure.savefig(out, format="svg", transparent=True, metadata=metadata)
+        save(figure, out, format="svg", transparent=True, metadata=metadata)
     svg = out.getvalue()[out.getvalue().index("<svg") :]
-    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)  # counted per figure, so they would repeat on the page
     attributes = f'role="img" aria-label="{escape(label)}"'
-    svg = re.sub(r'<svg ([^>]*?)width="[\d.]+pt" height="[\d.]+pt"', lambda found: f"<svg {found[1]}{attributes}", svg)
-    svg = re.sub(r' ?xmlns:xlink="[^"]*"| version="1.1"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r' ?xmlns="[^"]*"', "", svg)  # not needed inside HTML
-    return Markup(svg.replace(INK, "currentColor").replace(GRID_COLOUR, "var(--rule)").strip())  # our own SVG
+    size = r'<svg ([^>]*?)width="[\d.]+pt" height="[\d.]+pt"'
+    svg = re.sub(size, lambda found: f"<svg {found[1]}{attributes}", svg, count=1)
+    svg = re.sub(r"<[^>]*>", lambda tag: _as_inline(tag[0]), svg)  # text between tags is escaped, and stays as it is
+    return Markup(svg.strip())  # our own SVG
+
+
+def _as_inline(tag: str) -> str:
+    """A tag of an SVG file as HTML has it: without namespaces and counted ids, with colours of the page."""
+    tag = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", tag)  # counted per figure, so they would repeat on the page
+    tag = re.sub(r' ?xmlns:xlink="[^"]*"| version="1.1"', "", tag).replace("xlink:href", "href")
+    tag = re.sub(r' ?xmlns="[^"]*"', "", tag)
+    return tag.replace(INK, "currentColor").replace(GRID_COLOUR, "var(--rule)")

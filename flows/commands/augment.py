@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from components.base.files import whole
 from components.base.run_id import FinetuneProtocol
 from components.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Images, Ints
+from components.report.figures import save, shorten
 from components.training.batches import EpochBatches
 from components.training.figures import augmentation
 from components.training.finetune_batches import FinetuneBatches
@@ -40,7 +41,7 @@ def augment(images: int, epochs: int, echo: Callable[[str], None]) -> list[Path]
     with whole(policy) as unfinished:
         _write_policy(unfinished, batches)
     with whole(picture) as unfinished:
-        _draw_samples(batches, images, epochs).savefig(unfinished, dpi=150)
+        save(_draw_samples(batches, images, epochs), unfinished, dpi=150)
     echo(f"train images: {_describe(batches)}; drawn for {protocol}, seed {batches.seed}")
     return [policy, picture]
 
@@ -85,7 +86,7 @@ def _draw_samples(batches: FinetuneBatches, images: int, epochs: int) -> Figure:
     return augmentation.draw(
         list(batches.train.pixels.take(rows)),
         list(columns.values()),
-        rows=list(zip(index["label"], index["image_id"], strict=True)),
+        rows=[*zip(*(map(shorten, index[name]) for name in ("label", "image_id")), strict=True)],
         columns=list(columns),
         title=_describe(batches),
     )

@@ -12,6 +12,7 @@ from components.base.errors import RunError
 from components.base.files import whole
 from components.base.run_id import FinetuneProtocol, model_name
 from components.models.weights_file import load_encoder
+from components.report.figures import save
 from components.training import profiling, range_test
 from components.training.figures import range_test as range_test_figure
 from flows.commands.study_trainings import EchoLog, choose_protocol, finetuning, study_trainings
@@ -62,7 +63,7 @@ def find_rate(arm: str, protocol: str, steps: int, echo: Callable[[str], None]) 
     figure = range_test_figure.draw(found)
     target = settings.paths.reports / "learning_rate" / f"{model_name(arm, chosen)}.png"
     with whole(target) as unfinished:
-        figure.savefig(unfinished, dpi=150)
+        save(figure, unfinished, dpi=150)
     schedule = settings.finetune.frozen if chosen == FinetuneProtocol.FROZEN else settings.finetune.full
     echo(_describe(found, arm, chosen, schedule.learning_rate))
     return target

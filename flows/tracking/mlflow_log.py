@@ -115,9 +115,11 @@ class RunLog:
 
     def figure(self, name: str, figure: Figure) -> None:
         """Log a figure as an artifact in figures/, at 120 dpi."""
+        from components.report.figures import save  # here, since most stages draw nothing
+
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / Path(name).name
-            figure.savefig(path, dpi=120, bbox_inches="tight")
+            save(figure, path, dpi=120, bbox_inches="tight")
             self.client.log_artifact(self.run_id, str(path), "figures")
 
     def artifact(self, path: Path, folder: str = "") -> None:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from components.clinical.subgroups import Subgroup, Subgroups
-from components.report.figures import FONT_SIZE, INK, PANEL_WIDTH, plain_axes
+from components.report.figures import FONT_SIZE, INK, PANEL_WIDTH, plain_axes, shorten
 from components.statistics.intervals import Interval
 
 ROW = 0.24
@@ -33,8 +33,9 @@ def draw(found: Subgroups, measure: str, colour: str) -> Figure:
     axes.set_xlabel("minus all other images, points")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     plain_axes(axes, grid="x")
+    headings = {name.upper() for name in names}
     for tick in axes.get_yticklabels():
-        tick.set_fontsize(FONT_SIZE - (1.5 if tick.get_text().isupper() else 0.5))
+        tick.set_fontsize(FONT_SIZE - (1.5 if tick.get_text() in headings else 0.5))
     axes.tick_params(axis="y", length=0)
     return figure
 
@@ -47,4 +48,4 @@ def _row(axes: Axes, place: int, difference: Interval, colour: str, *, significa
 
 
 def _label(each: Subgroup) -> str:
-    return f"{each.value} ({each.groups})"
+    return f"{shorten(each.value)} ({each.groups})"

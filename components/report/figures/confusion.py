@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from components.report.figures import FONT_SIZE, INK
+from components.report.figures import FONT_SIZE, INK, short_names
 
 PER_CLASS = 0.42
 """Inches of one cell."""
@@ -35,9 +35,9 @@ def draw(counts: npt.NDArray[Any], classes: Sequence[str], colour: str) -> Figur
         ink = "#ffffff" if share > 0.55 else "#1b1f24"  # on the cell, whose colour does not follow the page
         text = f"{100 * share:.0f}"
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink, fontsize=FONT_SIZE - 1)
-    places = np.arange(len(classes)) + 0.5
-    axes.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, classes)
+    places, names = np.arange(len(classes)) + 0.5, short_names(classes)
+    axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, names)
     axes.set_ylim(len(classes), 0)
     axes.set_aspect("equal")
     axes.set_xlabel("predicted class", color=INK, fontsize=FONT_SIZE)

@@ -31,5 +31,6 @@ def draw(test: RangeTest) -> Figure:
         f"peak {test.suggestion:.1e}", (test.suggestion, axes.get_ylim()[1]), (4, -2), textcoords="offset points",
         va="top", color=INK, fontsize=FONT_SIZE,
     )  # fmt: skip
+    axes.xaxis.set_major_formatter("{x:g}")  # the default of a logarithmic axis writes formulas
     plain_axes(axes)
     return figure
