@@ -16,13 +16,12 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from components.statistics.intervals import Interval, student_interval
-from components.statistics.metrics.log_loss import log_loss
+from components.statistics.metrics.log_loss import image_losses, log_loss, log_probabilities
 from components.statistics.resampled import LOSS, SHARE, Resampled
 from components.statistics.weighting import ratio, weighted_mean
 
 Array = npt.NDArray[Any]
 
-TINY = float(np.finfo(np.float64).eps)  # the same floor as log loss has
 TEMPERATURES = (0.05, 20.0)
 """Range of the fit; a temperature at one end means that val does not determine it."""
 
@@ -255,18 +254,16 @@ def reliability(seeds: Sequence[tuple[Array, Array]], sample: Resampled) -> tupl
 
 def scale(p: Array, temperature: float) -> Array:
     """Probabilities of logits divided by `temperature`: above 1 less confident, below 1 more; the order stays."""
-    scores = np.log(np.clip(p, TINY, 1)) / temperature
+    scores = log_probabilities(p) / temperature
     powers = np.exp(scores - scores.max(1, keepdims=True))
     return np.asarray(powers / powers.sum(1, keepdims=True))
 
 
 def fit_temperature(labels: Array, p: Array) -> float:
     """The temperature with the lowest log loss on val (Guo et al. 2017, section 4.2), inside TEMPERATURES."""
-    rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:
-        chosen = scale(p, np.exp(log_temperature))[rows, labels]
-        return float(-np.log(np.clip(chosen, TINY, 1)).mean())
+        return float(image_losses(labels, scale(p, np.exp(log_temperature))).mean())
 
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-5})
     return float(np.exp(found.x))

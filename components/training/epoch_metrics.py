@@ -15,6 +15,7 @@ from components.models.classifier import Head, head_logits
 from components.models.encoder import Ints
 from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
+from components.statistics.metrics.log_loss import WORST
 from components.statistics.metrics.macro_auroc import macro_auroc
 
 
@@ -27,14 +28,25 @@ def measure(head: Head, features: Tensor, labels: Ints) -> dict[str, float]:
         three in [0, 1].
     """
     logits = head_logits(head, features).double()  # (N, K)
-    loss = functional.cross_entropy(logits, torch.from_numpy(labels))
     p = logits.softmax(dim=1).numpy()
     return {
-        "loss": float(loss),
+        "loss": mean_loss(logits, labels),
         "accuracy": accuracy(labels, p),
         "balanced_accuracy": balanced_accuracy(labels, p),
         "macro_auroc": macro_auroc(labels, p),
     }
+
+
+def mean_loss(logits: Tensor, labels: Ints) -> float:
+    """The loss that `log_loss` gives for the predictions of float64 `logits` (N, K), in nats.
+
+    It is computed from the logits, so that no probability is rounded to 1 first.
+    """
+    targets = torch.from_numpy(labels)
+    losses = functional.cross_entropy(logits, targets, reduction="none")  # (N,)
+    if float(losses.max()) > WORST:  # probabilities cannot tell higher losses apart
+        return float(losses.clamp(max=WORST).mean())
+    return float(functional.cross_entropy(logits, targets))  # its order of summing differs from mean()'s
 
 
 def describe_gap(train: Mapping[str, float], val: Mapping[str, float]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import special
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as sklearn_log_loss
@@ -159,6 +160,14 @@ def test_scaling_keeps_the_answers_and_undoes_itself() -> None:
     np.testing.assert_array_equal(hot.argmax(1), p.argmax(1))
     assert (hot.max(1) < p.max(1)).all()
     np.testing.assert_allclose(calibration.scale(hot, 1 / 3), p, atol=1e-12)
+
+
+def test_scaling_probabilities_is_scaling_logits_however_far_apart_they_are() -> None:
+    logits = np.array([[0.0, -100.0, -3.0], [0.0, 5.0, -300.0]])
+    p = special.softmax(logits, axis=1)
+    for temperature in (0.5, 2.0, 20.0):
+        expected = special.softmax(logits / temperature, axis=1)
+        np.testing.assert_allclose(calibration.scale(p, temperature), expected, rtol=1e-11)
 
 
 def test_a_model_that_was_never_wrong_on_val_gets_a_finite_temperature() -> None:

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss as sklearn_log_loss
@@ -252,7 +253,22 @@ def test_equal_probabilities_of_all_images_are_chance():
 
 def test_a_certain_error_costs_a_finite_loss():
     labels, p = np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]])
-    assert log_loss(labels, p) == pytest.approx(18.02, abs=0.01)
+    assert log_loss(labels, p) == pytest.approx(708.4 / 2, abs=0.01)
+    assert log_loss(labels[1:], p[1:]) == 0.0
+
+
+@pytest.mark.parametrize("gap", [0.1, 5.0, 30.0, 100.0, 700.0])  # nats between the logits of both classes
+def test_loss_is_torchs_cross_entropy_however_wrong_a_model_is(gap):
+    logits = torch.tensor([[gap, 0.0], [0.0, gap / 7]], dtype=torch.float64)
+    labels = np.array([1, 1])
+    p = logits.softmax(1).numpy()
+    found = log_loss(labels, p)
+    assert found == pytest.approx(float(torch.nn.functional.cross_entropy(logits, torch.tensor(labels))), rel=1e-12)
+    scikit_learns = sklearn_log_loss(labels, p, labels=[0, 1])
+    if gap < 36:  # there scikit-learn clips
+        assert found == pytest.approx(scikit_learns, rel=1e-12)
+    else:
+        assert found > scikit_learns
 
 
 def test_calibration_error_of_known_bins():

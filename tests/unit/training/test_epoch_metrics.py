@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from components.models.backbones.timm import Config as Timm
 from components.models.classifier import Classifier, build_head
-from components.training.epoch_metrics import describe_gap, measure
+from components.statistics.metrics.log_loss import log_loss
+from components.training.epoch_metrics import describe_gap, mean_loss, measure
 from tests.unit.training.small_settings import CLASSES
 
 BACKBONE = Timm(name="test_efficientnet")
@@ -37,6 +39,17 @@ def test_metrics_equal_those_of_scikit_learn():
     assert found["accuracy"] == sk.accuracy_score(labels, probabilities.argmax(1))
     assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, probabilities.argmax(1)))
     assert found["macro_auroc"] == pytest.approx(sk.roc_auc_score(labels, probabilities, multi_class="ovr"))
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0, 1e4])  # of logits: losses up to a few, hundreds and thousands of nats
+def test_loss_of_the_curve_is_that_of_the_predictions(scale: float):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 50)
+    logits = torch.from_numpy(rng.normal(0, scale, (50, 3)))
+    predicted = log_loss(labels, logits.softmax(1).numpy())
+    assert mean_loss(logits, labels) == pytest.approx(predicted, rel=1e-12)
+    if scale < 1e4:
+        assert mean_loss(logits, labels) == float(functional.cross_entropy(logits, torch.from_numpy(labels)))
 
 
 def test_measuring_draws_no_dropout_and_leaves_the_mode_as_it_was():
