@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from components.report.figures import INK, PANEL_WIDTH, plain_axes
+from components.report.figures import INK, PANEL_WIDTH, plain_axes, shorten
 from components.statistics.intervals import Interval
 
 
@@ -33,7 +33,7 @@ def draw(rows: Sequence[TwoSets], title: str, line: float | None = None, unit: f
     for place, row in enumerate(rows):
         _mark(axes, place - 0.14, row.internal, row.colour, unit, hollow=True)
         _mark(axes, place + 0.14, row.external, row.colour, unit, hollow=False)
-    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    axes.set_yticks(range(len(rows)), [shorten(row.label, 40) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(title)
     axes.xaxis.set_major_locator(MaxNLocator(5))

@@ -75,10 +75,10 @@ def inline_svg(figure: Figure, name: str, label: str) -> Markup:
     with rc_context({"svg.hashsalt": f"dermflow {name}", "svg.fonttype": "none"}):
         save(figure, out, format="svg", transparent=True, metadata=metadata)
     svg = out.getvalue()[out.getvalue().index("<svg") :]
+    svg = re.sub(r"<[^>]*>", lambda tag: _as_inline(tag[0]), svg)  # text between tags is escaped, and stays as it is
     attributes = f'role="img" aria-label="{escape(label)}"'
     size = r'<svg ([^>]*?)width="[\d.]+pt" height="[\d.]+pt"'
     svg = re.sub(size, lambda found: f"<svg {found[1]}{attributes}", svg, count=1)
-    svg = re.sub(r"<[^>]*>", lambda tag: _as_inline(tag[0]), svg)  # text between tags is escaped, and stays as it is
     return Markup(svg.strip())  # our own SVG
 
 

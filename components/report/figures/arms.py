@@ -9,8 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from components.report.figures import INK, PANEL_WIDTH, plain_axes
+from components.report.figures import INK, LONGEST_NAME, PANEL_WIDTH, plain_axes, shorten
 from components.statistics.intervals import Interval
+
+LONGEST_LABEL = LONGEST_NAME + 8
+"""Letters of a line's label, of which an arm's name is a part."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def draw(dots: Sequence[Dot], title: str, line: float | None = None, margin: flo
                 axes.plot([low, high], [at, at], color=dot.colour, linewidth=1.3, linestyle=style)
         axes.plot(dot.seeds, [place] * len(dot.seeds), "|", color=dot.colour, alpha=0.6, markersize=9)
         axes.plot([dot.mean], [place], "o", color=dot.colour, markersize=6)
-    axes.set_yticks(range(len(dots)), [dot.label for dot in dots])
+    axes.set_yticks(range(len(dots)), [shorten(dot.label, LONGEST_LABEL) for dot in dots])
     axes.set_ylim(len(dots) - 0.4, -0.6)
     axes.set_xlabel(title)
     axes.xaxis.set_major_locator(MaxNLocator(5))
