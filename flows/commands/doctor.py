@@ -30,7 +30,7 @@ def examine(root: Path) -> list[MachineCheck]:
     Args:
         root: the repository's root folder.
     """
-    return [_python(), _tools(root), _disk(root), _settings(), _data(), _mlflow(), _gpu()]
+    return [_python(), _tools(root), _git(root), _disk(root), _settings(), _data(), _mlflow(), _gpu()]
 
 
 def _python() -> MachineCheck:
@@ -44,6 +44,16 @@ def _tools(root: Path) -> MachineCheck:
     good = not missing and (root / ".dvc").is_dir()
     found = f"missing {missing}" if missing else "git and dvc" if good else "no .dvc here"
     return MachineCheck("tools", good, found, "install git, activate .venv, and run in the repository's root")
+
+
+def _git(root: Path) -> MachineCheck:
+    from flows.tracking.git import find_commit
+
+    commit = find_commit(root)
+    if commit.unknown:
+        found = f"{commit.unknown}: {commit.found}; runs are recorded without a commit and cannot be repeated"
+        return MachineCheck("commit", False, found, commit.fix)
+    return MachineCheck("commit", True, commit.sha[:12])
 
 
 def _disk(root: Path) -> MachineCheck:

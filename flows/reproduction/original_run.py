@@ -125,7 +125,11 @@ def refuse_incomplete(original: OriginalRun) -> None:
     if not original.is_pipeline and "made" not in original.tags:
         raise RunError(f"{original.label} is not the run of a stage: it has no tag `made` to compare with")
     if commit == "none":
-        raise RunError(f"{original.label} was made outside git: its code is not known, so it cannot be repeated")
+        why = original.tags.get("git.state", "made outside git")
+        raise RunError(
+            f"{original.label} has no commit ({why}): its code is not known, so it cannot be repeated; "
+            "`dermflow doctor` says how later runs get one"
+        )
 
 
 def differing_versions(original: OriginalRun) -> list[str]:

@@ -25,7 +25,7 @@ from flows.reproduction.differences import differing_values
 from flows.reproduction.original_run import OriginalRun
 from flows.settings import PARAMS, read_yaml
 from flows.tracking.environment import CODE_DIFF, ORIGIN_FOLDER
-from flows.tracking.git import has_commit, run_git
+from flows.tracking.git import find_commit, has_commit, run_git
 from flows.tracking.lineage import LOCK
 
 CLONES = Path("data/reproduced")  # ignored by git
@@ -111,6 +111,8 @@ def choose_folder(into: Path | None, run_id: str) -> Path:
 
 def clone(repo: Path, commit: str, root: Path) -> Workspace:
     """Clone the repository at a commit, without any result, and with all branches, which settings may name."""
+    if (here := find_commit(repo)).unknown:
+        raise RunError(f"no commit of this checkout can be read: {here.found}; {here.fix}")
     if not has_commit(repo, commit):
         raise RunError(
             f"commit {commit} of the run is not in this repository: fetch it (git fetch --all), or run this in the "

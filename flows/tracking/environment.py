@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from components.base.environment import CUDA_VARIABLE, THREADS_VARIABLE, cuda_entries
 from components.base.errors import RunError
 from flows.settings import PARAMS, Settings
-from flows.tracking.git import run_git
+from flows.tracking.git import find_commit, run_git
 from flows.tracking.lineage import LOCK, file_md5, lock_bytes
 
 ORIGIN_FOLDER = "origin"  # of a run's artifacts
@@ -36,7 +36,8 @@ def log_environment(client: MlflowClient, run_id: str, settings: Settings) -> di
     """Log settings, dvc.lock, packages and changed code as artifacts in `origin/`.
 
     Returns:
-        The run's tags: sha256 of the code changes ("none" without changes), and `environment_tags`.
+        The run's tags: sha256 of the code changes ("none" without changes, "unknown" without a commit), and
+        `environment_tags`.
     """
     diff = code_changes(settings)
     with TemporaryDirectory(prefix="dermflow-") as scratch:
@@ -49,11 +50,12 @@ def log_environment(client: MlflowClient, run_id: str, settings: Settings) -> di
         if diff:
             (folder / CODE_DIFF).write_bytes(diff)
         client.log_artifacts(run_id, scratch, ORIGIN_FOLDER)
-    return {CODE_DIFF: hashlib.sha256(diff).hexdigest() if diff else "none", **environment_tags()}
+    without = "none" if find_commit(Path.cwd()).sha else "unknown"
+    return {CODE_DIFF: hashlib.sha256(diff).hexdigest() if diff else without, **environment_tags()}
 
 
 def code_changes(settings: Settings) -> bytes:
-    """The changes of the checkout beyond its commit, as a git diff; empty without git or a commit.
+    """The changes of the checkout beyond its commit, as a git diff; empty where the commit is not known.
 
     Files that git does not track yet are included under flows/ and components/, and DVC's pointers to data. Settings
     and results are excluded, since they are recorded on their own. With `privacy.key: secret` the diff holds code
@@ -62,12 +64,10 @@ def code_changes(settings: Settings) -> bytes:
     Raises:
         RunError: where git fails in a repository with a commit. A lost change would make the record of the run wrong.
     """
-    try:
-        index = run_git("rev-parse", "--git-path", "index").decode().strip()
-        run_git("rev-parse", "--verify", "--quiet", "HEAD")
-    except RunError:  # no git, no repository, no commit
+    if not find_commit(Path.cwd()).sha:
         return b""
     try:
+        index = run_git("rev-parse", "--git-path", "index").decode().strip()
         return _diff(Path(index), *_scope(settings))
     except RunError as error:
         raise RunError(f"the code changes beyond the commit cannot be recorded: {error}") from error

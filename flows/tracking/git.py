@@ -1,13 +1,89 @@
-"""Git commands of a checkout; no other module starts git."""
+"""Git commands of a checkout, and why its commit is not known where it is not; no other module starts git."""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from components.base.errors import RunError
+
+FOREIGN_OWNER = re.compile(r"dubious ownership in repository at '(.+?)'|unsafe repository \('(.+?)' is owned")
+LOST_FOLDER = re.compile(r"not a git repository: (.+)")  # the target of a worktree's or submodule's file .git
+COMMIT_ALL = "git add -A && git commit -m 'Dermflow as unpacked'"
+
+Unknown = Literal[
+    "no git", "no repository", "lost repository", "another repository", "foreign owner", "no commit", "error of git"
+]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The commit of a checkout, or why it is not known and what to do."""
+
+    sha: str  # "" where it is not known
+    unknown: Unknown | None = None
+    found: str = ""  # a sentence: what git says
+    fix: str = ""  # commands that make the commit known
+
+
+def find_commit(folder: Path) -> Commit:
+    """The commit that the code in a checkout's root folder was made from.
+
+    A checkout that was unpacked inside another repository has no commit: git would give that of the other repository,
+    which does not hold this code. Where the other one tracks this folder, its commit is this code's, too.
+    """
+    if not shutil.which("git"):
+        return Commit("", "no git", "git is not installed", "install git")
+    try:
+        top = Path(os.fsdecode(run_git("rev-parse", "--show-toplevel", folder=folder).removesuffix(b"\n")))
+    except RunError as error:
+        return _explain(str(error), folder)
+    if not top.samefile(folder) and not _tracks(folder):
+        return Commit(
+            "", "another repository", f"git finds the repository {top}, which does not track {folder}",
+            f"give the checkout a repository of its own: cd {folder} && git init && {COMMIT_ALL}; or move it elsewhere",
+        )  # fmt: skip
+    try:
+        return Commit(run_git("rev-parse", "--verify", "--quiet", "HEAD", folder=folder).decode().strip())
+    except RunError:
+        return Commit("", "no commit", f"the repository {top} has no commit yet", f"cd {top} && {COMMIT_ALL}")
+
+
+def _tracks(folder: Path) -> bool:
+    """Whether the repository that git finds tracks the graph of this checkout."""
+    try:
+        return bool(run_git("ls-files", "--", "dvc.yaml", folder=folder))
+    except RunError:
+        return False
+
+
+def _explain(message: str, folder: Path) -> Commit:
+    """Why git gives no root folder, from its message in English."""
+    own = f"cd {folder} && git init && {COMMIT_ALL}"
+    if owned := FOREIGN_OWNER.search(message):
+        top = owned[1] or owned[2]
+        allow = f"git config --global --add safe.directory '{top}'; or become its owner: sudo chown -R $(id -u) '{top}'"
+        return Commit(
+            "", "foreign owner", f"the repository {top} belongs to another user, so git does not read it",
+            allow if Path(top).resolve() == folder.resolve() else f"give the checkout a repository of its own: {own}",
+        )  # fmt: skip
+    if lost := LOST_FOLDER.search(message):
+        return Commit(
+            "", "lost repository", f"{folder / '.git'} names {lost[1].strip()}, which does not exist: one was moved",
+            f"in the repository that this worktree belongs to: git worktree repair '{folder}'",
+        )  # fmt: skip
+    if "not a git repository" in message:
+        return Commit(
+            "", "no repository", f"{folder} is no git repository, as after unpacking an archive",
+            f"clone the repository with git instead, or make one: {own}",
+        )  # fmt: skip
+    return Commit("", "error of git", message, f"find out with: cd {folder} && git status")
 
 
 def run_git(
@@ -33,7 +109,7 @@ def run_git(
     try:
         done = subprocess.run(
             ["git", *options, *arguments], cwd=folder, input=stdin, capture_output=True, check=False,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "LC_ALL": "C", **(environment or {})},  # messages in English: some are read here
         )  # fmt: skip
     except OSError as error:
         raise RunError(f"git cannot be started: {error.strerror or error}") from error

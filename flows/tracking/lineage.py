@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from components.base.errors import RunError
 from flows.settings import Settings
-from flows.tracking.git import read_git
+from flows.tracking.git import find_commit, read_git
 
 LOCK = Path("dvc.lock")
 
@@ -50,11 +50,17 @@ def _entries() -> Iterator[dict[str, str]]:
 
 
 def lineage_tags(settings: Settings) -> dict[str, str]:
-    """MLflow tags: git commit, whether the tree has changes beyond it, md5 of dvc.lock, DVC's md5 of data and split."""
+    """MLflow tags: git commit, whether the tree has changes beyond it, md5 of dvc.lock, DVC's md5 of data and split.
+
+    The tag `git.state` is "known", or why the commit is not known (`flows.tracking.git.Unknown`).
+    """
     hashes = recorded_hashes()
+    commit = find_commit(Path.cwd())
+    changes = read_git("status", "--porcelain", "--untracked-files=no") if commit.sha else ""
     return {
-        "git.commit": read_git("rev-parse", "HEAD") or "none",
-        "git.dirty": str(bool(read_git("status", "--porcelain", "--untracked-files=no"))).lower(),
+        "git.commit": commit.sha or "none",
+        "git.state": commit.unknown or "known",
+        "git.dirty": str(bool(changes)).lower() if commit.sha else "unknown",
         "dvc.lock.md5": _md5(lock) if (lock := lock_bytes()) else "none",
         "dvc.data": hashes.get(str(settings.dataset.path), "none"),
         "dvc.split": hashes.get(str(settings.paths.split), "none"),

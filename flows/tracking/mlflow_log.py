@@ -22,6 +22,7 @@ from mlflow.tracking import MlflowClient
 from components.base.keys import as_key, flat_keys
 from flows.settings import Settings
 from flows.tracking.environment import log_environment
+from flows.tracking.git import find_commit
 from flows.tracking.lineage import lineage_tags, recorded_hashes
 from flows.tracking.resumed_runs import TRAINING_TAG, ResumableRun, logged_points
 
@@ -189,6 +190,8 @@ def recorded_run(
     """
     client = open_client()
     log = _open(client, settings, name, tags, training)
+    if not os.environ.get(PARENT_VARIABLE):  # else the flow has said it
+        _warn_of_unknown_commit(log)
     try:
         log_dataset(client, log.run_id, settings)
         log.tags(log_environment(client, log.run_id, settings))
@@ -201,6 +204,12 @@ def recorded_run(
         client.set_terminated(log.run_id, "KILLED" if stopped else "FAILED")
         raise
     client.set_terminated(log.run_id, "FINISHED")
+
+
+def _warn_of_unknown_commit(log: RunLog) -> None:
+    commit = find_commit(Path.cwd())
+    if commit.unknown:
+        log.line(f"WARNING: no commit is recorded, so this run cannot be repeated: {commit.found} ({commit.fix})")
 
 
 def _shareable(error: BaseException, settings: Settings) -> str:
