@@ -17,7 +17,7 @@ from components.cards.licences import limits_of_use
 from components.cards.page import difference, interval, plain_number, share
 from components.cards.settings import CardSettings
 from components.clinical.subgroups import Subgroup
-from components.report.formatting import DASH, count, number, percent
+from components.report.formatting import DASH, count, exact, number, percent
 
 Json = Mapping[str, Any]
 
@@ -119,7 +119,7 @@ def write(model: ModelRecords, settings: CardSettings) -> str:
         classes=_classes(model),
         operating=_operating(model),
         calibration=_calibration(model),
-        temperature=number(model.assessment["calibration"]["temperatures"][model.place]),
+        temperature=exact(model.assessment["calibration"]["temperatures"][model.place]),
         subgroups=_subgroups(model),
         missing={name: percent(each) for name, each in model.validation["profile"]["missing"].items()},
         threshold_level=f"{100 * plan['levels'][0]:g}",
@@ -142,7 +142,7 @@ def _front_matter(model: ModelRecords, settings: CardSettings) -> dict[str, Any]
         "task": {"type": "image-classification"},
         "dataset": {"name": model.licence.name, "type": model.dataset, "split": "test"},
         "metrics": [
-            {"type": HUB_NAMES.get(name, name), "name": OVERALL[name], "value": round(float(value), 6)}
+            {"type": HUB_NAMES.get(name, name), "name": OVERALL[name], "value": float(value)}
             for name, value in known.items()
         ],
     }
@@ -198,7 +198,7 @@ def _operating(model: ModelRecords) -> list[dict[str, str]]:
         {
             "subject": f"{each['subject']} ({each['positives']} lesions)",
             "target": f"{100 * point['level']:g} % {point['fixed']}",
-            "threshold": number(point["thresholds"][model.place]),
+            "threshold": exact(point["thresholds"][model.place]),
             **{name: share(found) for name, found in point["test"].items()},
         }
         for each in model.assessment["operating"]

@@ -12,7 +12,7 @@ from components.clinical.assessment import ClinicalAssessment, ClinicalTask
 
 
 def as_record(assessment: ClinicalAssessment) -> dict[str, Any]:
-    """The assessment as data for JSON: six decimals, null for what is not known.
+    """The assessment as data for JSON: numbers in full, null for what is not known.
 
     Subgroups with too few lesions have no counts; if only one is omitted, its count follows from the others.
     """
@@ -52,4 +52,4 @@ def as_metrics(assessment: ClinicalAssessment) -> dict[str, float]:
         own |= {"ece_debiased": model.calibration.before.errors["debiased"].mean}
         own |= {"conformal_coverage": model.sets[0].coverage.mean}
         found |= {f"{model.name}/{name}": value for name, value in own.items()}
-    return {name: round(value, 6) + 0.0 for name, value in found.items() if np.isfinite(value)}
+    return {name: float(value) + 0.0 for name, value in found.items() if np.isfinite(value)}

@@ -17,7 +17,7 @@ from components.statistics.intervals import Interval
 
 
 def as_record(comparison: Comparison, evaluate: Evaluate) -> dict[str, Any]:
-    """The comparison as data for JSON: six decimals, null for what is not known.
+    """The comparison as data for JSON: numbers in full, null for what is not known.
 
     `plan` holds what was compared, and how certain a verdict must be.
     """
@@ -65,7 +65,7 @@ def as_metrics(comparison: Comparison) -> dict[str, float]:
         base = f"{difference.name}/difference"
         found |= {f"{base}{end}": value for end, value in _ends(difference.test["balanced_accuracy"])}
         found[f"{base}_p"] = difference.tests["differs"].holm
-    return {key: round(value, 6) + 0.0 for key, value in found.items() if np.isfinite(value)}
+    return {key: float(value) + 0.0 for key, value in found.items() if np.isfinite(value)}
 
 
 def _ends(interval: Interval) -> list[tuple[str, float]]:

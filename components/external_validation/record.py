@@ -59,7 +59,7 @@ def as_metrics(result: ExternalValidationResult) -> dict[str, Any]:
     for model in result.models:
         found[model.name] = {
             name: {
-                side: round(getattr(change, side).mean, 6) + 0.0
+                side: float(getattr(change, side).mean) + 0.0
                 for side in ("internal", "external", "drop")
                 if np.isfinite(getattr(change, side).mean)
             }

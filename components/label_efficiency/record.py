@@ -16,7 +16,7 @@ OUTSIDE = {-np.inf: "below", np.inf: "beyond"}
 
 
 def as_record(result: LabelEfficiencyResult) -> dict[str, Any]:
-    """JSON-able data: six decimals, null for what is not known; shares outside the range are `below` or `beyond`."""
+    """JSON-able data: numbers in full, null for what is not known; shares outside the range are `below` or `beyond`."""
     question, settings = result.question, result.settings
     plan = {
         "study": question.study,
@@ -67,4 +67,4 @@ def as_metrics(result: LabelEfficiencyResult) -> dict[str, float]:
                 f"{each.arm}/crossing_outside": each.crossing.outside,
                 f"{each.arm}/enough": each.enough.share,
             }
-    return {name: round(value, 6) + 0.0 for name, value in values.items() if np.isfinite(value)}
+    return {name: float(value) + 0.0 for name, value in values.items() if np.isfinite(value)}

@@ -27,6 +27,11 @@ def number(value: float, sign: bool = False, digits: int = 3) -> str:
     return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS) if np.isfinite(value) else DASH
 
 
+def exact(value: float | None) -> str:
+    """A number that others decide by, such as a threshold: the shortest text that is read as the same float."""
+    return DASH if value is None or not np.isfinite(value) else repr(float(value))
+
+
 def signed(value: float) -> str:
     """A value with three decimals and its sign: `+0.060`."""
     return number(value, sign=True)

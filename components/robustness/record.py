@@ -14,7 +14,7 @@ from components.robustness.shortcut_test import AgainstChance, ShortcutResult
 
 
 def as_record(result: RobustnessResult) -> dict[str, Any]:
-    """JSON-able data: six decimals, null for values that are not known."""
+    """JSON-able data: numbers in full, null for values that are not known."""
     question, settings = result.question, result.settings
     plan = {
         "study": question.study,
@@ -105,4 +105,4 @@ def as_metrics(result: RobustnessResult) -> dict[str, float]:
         own |= {each.picture: each.accuracy.interval.mean for each in model.shortcuts if each.accuracy}
         own |= {f"{each.picture}_auroc": each.auroc.interval.mean for each in model.shortcuts if each.auroc}
         found |= {f"{model.name}/{name}": value for name, value in own.items()}
-    return {name: round(value, 6) + 0.0 for name, value in found.items() if np.isfinite(value)}
+    return {name: float(value) + 0.0 for name, value in found.items() if np.isfinite(value)}

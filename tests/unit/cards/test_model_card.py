@@ -59,12 +59,12 @@ def test_thresholds_and_temperature_are_those_of_this_run_and_not_of_another_see
     points = [point for each in assessment["operating"] for point in each["points"]]
     rows = table_below(read_text(folder, "model_card.md"), "Operating points")
     for point, cells in zip(points, rows, strict=True):
-        assert numbers_in(cells[2]) == [pytest.approx(point["thresholds"][place], abs=0.00051)]
+        assert float(cells[2]) == point["thresholds"][place]  # to the last bit, since others decide by it
         for name, cell in zip(("sensitivity", "specificity", "ppv", "npv"), cells[3:], strict=True):
             assert numbers_in(cell) == ends_of(point["test"][name])
     temperatures = assessment["calibration"]["temperatures"]
     assert len(set(temperatures)) == len(temperatures)
-    assert f"**Temperature of this run: {temperatures[place]:.3f}.**" in read_text(folder, "model_card.md")
+    assert f"**Temperature of this run: {temperatures[place]}.**" in read_text(folder, "model_card.md")
 
 
 def test_calibration_is_shown_before_and_after_temperature_scaling(folder: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
+from components.base.json_data import plain
 from components.clinical.operating_points import BinaryTask, mean_roc, measure_operating_points, rates, threshold
 from components.statistics.weighting import unit_weights
 from tests.unit.clinical.simulation import resampled
@@ -33,6 +38,25 @@ def test_no_threshold_of_scikit_learns_curve_is_better(level: float, ties: bool)
         chosen = scores >= threshold(scores, positive, "sensitivity", level)
         assert chosen[positive].mean() >= level - 1e-9
         assert chosen[~positive].mean() == pytest.approx(alarms[sensitivity >= level - 1e-9].min())
+
+
+@given(
+    images=st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2, max_size=30),
+    fixed=st.sampled_from(["sensitivity", "specificity"]),
+    level=st.floats(0.01, 1),
+)
+def test_a_threshold_read_from_json_decides_as_the_computed_one(
+    images: list[tuple[float, bool]], fixed: str, level: float
+) -> None:
+    scores, positive = (np.array(column) for column in zip(*images, strict=True))
+    own = positive if fixed == "sensitivity" else ~positive
+    computed = threshold(scores, positive, fixed, level)
+    stored = json.loads(json.dumps(plain({"threshold": computed})))["threshold"]
+    if not own.any():
+        assert stored is None
+        return
+    np.testing.assert_array_equal(scores >= stored, scores >= computed)
+    assert ((scores >= stored) == positive)[own].mean() >= level - 1e-9
 
 
 def test_a_share_that_counts_exactly_is_not_rounded_up() -> None:

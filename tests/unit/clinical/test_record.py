@@ -23,6 +23,15 @@ def test_the_same_runs_give_the_same_record(study: ClinicalAssessment) -> None:
     assert text == json.dumps(as_record(assess_simulation()), allow_nan=False)
 
 
+def test_thresholds_and_temperatures_are_stored_to_the_last_bit(study: ClinicalAssessment) -> None:
+    stored = json.loads(json.dumps(as_record(study)))["sheets"]
+    for model, record in zip(study.models, stored, strict=True):
+        assert tuple(record["calibration"]["temperatures"]) == model.calibration.temperatures
+        for task, written in zip(model.operating, record["operating"], strict=True):
+            for point, each in zip(task.points, written["points"], strict=True):
+                assert tuple(each["thresholds"]) == point.thresholds
+
+
 def test_metrics_to_follow_are_finite_and_named_by_run(study: ClinicalAssessment) -> None:
     found = as_metrics(study)
     assert set(found) == {

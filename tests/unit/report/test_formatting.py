@@ -18,6 +18,8 @@ from components.statistics.intervals import Interval
         (formatting.signed, 0.0601, "+0.060"),
         (formatting.change, -1 / 3, f"{MINUS}33.33 %"),
         (formatting.points, 0.021, "+2.1"),
+        (formatting.exact, 1 / 3, "0.3333333333333333"),
+        (formatting.exact, None, formatting.DASH),
         (formatting.percent, np.nan, formatting.DASH),
         (formatting.change, np.nan, formatting.DASH),
     ],
