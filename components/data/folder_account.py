@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from components.data.file_tree import list_images
 from components.data.read_report import ReadReport
-from components.data.sources import list_images
 
 
 def account_for_files(root: Path, used: pd.Series, report: ReadReport) -> None:

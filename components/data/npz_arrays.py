@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def _images(file: Path, name: str, version: tuple[int, int]) -> Array | SourceEr
         images = read_array(file, name)
     except SourceError as error:
         return error
-    if images.dtype == np.uint8 and (images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)):
+    if _are_images(images.shape, images.dtype):
         return images
     found = f"{images.dtype} {images.shape}, expected uint8 (N, H, W) or (N, H, W, 3)"
     return SourceError("unreadable", f"{name!r} holds no images ({found})")
@@ -98,6 +98,40 @@ def read_array(file: Path, name: str) -> np.ndarray[Any, Any]:
         raise
     except (*NPZ_ERRORS, ValueError) as error:
         raise SourceError("unreadable", f"is not an intact npz ({error or type(error).__name__})") from error
+
+
+def count_images(file: Path) -> dict[str, int]:
+    """Array of an npz -> how many images it holds, 0 where its shape or type is not that of images.
+
+    Only the headers are read, so that a large archive takes no time.
+
+    Raises:
+        SourceError: where the file is damaged.
+        OSError: where it cannot be opened.
+    """
+    counts = {}
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for name in archive.namelist():
+                counts[name.removesuffix(".npy")] = 0
+                if name.endswith(".npy"):
+                    with archive.open(name) as member:
+                        shape, kind = _read_npy_header(member)
+                    counts[name.removesuffix(".npy")] = shape[0] if _are_images(shape, kind) else 0
+    except (*NPZ_ERRORS, ValueError) as error:
+        raise SourceError("unreadable", f"is not an intact npz ({error or type(error).__name__})") from error
+    return counts
+
+
+def _read_npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    read = np.lib.format.read_array_header_1_0, np.lib.format.read_array_header_2_0
+    major, _ = np.lib.format.read_magic(member)
+    shape, _, kind = read[0 if major == 1 else 1](member)
+    return shape, kind
+
+
+def _are_images(shape: tuple[int, ...], kind: np.dtype[Any]) -> bool:
+    return kind == np.uint8 and (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3))
 
 
 def encode_png(pixels: Array) -> bytes:

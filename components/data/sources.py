@@ -1,6 +1,7 @@
 """Where an image's bytes are: one relative path names a file, a member of a tar, or a row of an array in an npz.
 
-Nothing outside the data set's folder is opened, whatever links or paths say.
+Nothing outside the data set's folder is opened, whatever links or paths say. Names of images in a table are compared
+with the names of files in one Unicode form (`normal_form`); a path keeps the letters that it has on the disk.
 """
 
 from __future__ import annotations
@@ -8,16 +9,27 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from components.base.errors import DataError
+from components.base.normal_form import clean, clean_id
+from components.data.file_kinds import COMPRESSED_TARS, IMAGE, REMEDIES
+from components.data.file_tree import FoundFile, list_files
+from components.data.image_formats import format_of_name, image_name, sniff
 from components.data.npz_arrays import read_row
+from components.data.read_report import ReadReport
 from components.data.source_error import SourceError
-from components.data.tar_members import list_members, read_member
+from components.data.tar_members import read_member
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-COMPRESSED = (".tar.bz2", ".tar.gz", ".tar.xz", ".tar.zst", ".tbz2", ".tgz", ".txz")
+CONTAINERS: Mapping[str, Callable[[Path, str, str], bytes]] = {".npz": read_row, ".tar": read_member}
+"""Suffix of a file that holds many images -> what reads one: the file, its path for messages, the place inside."""
+
+CONVERTERS: Mapping[str, Callable[[bytes, str], bytes]] = {}
+"""Format by `image_formats`, first bytes before suffix -> what makes an image that Pillow decodes of a file's bytes;
+the second argument is its path, for messages."""
+
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)  # no file can be there
 
 
@@ -38,43 +50,14 @@ def read_bytes(root: Path, path: str) -> bytes:
     try:
         file, inside = _locate(root, path)
         if not inside:
-            return file.read_bytes()
-        here = path[: -len(inside) - 1]
-        return read_row(file, here, inside) if file.suffix == ".npz" else read_member(file, here, inside)
+            data = file.read_bytes()
+        else:
+            here = path[: -len(inside) - 1]
+            data = CONTAINERS[PurePosixPath(here).suffix.lower()](file, here, inside)
     except OSError as error:
         raise _source_error(error) from error
-
-
-def list_images(root: Path) -> list[str]:
-    """Every image below a folder, members of tars too, as sorted paths for `read_bytes`; hidden ones are left out.
-
-    Files without a row in the table are `set(list_images(root)) - set(table["path"])`. Arrays of an npz are not listed,
-    as they may be masks or labels.
-
-    Raises:
-        SourceError: for a tar that cannot be read, since an incomplete list would drop images silently.
-    """
-    found: set[str] = set()
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        parent = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        for name in names:
-            if _is_image(name):
-                found.add(str(parent / name))
-            elif name.endswith(".tar") and not name.startswith("."):
-                found.update(_list_tar(root, str(parent / name)))
-    return sorted(found)
-
-
-def compressed_tars(root: Path) -> list[str]:
-    """The archives below a folder that `read_bytes` cannot read, for the message where no image is found."""
-    folders = (Path(folder).relative_to(root) / name for folder, _, names in os.walk(root) for name in names)
-    return sorted(file.as_posix() for file in folders if file.name.endswith(COMPRESSED))
-
-
-def _is_image(path: str) -> bool:
-    inside = PurePosixPath(path)
-    return inside.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in inside.parts)
+    convert = CONVERTERS.get(sniff(data) or format_of_name(path) or "")
+    return convert(data, path) if convert else data
 
 
 def _locate(root: Path, path: str) -> tuple[Path, str]:
@@ -106,10 +89,10 @@ def _follow(root: Path, link: Path) -> int:
 def _inside(parts: list[str], depth: int) -> str:
     """The part of a path behind its file; SourceError where the file is not a tar or npz."""
     inside, name = "/".join(parts[depth:]), parts[depth - 1]
-    if not inside or name.endswith((".tar", ".npz")):
+    if not inside or name.lower().endswith(tuple(CONTAINERS)):
         return inside
     here = "/".join(parts[:depth])
-    if name.endswith(COMPRESSED):
+    if name.lower().endswith(COMPRESSED_TARS):
         raise SourceError("unreadable", _how_to_unpack(here))
     raise SourceError("missing", f"no such file: {here} is not a folder")
 
@@ -127,16 +110,7 @@ def _source_error(error: OSError) -> SourceError:
     return SourceError("unreadable", error.strerror or "cannot be read")
 
 
-def _list_tar(root: Path, path: str) -> list[str]:
-    """The images in a tar, with its path in front."""
-    try:
-        file, _ = _locate(root, path)
-        members = list_members(file, path)
-    except SourceError as error:
-        raise SourceError(error.problem, f"{path}: {error}" if path not in str(error) else str(error)) from error
-    except OSError as error:
-        raise SourceError("unreadable", f"{path}: {error.strerror or 'cannot be read'}") from error
-    return [f"{path}/{name}" for name in members if _is_image(name)]
+# --- names of images and the files they mean --------------------------------------------------------------------------
 
 
 def find_images(root: Path, within: str = "", prefer: tuple[str, ...] = ()) -> Mapping[str, list[str]]:
@@ -148,28 +122,34 @@ def find_images(root: Path, within: str = "", prefer: tuple[str, ...] = ()) -> M
         prefer: where several images have one name, those in the first of these subfolders that has one are taken.
 
     Returns:
-        Image id -> paths for `read_bytes`; several where the name is not unique, see `locate`.
+        Image id in normal form -> paths for `read_bytes`; several where the name is not unique, see `locate`. A file
+        that looks like an image and cannot be read counts where no other file has its name: validation says why.
 
     Raises:
-        DataError: where there is no image at all.
+        DataError: where there is no image at all; it says what else is there.
     """
-    inside = within.strip("/")
-    found: dict[str, list[str]] = {}
-    for path in list_images(root):
-        if not inside or path.startswith(f"{inside}/"):
-            found.setdefault(PurePosixPath(path).stem, []).append(path)
+    inside = _subfolder(root, within)
+    files = [file for file in list_files(root) if not inside or clean(file.path).startswith(f"{clean(inside)}/")]
+    found: dict[str, list[FoundFile]] = {}
+    for file in files:
+        if file.is_candidate:
+            found.setdefault(clean(image_name(file.path)), []).append(file)
     if not found:
-        raise DataError(_no_image(root, inside))
-    return {name: _preferred(paths, prefer) for name, paths in found.items()}
+        raise DataError(_no_image(root, inside, files))
+    return {name: _preferred(_readable_first(paths), prefer) for name, paths in found.items()}
 
 
-def _no_image(root: Path, inside: str) -> str:
-    packed = compressed_tars(root)
-    hint = f"; {_how_to_unpack(packed[0])}" if packed else ""
-    return (
-        f"dataset.path = {root}: no image {f'in {inside} ' if inside else ''}there; put the images into "
-        f"{root / (inside or 'images')}, or leave them in uncompressed .tar files{hint}"
-    )
+def _subfolder(root: Path, within: str) -> str:
+    """The path below `root` of a subfolder or tar, to where a link leads that stays inside."""
+    inside = PurePosixPath(within.replace("\\", "/").strip("/")).as_posix()
+    place = Path(root) / inside
+    if place.is_symlink() and Path(os.path.realpath(place)).is_relative_to(os.path.realpath(root)):
+        return Path(os.path.realpath(place)).relative_to(os.path.realpath(root)).as_posix()
+    return "" if inside == "." else inside
+
+
+def _readable_first(files: list[FoundFile]) -> list[str]:
+    return [file.path for file in files if file.kind == IMAGE] or [file.path for file in files]
 
 
 def _preferred(paths: list[str], prefer: tuple[str, ...]) -> list[str]:
@@ -179,13 +159,31 @@ def _preferred(paths: list[str], prefer: tuple[str, ...]) -> list[str]:
     return paths
 
 
-def locate(names: Iterable[str], found: Mapping[str, list[str]], absent: str) -> list[str]:
+def _no_image(root: Path, inside: str, files: list[FoundFile]) -> str:
+    packed = sorted(file.path for file in files if file.path.lower().endswith(COMPRESSED_TARS))
+    hints = [_how_to_unpack(packed[0])] if packed else []
+    others = Counter(file.kind for file in files)
+    hints += [f"there are {count} {kind}: {REMEDIES[kind]}" for kind, count in others.items() if kind in REMEDIES]
+    told = "".join(f"; {hint}" for hint in hints)
+    return (
+        f"dataset.path = {root}: no image {f'in {inside} ' if inside else ''}there; put the images into "
+        f"{root / (inside or 'images')}, or leave them in uncompressed .tar files{told}"
+    )
+
+
+def locate(
+    names: Iterable[str], found: Mapping[str, list[str]], absent: str, report: ReadReport | None = None
+) -> list[str]:
     """The path of each named image.
+
+    A name is compared in normal form, then with its file suffix, and at last without regard to case, where one name of
+    the table and one file differ in nothing else.
 
     Args:
         names: image ids.
         found: what `find_images` returns.
         absent: path pattern for an image that is not there, `images/{}.jpg`; validation then reports it as missing.
+        report: gets a warning about names that were found without regard to case.
 
     Returns:
         One path a name, in the order of `names`.
@@ -194,10 +192,53 @@ def locate(names: Iterable[str], found: Mapping[str, list[str]], absent: str) ->
         DataError: for a name with two files, since the table does not say which of them it means.
     """
     named = list(names)
-    double = sorted({name for name in named if len(found.get(name, ())) > 1})
+    places = {name: _find(name, found) for name in set(named)}
+    left = [name for name, paths in places.items() if not paths and name]
+    by_case = _match_case(left, found, {clean(name) for name in places})
+    places.update(by_case)
+    double = sorted(name for name, paths in places.items() if len(paths) > 1)
     if double:
         raise DataError(
-            f"{len(double)} images have several files, first {double[0]}: {', '.join(found[double[0]])}; "
-            "keep one of them, or name the folder that counts as dataset.images (params.yaml)"
+            f"{len(double)} images have several files; keep one of them, or name the folder that counts as "
+            "dataset.images (params.yaml)"
+        ).with_words(f"first {double[0]}: {', '.join(places[double[0]])}")
+    if by_case and report is not None:
+        report.warn(
+            "other_case",
+            len(by_case),
+            f"{len(by_case)} images were found by names that differ in upper and lower case from the table's",
+            (f"{name!r} is {paths[0]!r}" for name, paths in sorted(by_case.items())),
         )
-    return [found[name][0] if name in found else absent.format(name) for name in named]
+    return [places[name][0] if places[name] else absent.format(name) for name in named]
+
+
+def _find(name: str, found: Mapping[str, list[str]]) -> list[str]:
+    """Files with this name, in normal form; of a name with a suffix, those with this suffix."""
+    tidy = clean(name)
+    for form in (tidy, clean_id(tidy)):
+        if form in found:
+            return found[form]
+    return [path for path in found.get(image_name(tidy), ()) if clean(PurePosixPath(path).name) == tidy]
+
+
+def _match_case(names: list[str], found: Mapping[str, list[str]], asked: Iterable[str]) -> dict[str, list[str]]:
+    """Files for names that differ from theirs only in case; none where two names or two files would be one."""
+    if not names:
+        return {}
+    files: dict[str, list[str]] = {}
+    for stem in found:
+        files.setdefault(stem.casefold(), []).append(stem)
+    times = Counter(image_name(name).casefold() for name in asked)
+    matched = {}
+    for name in names:
+        tidy = clean(name).casefold()
+        for form in {tidy, image_name(tidy)}:
+            stems = files.get(form, ())
+            if len(stems) != 1 or times[image_name(tidy)] != 1:
+                continue
+            paths = found[stems[0]]
+            if form != tidy:  # the name has a suffix, which must be the file's
+                paths = [path for path in paths if clean(PurePosixPath(path).name).casefold() == tidy]
+            if paths:
+                matched[name] = paths
+    return matched

@@ -10,11 +10,12 @@ import tarfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from components.data.source_error import SourceError
 
 Place = tuple[int, int]  # offset and size of a member, bytes
+Refused = Literal["outside", "link"]  # why a member is not read
 
 TARS_INDEXED = 64
 """Indices kept by a process; 1,000 members are 0.2 MB."""
@@ -33,7 +34,7 @@ def read_member(file: Path, here: str, member: str) -> bytes:
         OSError: where the tar cannot be opened.
     """
     with file.open("rb") as stream:
-        place = _index(stream, file, here).get(member)
+        place = members_of(stream, file, here).get(member)
         if place is None:
             raise SourceError("missing", f"{here} has no member {member}")
         if isinstance(place, str):
@@ -43,26 +44,17 @@ def read_member(file: Path, here: str, member: str) -> bytes:
         return stream.read(size)
 
 
-def list_members(file: Path, here: str) -> list[str]:
-    """Names of the members that `read_member` reads: regular files inside the archive.
+def members_of(stream: IO[bytes], file: Path, here: str) -> Mapping[str, Place | Refused]:
+    """Every member that is no folder: where its bytes are in the tar, or why it is not read.
+
+    Args:
+        stream: the opened tar.
+        file: its path, under which the index is kept in memory.
+        here: its path relative to the data set's folder, for messages.
 
     Raises:
         SourceError: where the tar is damaged.
-        OSError: where it cannot be opened.
     """
-    with file.open("rb") as stream:
-        members = _index(stream, file, here)
-    return [name for name, place in members.items() if isinstance(place, tuple)]
-
-
-_REFUSED = {
-    "outside": "{}: the member's name leaves the archive, not read",
-    "link": "{}: the member is a link, a device or sparse, not read; pack the images themselves (tar --dereference)",
-}
-
-
-def _index(stream: IO[bytes], file: Path, here: str) -> Mapping[str, Place | str]:
-    """Name -> place, or a key of _REFUSED; SourceError for a damaged tar."""
     state = os.fstat(stream.fileno())
     members, damage = _members(file.absolute(), state.st_size, state.st_mtime_ns)
     if damage:
@@ -70,10 +62,16 @@ def _index(stream: IO[bytes], file: Path, here: str) -> Mapping[str, Place | str
     return members
 
 
+_REFUSED: Mapping[Refused, str] = {
+    "outside": "{}: the member's name leaves the archive, not read",
+    "link": "{}: the member is a link, a device or sparse, not read; pack the images themselves (tar --dereference)",
+}
+
+
 @lru_cache(maxsize=TARS_INDEXED)
-def _members(file: Path, size: int, mtime_ns: int) -> tuple[dict[str, Place | str], str]:  # noqa: ARG001  # the key
+def _members(file: Path, size: int, mtime_ns: int) -> tuple[dict[str, Place | Refused], str]:  # noqa: ARG001  # the key
     """The members of a tar, and what is wrong with it; size and time are arguments so that a new file is noticed."""
-    members: dict[str, Place | str] = {}
+    members: dict[str, Place | Refused] = {}
     try:
         with file.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             while (member := tar.next()) is not None:
@@ -92,7 +90,7 @@ def _normalise(name: str) -> str:
     return name if name.startswith("/") else "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
-def _place(member: tarfile.TarInfo) -> Place | str:
+def _place(member: tarfile.TarInfo) -> Place | Refused:
     if member.name.startswith("/") or "\\" in member.name or ".." in member.name.split("/"):
         return "outside"
     if not member.isreg() or member.issparse():

@@ -13,9 +13,9 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import OWN_IMAGES, ExampleData
+from components.data.file_tree import list_images
 from components.data.read_report import ReadReport
 from components.data.records import conform
-from components.data.sources import list_images
 
 EXAMPLE = ExampleData(images=("nv/a.png", "mel/b.jpg", "unlabelled/c.jpg"))
 

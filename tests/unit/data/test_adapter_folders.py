@@ -13,7 +13,7 @@ from components.data.adapters.synthetic import Config as Synthetic
 from components.data.labels import Labels
 from components.data.read_report import ReadReport
 from components.data.records import apply_labels, failures
-from components.data.sources import list_images
+from components.data.file_tree import list_images
 from components.synthetic.dataset import draw_dataset
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"

@@ -18,7 +18,8 @@ from components.data.adapters.pad_ufes import Config as PadUfes
 from components.data.adapters.synthetic import Config as Synthetic
 from components.data.read_report import ReadReport
 from components.data.records import failures
-from components.data.sources import SourceError, list_images, read_bytes
+from components.data.file_tree import list_images
+from components.data.sources import SourceError, read_bytes
 from components.data.vocabulary import SITES
 from components.synthetic.dataset import draw_dataset
 from tests.unit.data.example_data import example_of, paint, read_pixels_of, write, write_example

@@ -6,7 +6,8 @@ import pytest
 
 from components.base.errors import DataError
 from components.data.source_error import SourceError
-from components.data.sources import find_images, list_images, locate, read_bytes
+from components.data.file_tree import list_images
+from components.data.sources import find_images, locate, read_bytes
 from tests.unit.data.shards import pack_tar, problem_of
 
 
@@ -102,8 +103,9 @@ def test_a_name_with_two_files_is_an_error(tmp_path: Path):
     for name in ("images/a.jpg", "masks/a.png"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    with pytest.raises(DataError, match=r"1 images have several files, first a: images/a.jpg, masks/a.png; keep one"):
+    with pytest.raises(DataError, match=r"1 images have several files; keep one") as error:
         locate(["a"], find_images(tmp_path), "{}")
+    assert error.value.words == "first a: images/a.jpg, masks/a.png"
     assert locate(["a"], find_images(tmp_path, "images"), "{}") == ["images/a.jpg"]
     assert locate(["a"], find_images(tmp_path, prefer=("masks", "images")), "{}") == ["masks/a.png"]
     assert locate(["b"], find_images(tmp_path), "{}.jpg") == ["b.jpg"]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from components.data import tar_members
 from components.data.source_error import SourceError
-from components.data.sources import list_images, read_bytes
+from components.data.file_tree import list_images
+from components.data.sources import read_bytes
 from tests.unit.data.shards import pack_tar, problem_of
 
 LONG = "a" * 90 + "/" + "b" * 90 + "/" + "c" * 90 + ".jpg"
