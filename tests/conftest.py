@@ -36,3 +36,12 @@ def tables() -> Path:
     if not (folder / "PAD-UFES-20_metadata.csv").is_file():
         pytest.skip("real tables: ../shared/data/tables is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder of small tables as people have them, or a skip that says why."""
+    folder = SHARED.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip("tables as people have them: ../shared/cases is not here")
+    return folder
