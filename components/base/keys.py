@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 LONGEST = 250  # characters of a key in MLflow
@@ -31,63 +32,65 @@ def as_key(text: str) -> Key:
 
     Slashes stay, since they group metrics: `val/loss`. A `Key` is returned as it is.
     """
-    return text if isinstance(text, Key) else _finish([_escape(part) for part in text.split("/")], "/")
+    return text if isinstance(text, Key) else _join([text], "/")
 
 
 def flat_keys(values: Mapping[str, Any], joint: str) -> dict[str, Any]:
     """Nested mappings as a flat one, with their names joined to keys: {'a': {'b': 1}} is {'a/b': 1}.
 
-    Names at the top are the code's own, such as `val/loss`, and may hold the joint. Names below it may be free text:
-    joint and slash are escaped there, so that {'a': {'b/c': 1}} and {'a': {'b': {'c': 1}}} have different keys.
+    A name may contain the joint. Only where two paths of names would then be one key, as in {'a': {'b/c': 1, 'b':
+    {'c': 2}}}, the joint inside their names is escaped.
 
     Args:
         values: mappings inside mappings; an empty mapping has no key.
         joint: between the names, one character: `/` for metrics, `.` for settings.
 
     Returns:
-        Values by `Key`.
+        Values by `Key`, one for each path.
     """
-    return {_finish(path, joint): leaf for path, leaf in _leaves(values, joint)}
+    leaves = list(_leaves(values))
+    keys = [_join(path, joint) for path, _ in leaves]
+    used = Counter(keys)
+    return {
+        key if used[key] == 1 else _join(path, joint, within=joint): leaf
+        for key, (path, leaf) in zip(keys, leaves, strict=True)
+    }
 
 
-def _leaves(values: Mapping[str, Any], joint: str) -> Iterator[tuple[list[str], Any]]:
-    for name, value in values.items():
-        top = "/".join(_escape(part) for part in str(name).split("/"))
-        yield from _below([top], value, joint)
+def _leaves(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value that is no mapping, with the names that lead to it."""
+    for name, inner in value.items():
+        here = (*path, str(name))
+        if isinstance(inner, Mapping):
+            yield from _leaves(inner, here)
+        else:
+            yield here, inner
 
 
-def _below(path: list[str], value: Any, joint: str) -> Iterator[tuple[list[str], Any]]:
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _below([*path, _escape(str(name), more=f"/{joint}")], inner, joint)
-    else:
-        yield path, value
-
-
-def _escape(text: str, more: str = "") -> str:
-    """One part of a key, without characters that are refused or in `more`.
-
-    MLflow normalises a key like a path and refuses it where that changes it, as with an empty part or `.` or `..`.
-    """
-    written = _LIKE_AN_ESCAPE.sub("_x005F_", text)
-    written = _REFUSED.sub(lambda found: _code(found[0]), written)
-    for character in more:
-        written = written.replace(character, _code(character))
-    if written in (".", ".."):
-        written = _code(".") + written[1:]
-    return written or NO_CHARACTER
-
-
-def _code(character: str) -> str:
-    return f"_x{ord(character):04X}_"
-
-
-def _finish(parts: list[str], joint: str) -> Key:
-    """The whole key: MLflow refuses one that begins with `..`, and one that is too long."""
-    whole = joint.join(parts)
-    if whole.startswith(".."):
+def _join(names: Sequence[str], joint: str, within: str = "") -> Key:
+    """The key of a path of names; characters of `within` are escaped inside names."""
+    whole = joint.join(_escape(name, within) for name in names)
+    if whole.startswith(".."):  # which MLflow refuses
         whole = _code(".") + whole[1:]
     if len(whole) > LONGEST:
         digest = hashlib.sha256(whole.encode()).hexdigest()[:DIGEST].upper()
         whole = f"{whole[: LONGEST - DIGEST - 3]}_x{digest}_"
     return Key(whole)
+
+
+def _escape(name: str, within: str) -> str:
+    written = _REFUSED.sub(lambda found: _code(found[0]), _LIKE_AN_ESCAPE.sub("_x005F_", name))
+    for character in within:
+        written = written.replace(character, _code(character))
+    return "/".join(map(_escape_part, written.split("/")))
+
+
+def _escape_part(part: str) -> str:
+    """A part between slashes: to MLflow a key is a path, and one that has no unique form is refused, as `a//b`, `./a`."""
+    if part in (".", ".."):
+        return _code(".") + part[1:]
+    return part or NO_CHARACTER
+
+
+def _code(character: str) -> str:
+    return f"_x{ord(character):04X}_"

@@ -58,13 +58,19 @@ def test_a_nested_name_can_be_read_back_and_is_accepted(text: str, joint: str) -
     (key,) = flat_keys({"classes": {text: {"images": 1}}}, joint)
     mlflow.utils.validation._validate_metric(key, 1.0, 0, 0)
     if len(key) < LONGEST:
-        assert [read_back(part) for part in key.split(joint)] == ["classes", text, "images"]
+        assert read_back(key) == joint.join(["classes", text, "images"])
 
 
 @given(st.dictionaries(TEXTS, st.one_of(st.just(1), st.dictionaries(TEXTS, st.just(1), min_size=1)), min_size=1))
 def test_no_two_paths_of_names_share_a_key(tree: Mapping[str, object]) -> None:
     paths = [1 for value in tree.values() for _ in (value if isinstance(value, dict) else [1])]
     assert len(flat_keys({"free": tree}, "/")) == len(paths)
+
+
+def test_the_joint_inside_a_name_is_escaped_where_two_paths_would_be_one_key() -> None:
+    assert flat_keys({"classes": {"a/b": 1, "a": {"b": 2}}}, "/") == {"classes/a_x002F_b": 1, "classes/a/b": 2}
+    schemes = flat_keys({"schemes": {"s.a": {"b": 1}, "s": {"a.b": 2}}}, ".")
+    assert schemes == {"schemes.s_x002E_a.b": 1, "schemes.s.a_x002E_b": 2}
 
 
 @given(st.from_regex(r"[\w\-. :/]*", fullmatch=True))
@@ -92,11 +98,10 @@ def test_a_key_is_not_escaped_twice() -> None:
     assert as_key(str(as_key("a+b"))) != as_key("a+b")
 
 
-def test_names_at_the_top_are_paths_and_names_below_are_not() -> None:
-    assert flat_keys({"val/loss": 1, "classes": {"a/b": 2, "c": {}}}, "/") == {"val/loss": 1, "classes/a_x002F_b": 2}
-    assert flat_keys({"labels": {"schemes": {"two": {"Dr. X": ["x"]}}}}, ".") == {
-        "labels.schemes.two.Dr_x002E_ X": ["x"]
-    }
+def test_names_of_curves_keep_their_slash_at_every_depth() -> None:
+    values = {"val/loss": 1, "first": {"val/loss": 2}, "classes": {"a/b": 3, "c": {}}}
+    assert flat_keys(values, "/") == {"val/loss": 1, "first/val/loss": 2, "classes/a/b": 3}
+    assert flat_keys({"schemes": {"two": {"Dr. X": ["x"]}}}, ".") == {"schemes.two.Dr. X": ["x"]}
 
 
 @pytest.mark.parametrize("joint", ["/", "."])
