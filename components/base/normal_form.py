@@ -10,32 +10,43 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Characters without width: zero-width spaces and joiners, directional marks, soft hyphen, word joiner, byte order mark.
-_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
-_OUTER_CONTROL = "".join(chr(code) for code in (*range(32), *range(127, 160)))
-_WHOLE_AS_DECIMAL = re.compile(r"([0-9]+)\.0+")
-_BLANKS = re.compile(r"\s+")
+# Characters without width: zero-width blanks and joiners, directional marks, soft hyphen, byte order mark, fillers,
+# variation selectors, tags (Unicode, Default_Ignorable_Code_Point).
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
+_OUTER = "".join(chr(code) for code in (*range(33), *range(127, 161)))  # blanks and control characters
+_WHOLE_AS_DECIMAL = re.compile(r"([0-9]+)[.,]0+")
+_BLANK, _BLANKS = re.compile(r"\s"), re.compile(r"\s+")
+_DASH = re.compile("[\u2010-\u2015\u2212\ufe58\uff0d]")
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
 def clean(text: str) -> str:
-    """The text in Unicode form C, without invisible characters and without outer blanks of any kind."""
-    if text.isascii():
-        return text.strip().strip(_OUTER_CONTROL + " ")
-    return unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).strip().strip(_OUTER_CONTROL + " ")
+    """The text in Unicode form C, without invisible characters and outer blanks; inner blanks are plain ones."""
+    if not text.isascii():
+        text = _BLANK.sub(" ", unicodedata.normalize("NFC", _INVISIBLE.sub("", text)))
+    return text.strip(_OUTER)
 
 
 def clean_id(text: str) -> str:
-    """As `clean`; `7.0`, as software writes a whole number after a gap in its column, is `7`."""
+    """As `clean`; `7.0` or `7,0`, as software writes a whole number in a column with gaps, is `7`."""
     tidy = clean(text)
     whole = _WHOLE_AS_DECIMAL.fullmatch(tidy)
     return whole.group(1) if whole else tidy
 
 
+def clean_path(text: str) -> str:
+    """A path with slashes, each part as `clean`, without empty parts and `.`; to compare paths, never to open a file."""
+    parts = (clean(part) for part in text.replace("\\", "/").split("/"))
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
 def fold(text: str) -> str:
-    """What two ids have in common that differ only in case, blanks, width of letters or leading zeros.
+    """What two ids have in common that differ only in case, blanks, dashes, width of letters or leading zeros.
 
     For warnings and for the search for a similar name, never to join rows: `a1` and `A1` may be two patients.
     """
-    folded = unicodedata.normalize("NFKC", clean_id(text)).casefold()
+    folded = unicodedata.normalize("NFKC", _DASH.sub("-", clean_id(text))).casefold()
     return _BLANKS.sub("", _LEADING_ZEROS.sub("", folded))

@@ -59,7 +59,16 @@ class ReadReport:
     """Column -> cells that got another form before they were compared."""
     files: dict[str, int] = field(default_factory=dict)
     """What lies in the folder: `images`, `images without a row`, `.heic` ... -> number of files."""
+    images: int = 0
+    """Rows of the data set, one an image."""
+    known_ids: dict[str, int] = field(default_factory=dict)
+    """`patient_id` and `lesion_id` -> images that have one."""
     warnings: list[ReadWarning] = field(default_factory=list)
+
+    def count_changed(self, column: str, cells: int) -> None:
+        """Count cells of a column that got another form."""
+        if cells:
+            self.changed[column] += cells
 
     def warn(self, kind: str, count: int, message: str, examples: Iterable[str] = ()) -> None:
         """Add a warning; see `ReadWarning`."""
@@ -75,7 +84,8 @@ class ReadReport:
         tables = [f"{table.file}: {table.rows} rows ({table.form})" for table in self.tables]
         joins = [f"{join.table}: {join.matched} of {join.rows} images matched ({join.how})" for join in self.joins]
         cells = [f"{column}: {count} cells changed to one form" for column, count in sorted(self.changed.items())]
-        return tables + joins + cells + [_line(warning, with_examples) for warning in self.warnings]
+        ids = [f"{name}: known of {count} of {self.images} images" for name, count in self.known_ids.items()]
+        return tables + joins + cells + ids + [_line(warning, with_examples) for warning in self.warnings]
 
     def counts(self) -> dict[str, Any]:
         """The report for metrics: numbers only."""
@@ -84,6 +94,8 @@ class ReadReport:
             "joins": {join.table: {"matched": join.matched, "rows": join.rows} for join in self.joins},
             "cells_changed": dict(sorted(self.changed.items())),
             "files": self.files,
+            "images": self.images,
+            "known_ids": self.known_ids,
             "warnings": self._counts_by_kind(),
         }
 
@@ -105,6 +117,8 @@ class ReadReport:
             joins=[Join(**join) for join in data["joins"]],
             changed=Counter(data["changed"]),
             files=dict(data["files"]),
+            images=data["images"],
+            known_ids=dict(data["known_ids"]),
             warnings=[
                 ReadWarning(**{**warning, "examples": tuple(warning["examples"])}) for warning in data["warnings"]
             ],

@@ -211,20 +211,24 @@ def conform(table: pd.DataFrame, origin: str, report: ReadReport) -> pd.DataFram
             f"expected {list(Raw.columns)} (components/data/records.py)"
         )
     table = table.reindex(columns=list(Raw.columns)).reset_index(drop=True)
-    typed = pd.DataFrame({name: _typed(table, name, origin) for name in Raw.columns})
-    typed = normalise_ids(typed, report).astype({name: "str" for name in ALL_IDS})
+    typed = pd.DataFrame({name: _typed(table, name, origin, report) for name in Raw.columns})
+    typed = normalise_ids(typed, report).astype({name: "str" for name in (*ALL_IDS, "source")})
     check_ids(typed, report)
     typed["lesion_id"] = typed["lesion_id"].fillna(typed["image_id"])
     return typed.fillna(_UNKNOWN).fillna({"image_id": "", "path": ""})
 
 
-def _typed(table: pd.DataFrame, name: str, origin: str) -> pd.Series:
+def _typed(table: pd.DataFrame, name: str, origin: str, report: ReadReport) -> pd.Series:
     """One column in the type that Raw gives it; empty cells are null."""
     column = table[name]
     kind = NUMBER_TYPES.get(name)
     if kind is None:
         text = column.astype("object").map(str, na_action="ignore")
-        return (text if name == "path" else text.map(clean, na_action="ignore").replace("", None)).astype("str")
+        if name == "path" or name in ALL_IDS:
+            return text.astype("str")
+        tidy = text.map(clean, na_action="ignore")
+        report.count_changed(name, int((tidy != text)[text.notna()].sum()))
+        return tidy.replace("", None).astype("str")
     numbers = pd.to_numeric(column, errors="coerce")
     wrong = column.notna() & numbers.isna()
     if kind == "Int64":

@@ -16,19 +16,41 @@ from components.base.normal_form import clean
 UNKNOWN = "unknown"
 UNSTATED = frozenset(
     {
-        "", "#n/a", "#na", "<na>", "n/a", "n.a.", "na", "nan", "nil", "none", "null", "nat", "not available",
-        "not applicable", "not known", "not recorded", "not specified", "not stated", "missing", "unk", "unknown",
-        "unspecified", "anonymous", "blank", "no id", "tbd",
-        "k.a.", "ka", "k. a.", "keine", "keine angabe", "keine angaben", "nicht bekannt", "unbekannt", "ohne angabe",
-        "inconnu", "inconnue", "non renseigne", "non renseigné", "non precise", "non précisé", "nc", "nr",
-        "desconocido", "desconocida", "sin dato", "sin datos", "no disponible", "no consta",
-        "desconhecido", "desconhecida", "nao informado", "não informado", "ignorado",
-        "sconosciuto", "sconosciuta", "non noto", "non disponibile", "n.d.", "nd", "onbekend", "okänd", "ukjent",
-        "nieznany", "brak", "brak danych", "неизвестно", "нет", "нет данных", "不明", "未知", "無", "无", "なし",
+        "", "n/a", "n.a.", "n.a", "n/k", "na", "nan", "nil", "none", "null", "nat", "undefined", "undetermined",
+        "not available", "unavailable", "not applicable", "not known", "not recorded", "not specified", "not stated",
+        "not reported", "not provided", "not given", "not documented", "not collected", "not assigned", "unassigned",
+        "missing", "unk", "unknown", "unspecified", "anonymous", "blank", "empty", "no data", "no id",
+        "no value", "tbd",
+        "k.a.", "k.a", "ka", "k. a.", "keine", "keine angabe", "keine angaben", "nicht angegeben", "nicht bekannt",
+        "nicht vorhanden", "fehlt", "fehlend", "unbekannt", "ohne angabe", "leer",
+        "inconnu", "inconnue", "non renseigne", "non renseigné", "non precise", "non précisé", "non disponible", "nc",
+        "nr", "desconocido", "desconocida", "sin dato", "sin datos", "no disponible", "no consta", "ninguno",
+        "desconhecido", "desconhecida", "nao informado", "não informado", "sem dados", "ignorado",
+        "sconosciuto", "sconosciuta", "non noto", "non disponibile", "n.d.", "n.d", "nd", "onbekend", "niet bekend",
+        "nvt", "n.v.t.", "okänd", "saknas", "ukjent", "ukendt", "tuntematon", "nieznany", "brak", "brak danych",
+        "neznámý", "neznámé", "neuvedeno", "ismeretlen", "nincs adat", "necunoscut", "bilinmiyor", "άγνωστο",
+        "неизвестно", "неизвестен", "нет", "нет данных", "невідомо", "غير معروف", "לא ידוע", "không rõ",
+        "不明", "不詳", "不详", "未知", "未提供", "缺失", "無", "无", "なし", "없음", "미상",
+        "\\n",
     }
 )  # fmt: skip
 """Words for nothing in sex, site, age, skin type and in ids of persons, in lower case; marks alone count, too."""
 
+_NOT_AN_ID = frozenset(
+    {
+        "anonym", "anonymised", "anonymized", "anonymisiert", "anon", "deidentified", "de-identified", "redacted",
+        "removed", "withheld", "hidden", "n.n.", "n.n", "n. n.", "patient", "unknown patient", "patient unknown",
+        "lesion", "unknown lesion", "id", "patient id", "lesion id", "no patient", "no patient id", "no lesion",
+        "no lesion id", "without id", "ohne id", "keine id", "other", "others", "various", "false",
+    }
+)  # fmt: skip
+"""Further words that are no id of one person or lesion."""
+
+_MAY_BE_A_NAME = frozenset({"ka", "nc", "nr", "nd", "nat", "nil", "blank", "brak", "id", "other", "anon"})
+"""Words for nothing that can be initials or a name: in a column whose other ids have no digits they are ids."""
+
+_BRACKETS = "()[]{}<>\"'`\u00b4“”„«»#*?!;: "
+_MISSING_CODE = re.compile(r"-1|-9+|x{2,}")
 UNSTATED_DIAGNOSES = frozenset({"", "nan", "unk", "unknown"})  # "none" and "na" may be diagnoses of a data set
 SEX_WORDS = {"m": "male", "male": "male", "man": "male", "f": "female", "female": "female", "woman": "female"}
 _DECIMAL_COMMA = re.compile(r"^([0-9]+),([0-9]+)$")  # an age has no separator of thousands
@@ -89,7 +111,25 @@ def _each(column: pd.Series, word: Callable[[str], str | None]) -> pd.Series:
 def is_unstated(word: str) -> bool:
     """Whether a cell says that something is not known: a word of UNSTATED, or marks alone, such as `-`, `--` or `?`."""
     term = _normalise(word)
-    return term in UNSTATED or not any(letter.isalnum() for letter in term)
+    return _is_one_of(UNSTATED, term) or not any(letter.isalnum() for letter in term)
+
+
+def is_no_id(word: str, *, coded: bool) -> bool:
+    """Whether a cell of a column of ids is the id of no person and no lesion.
+
+    Args:
+        word: `is_unstated`, or `anonymised`, `xxx`, `-1` and the like.
+        coded: whether the column's other ids have digits; otherwise `nc` or `Blank` may be initials or a name.
+    """
+    term = _normalise(word)
+    if not coded and _is_one_of(_MAY_BE_A_NAME, term):
+        return False
+    return is_unstated(word) or _is_one_of(_NOT_AN_ID, term) or _MISSING_CODE.fullmatch(term) is not None
+
+
+def _is_one_of(words: frozenset[str], term: str) -> bool:
+    """Whether the term is one of the words, as it is or without brackets and quotes around it: `(unknown)`."""
+    return term in words or term.strip(_BRACKETS) in words
 
 
 def _normalise(word: str) -> str:

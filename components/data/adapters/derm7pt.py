@@ -16,6 +16,7 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.ids import normalise_ids
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images
@@ -66,7 +67,7 @@ class Config(Frozen):
                 "(release_v0) in params.yaml"
             )
         table = read_table(file, [*COLUMNS, self.image], report, form=self.format, root=self.path)
-        table = table.rename(columns={**COLUMNS, self.image: "path"})
+        table = normalise_ids(table.rename(columns={**COLUMNS, self.image: "path"}), report)
         lesions = "case_" + table["lesion_id"]
         paths = _located(table["path"].fillna(""), find_images(self.path))
         table = translate(table).assign(image_id=lesions + f"_{self.image}", lesion_id=lesions, path=paths)

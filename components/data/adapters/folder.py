@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field, field_validator
 from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
+from components.base.normal_form import clean
 from components.data.adapters import OWN_IMAGES, ExampleData
 from components.data.file_tree import list_images
 from components.data.read_report import ReadReport
@@ -62,12 +64,12 @@ class Config(Frozen):
                 f"dataset.path = {self.path}: {what}; expected one subfolder per diagnosis, such as "
                 f"{self.path / 'nv'}, and {self.path / self.unlabelled} for images without one"
             )
-        names = [file.name for file in files]
+        names = [clean(file.name) for file in files]
         table = pd.DataFrame(
             {
                 "image_id": [file.as_posix() for file in files],
                 "path": [file.as_posix() for file in files],
-                "diagnosis": [None if folder == self.unlabelled else folder for folder in folders],
+                "diagnosis": [None if clean(folder or "") == clean(self.unlabelled) else folder for folder in folders],
                 "lesion_id": _matched(names, self.lesion_pattern, "lesion_pattern"),
                 "patient_id": _matched(names, self.patient_pattern, "patient_pattern"),
                 "source": "folder",
@@ -87,7 +89,7 @@ def _matched(names: list[str], pattern: str | None, key: str) -> list[str | None
     """The match of the pattern's group in each file name; DataError for a name that does not match."""
     if pattern is None:
         return [None] * len(names)
-    found = [re.search(pattern, name) for name in names]
+    found = [re.search(unicodedata.normalize("NFC", pattern), name) for name in names]  # names are in this form
     misses = [name for name, match in zip(names, found, strict=True) if match is None or not match.group(1)]
     if misses:
         raise DataError(

@@ -5,12 +5,17 @@ The columns of a file show which of them it is:
     archive    isic_id (before 2022: name)   diagnosis, or diagnosis_1 to diagnosis_5 from coarse to fine
     2018, 2019 image, MEL, NV, BCC ...       one column a diagnosis; lesions, age, sex and site in a second file
     2020       image_name                    diagnosis, mostly `unknown`, and benign_malignant
+
+Every other table below the folder that names images and their lesions, patients, ages, sexes, sites or skin types is
+joined by the image's id, however it is spelled.
 """
 
 from __future__ import annotations
 
+import filecmp
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
@@ -23,11 +28,11 @@ from components.base.errors import DataError
 from components.base.fields import Share
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
-from components.data.joins import join_optional
+from components.data.joins import join_tables
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
-from components.data.tables import SUFFIXES, TableFormat, read_header, read_table
+from components.data.tables import SUFFIXES, TableFormat, open_table, read_table
 from components.data.vocabulary import is_site, translate
 
 ONE_HOT = ("MEL", "NV", "BCC", "AK", "AKIEC", "BKL", "DF", "VASC", "SCC", "UNK")
@@ -42,14 +47,18 @@ NAMES = {
     "site": ("anatom_site_general", "anatom_site_general_challenge", "anatom_site_2", "anatom_site_1"),
     "skin_type": ("fitzpatrick_skin_type",),
 }
+KEYS = (*NAMES["image_id"], "image_id", "img_id", "filename", "file_name", "file")
+"""Names of the column with the image's id in a table beside the main one, the first that it has."""
+
+Label = Literal[
+    "diagnosis", "benign_malignant", "diagnosis_1", "diagnosis_2", "diagnosis_3", "diagnosis_4", "diagnosis_5"
+]
+ABOUT = frozenset(name for column, names in NAMES.items() if column != "image_id" for name in names)
+KNOWN = frozenset({*KEYS, *get_args(Label), *ABOUT, *ONE_HOT})
 EXPECTED = (
     "isic_id and diagnosis (archive), image with MEL, NV, BCC ... (2018, 2019), or image_name and "
     "benign_malignant (2020)"
 )
-Label = Literal[
-    "diagnosis", "benign_malignant", "diagnosis_1", "diagnosis_2", "diagnosis_3", "diagnosis_4", "diagnosis_5"
-]
-
 EXAMPLE = ExampleData(
     texts={
         "ISIC_2020_Training_GroundTruth_v2.csv": (
@@ -93,30 +102,36 @@ class Config(Frozen):
 
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row an image; a DataError names the tables found and the columns expected."""
-        files = self._files()
+        headers = _headers(self.path, self.format, report)
+        headers = _without_copies(headers, {self.path / name for name in self.tables}, self.path, report)
+        files = self._files(headers, report)
         table = pd.concat([self._table(file, report) for file in files], ignore_index=True)
+        others = self._others(files, headers, report)
+        table = join_tables(table, others, "image_id", minimum=self.min_matched, report=report)
         found = find_images(self.path, self.images)
         paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg")
         return conform(translate(table).assign(path=paths, source="isic"), str(files[0]), report)
 
-    def _files(self) -> list[Path]:
+    def _files(self, headers: Mapping[Path, Sequence[str]], report: ReadReport) -> list[Path]:
         """The tables of `dataset.tables`, or the only one with the columns of a table of images."""
         if self.tables:
             return [self.path / name for name in self.tables]
-        seen = _tables(self.path, self.format)
-        found = [file for file, columns in seen.items() if _layout(columns)]
+        found = [file for file, columns in headers.items() if _layout(columns)]
         if len(found) == 1:
             return found
-        names = [file.relative_to(self.path).as_posix() for file in found]
+        names = [_name(file, self.path) for file in found]
         if names:
             raise DataError(
                 f"dataset.path = {self.path}: {len(names)} tables of images, {', '.join(names)}; name the one to read "
                 "as dataset.tables: [...] (params.yaml), or several of one layout that share no image"
             )
-        others = "; ".join(f"{file.relative_to(self.path).as_posix()} has {seen[file][:12]}" for file in list(seen)[:5])
+        unread = "; ".join(each.message for each in report.warnings if each.kind == "unread_tables")
+        others = ", ".join(f"{_name(file, self.path)} ({len(headers[file])} columns)" for file in list(headers)[:5])
         raise DataError(
             f"dataset.path = {self.path}: no table with the columns of an ISIC table; expected {EXPECTED}; "
-            f"{others or 'there is no table at all'}"
+            f"{'; '.join(words for words in (others, unread) if words) or 'there is no table at all'}"
+        ).with_words(
+            "; ".join(f"{_name(file, self.path)} has {list(headers[file])[:12]}" for file in list(headers)[:5])
         )
 
     def _table(self, file: Path, report: ReadReport) -> pd.DataFrame:
@@ -124,9 +139,11 @@ class Config(Frozen):
         table = _read(file, self, report)
         layout = _layout([str(name) for name in table])
         if layout is None:
-            raise DataError(f"{file}: has {list(table)}, expected {EXPECTED}")
+            raise DataError(f"{file}: lacks the columns of a table of images, expected {EXPECTED}").with_words(
+                f"it has {_open(file, self.path, self.format)[:30]}"
+            )
         if layout == "one_hot":
-            table = _join_other_files(table.assign(diagnosis=_decode(table, file)), file, self, report)
+            table = table.assign(diagnosis=_decode(table, file))
         if self.label not in table or (layout == "one_hot" and self.label != "diagnosis"):
             usable = [name for name in get_args(Label) if name in table]
             raise DataError(
@@ -134,27 +151,99 @@ class Config(Frozen):
             )
         return _common_columns(table).assign(diagnosis=table[self.label])
 
+    def _others(
+        self, own: Sequence[Path], headers: Mapping[Path, Sequence[str]], report: ReadReport
+    ) -> dict[str, pd.DataFrame]:
+        """Name -> each further table about images, in the common columns: lesions (2018), age, sex, site (2019) ..."""
+        found = {}
+        for file, columns in headers.items():
+            about = sorted(ABOUT & set(columns))
+            if file in own or not about:
+                continue
+            name, key = _name(file, self.path), next((name for name in KEYS if name in columns), None)
+            if key is None:
+                report.warn("not_joined", 1, f"{name} has {', '.join(about)}, but no id of an image; it is not used")
+                continue
+            table = _read(file, self, report)
+            found[name] = _common_columns(table).assign(image_id=table[key])
+        return found
 
-def _tables(root: Path, form: TableFormat) -> dict[Path, list[str]]:
-    """Every table below a folder with the names in its header, except hidden files."""
+
+def _headers(root: Path, form: TableFormat, report: ReadReport) -> dict[Path, list[str]]:
+    """Every table below a folder with the names in its header; hidden files and those that are no table are left out.
+
+    A file that cannot be read is named in a warning, unless it is a text without any name of a column that is used.
+    """
+    headers = {}
+    for file in _tables(root):
+        try:
+            headers[file] = list(_canonical(_open(file, root, form)).values())
+        except DataError as error:
+            if file.suffix.lower() != ".txt" or _mentions_columns(file):
+                report.warn("unread_tables", 1, f"{_name(file, root)} is not used, since it cannot be read: {error}")
+    return headers
+
+
+def _tables(root: Path) -> list[Path]:
     found = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         tables = [name for name in sorted(names) if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
         found += [Path(folder) / name for name in tables]
-    return {file: [_short(name) for name in _header(file, form)] for file in found}
+    return found
 
 
-def _header(file: Path, form: TableFormat) -> list[str]:
-    """The names in the header; empty for a file that is no table."""
-    try:
-        return read_header(file, form)
-    except DataError:  # a file of another program
-        return []
+def _open(file: Path, root: Path, form: TableFormat) -> list[str]:
+    """The names in a table's header, each once."""
+    header = open_table(file, form, expected=sorted(KNOWN), root=root).header
+    return [name for name in dict.fromkeys(header) if name]
 
 
-def _short(name: str) -> str:
-    return reduce(str.removeprefix, PREFIXES, name.strip())
+def _mentions_columns(file: Path) -> bool:
+    """Whether the first line of a text has the name of a column that is used, whatever its encoding and separator."""
+    with file.open("rb") as opened:
+        line = opened.readline(65_536).replace(b"\0", b"").decode("ascii", "ignore")
+    words = [word.strip("\"' \r\n") for word in re.split("[,;\t|]", line)]
+    return bool(set(_canonical(words).values()) & KNOWN)
+
+
+def _canonical(names: Iterable[str]) -> dict[str, str]:
+    """Name in a table -> name of KNOWN that it means: without the archive's prefixes, in any case, blanks as _."""
+    known = {name.lower(): name for name in KNOWN}
+    given = [(name, reduce(str.removeprefix, PREFIXES, name.strip())) for name in names]
+    taken = {short for _, short in given}
+    found = {}
+    for name, short in given:
+        meant = known.get(re.sub(r"[\s-]+", "_", short.lower()), short)
+        found[name] = short if meant != short and meant in taken else meant
+        taken.add(found[name])
+    return found
+
+
+def _without_copies(
+    headers: Mapping[Path, list[str]], named: set[Path], root: Path, report: ReadReport
+) -> dict[Path, list[str]]:
+    """The tables, each content once: of `md.csv` and its copy `md (1).csv` the shorter name stays.
+
+    Args:
+        headers: file -> names in its header.
+        named: files of `dataset.tables`, which stay.
+        root: folder of the data set.
+        report: gets a warning for each copy.
+    """
+    used = [file for file, columns in headers.items() if KNOWN & set(columns)]
+    kept: list[Path] = []
+    for file in sorted(used, key=lambda file: (file not in named, len(file.name), file)):
+        same = next((other for other in kept if file not in named and filecmp.cmp(file, other, shallow=False)), None)
+        if same is None:
+            kept.append(file)
+        else:
+            report.warn("same_table", 1, f"{_name(file, root)} is a copy of {_name(same, root)}; it is read once")
+    return {file: columns for file, columns in headers.items() if file in kept or file not in used}
+
+
+def _name(file: Path, root: Path) -> str:
+    return Path(os.path.relpath(file, root)).as_posix()
 
 
 def _layout(columns: Sequence[str]) -> Literal["archive", "one_hot", "2020"] | None:
@@ -169,9 +258,11 @@ def _layout(columns: Sequence[str]) -> Literal["archive", "one_hot", "2020"] | N
 
 
 def _read(file: Path, config: Config, report: ReadReport) -> pd.DataFrame:
-    """The whole table as text, the archive's prefixes removed from its columns."""
-    header = read_header(file, config.format)
-    return read_table(file, header, report, form=config.format, root=config.path).rename(columns=_short)
+    """The columns of KNOWN that a table has, as text."""
+    names = {
+        theirs: ours for theirs, ours in _canonical(_open(file, config.path, config.format)).items() if ours in KNOWN
+    }
+    return read_table(file, list(names), report, form=config.format, root=config.path).rename(columns=names)
 
 
 def _decode(table: pd.DataFrame, file: Path) -> pd.Series:
@@ -187,23 +278,6 @@ def _decode(table: pd.DataFrame, file: Path) -> pd.Series:
         )
     diagnosis: pd.Series = marks.idxmax(axis="columns").where(marks.any(axis="columns"))
     return diagnosis.mask(diagnosis == "UNK")
-
-
-def _join_other_files(table: pd.DataFrame, own: Path, config: Config, report: ReadReport) -> pd.DataFrame:
-    """The table joined with other files about its images: lesions (2018), or lesion, age, sex, site (2019)."""
-    wanted = {name for names in NAMES.values() for name in names} - set(NAMES["image_id"])
-    for file, columns in _tables(config.path, config.format).items():
-        keys = [name for name in NAMES["image_id"] if name in columns]
-        if file == own or _layout(columns) or not wanted & set(columns):
-            continue
-        name = file.relative_to(config.path).as_posix()
-        if not keys:
-            report.warn("not_joined", 1, f"{name} has columns about images, but no id of an image; it is not read")
-            continue
-        other = _read(file, config, report).rename(columns={keys[0]: "image"})
-        other = other[["image", *sorted(wanted & set(other))]]
-        table = join_optional(table, other, "image", name=name, minimum=config.min_matched, report=report)
-    return table
 
 
 def _common_columns(table: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.ids import normalise_ids
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
@@ -81,7 +82,7 @@ class Config(Frozen):
         if file is None:
             raise DataError(f"dataset.path = {self.path}: {TABLES[0]} is missing; put it there, and the images")
         table = read_table(file, list(COLUMNS), report, form=self.format, root=self.path).rename(columns=COLUMNS)
-        table = self._chosen(table, report)
+        table = normalise_ids(self._chosen(table, report), report)
         names = [PurePosixPath(name).stem for name in table["file"].fillna("")]
         lesions = table["patient_id"] + "_" + table["site"].fillna("")
         plain = table.assign(

@@ -17,6 +17,7 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.ids import normalise_ids
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
@@ -68,6 +69,7 @@ class Config(Frozen):
         """One row a row of the metadata."""
         file = self._table()
         table = read_table(file, list(COLUMNS), report, form=self.format, root=self.path).rename(columns=COLUMNS)
+        table = normalise_ids(table, report)
         lesions = table["patient_id"] + "_" + table["lesion_id"]  # missing where one of the two is
         names = [PurePosixPath(name).stem for name in table["image_id"].fillna("")]
         paths = locate(names, find_images(self.path, self.images), "images/{}.png")

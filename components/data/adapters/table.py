@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
+from components.base.normal_form import clean
 from components.data.adapters import OWN_IMAGES, ExampleData
 from components.data.read_report import ReadReport
 from components.data.records import SEXES, Raw, conform
@@ -73,7 +74,7 @@ class Config(Frozen):
             raise ValueError(f"names {unknown}, expected some of {list(TAKEN)}")
         if not {"image_id", "path"} & set(columns):
             raise ValueError("names neither image_id nor path, expected at least one of them")
-        return columns
+        return {ours: clean(theirs) for ours, theirs in columns.items()}  # as read_table compares names
 
     @field_validator("vocabulary")
     @classmethod
@@ -105,7 +106,7 @@ class Config(Frozen):
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the table."""
         file = self.path / self.file
-        named = [name for _, name, _, _ in Formatter().parse(self.path_pattern or "") if name]
+        named = [clean(name) for _, name, _, _ in Formatter().parse(self.path_pattern or "") if name]
         theirs = list(dict.fromkeys(self.columns.values()))
         cells = read_table(file, theirs, report, form=self.format, optional=named, root=self.path)
         table = pd.DataFrame({ours: cells[theirs] for ours, theirs in self.columns.items()})
@@ -122,7 +123,7 @@ class Config(Frozen):
         if self.path_pattern is None:
             return locate(table["image_id"].fillna(""), find_images(self.path, self.images), "{}")
         known = cells.assign(**{name: table[name] for name in self.columns})
-        parts = [(text, name) for text, name, _, _ in Formatter().parse(self.path_pattern)]
+        parts = [(text, name and clean(name)) for text, name, _, _ in Formatter().parse(self.path_pattern)]
         unknown = sorted({name for _, name in parts if name is not None and name not in known})
         if unknown:
             raise DataError(

@@ -38,6 +38,7 @@ def test_isic_2019_joins_diagnoses_with_lesions_age_site_and_sex(tmp_path: Path)
     metadata = (
         "image,age_approx,anatom_site_general,lesion_id,sex\n"
         "ISIC_2_downsampled,30.0,upper extremity,MSK4_1,male\nISIC_1,55.0,anterior torso,,female\n"
+        "ISIC_3,,,,\n"
     )
     table = isic(
         tmp_path, ("ISIC_2019_Training_GroundTruth.csv", truth), ("meta/ISIC_2019_Training_Metadata.csv", metadata)
@@ -105,9 +106,10 @@ def test_a_label_column_that_the_table_lacks_is_named_with_those_it_has(tmp_path
 
 def test_several_isic_tables_or_none_are_named(tmp_path: Path):
     write(tmp_path, "notes.csv", "what,ever\n1,2\n")
-    with pytest.raises(DataError, match=r"no .csv with the columns of an ISIC table; expected isic_id.*notes.csv has"):
+    with pytest.raises(DataError, match=r"no table with the columns of an ISIC table; expected isic_id") as error:
         Isic(path=tmp_path).read(ReadReport())
-    with pytest.raises(DataError, match=r"notes.csv: has \['what', 'ever'\], expected isic_id"):
+    assert error.value.words == "notes.csv has ['what', 'ever']"
+    with pytest.raises(DataError, match=r"notes.csv: lacks the columns of a table of images, expected isic_id"):
         Isic(path=tmp_path, tables=["notes.csv"]).read(ReadReport())
     rows = "isic_id,diagnosis\nISIC_{},nevus\n"
     for index in (1, 2):
@@ -121,10 +123,9 @@ def test_several_isic_tables_or_none_are_named(tmp_path: Path):
 def test_a_mask_beside_an_image_of_the_same_name_is_no_second_image(tmp_path: Path):
     config = write_example("isic", tmp_path)
     paint(tmp_path, "masks/ISIC_1.png")
-    with pytest.raises(
-        DataError, match=r"first ISIC_1: masks/ISIC_1.png, train/ISIC_1.jpg; keep one .* dataset.images"
-    ):
+    with pytest.raises(DataError, match=r"1 images have several files; keep one of them, .* dataset.images") as error:
         config.read(ReadReport())
+    assert error.value.words == "first ISIC_1: masks/ISIC_1.png, train/ISIC_1.jpg"
     assert config.model_copy(update={"images": "train"}).read(ReadReport())["path"][0] == "train/ISIC_1.jpg"
 
 
