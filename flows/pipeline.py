@@ -34,6 +34,7 @@ from flows.orchestration.freshness import check_members
 from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph
 from flows.orchestration.policy import Policy, load_policies
 from flows.orchestration.processes import DVC_HINTS, Processes, checkout_id, only_run, stop_on_sigterm, venv_path
+from flows.orchestration.run_state import RUN_STATE, VARIABLE, RunState, describe_changes, files_below, indented
 from flows.settings import Settings, load_settings
 from flows.tracking.environment import Gpu, count_cores, unused_gpu_entries, usable_gpus
 from flows.tracking.lineage import LOCK, file_md5, lineage_tags
@@ -59,6 +60,7 @@ class PipelineRun:
     """What all tasks of one pipeline run share."""
 
     settings: Settings
+    state: RunState  # that all stages use
     policies: dict[str, Policy]
     processes: Processes
     parent: str  # id of the MLflow parent run
@@ -73,6 +75,8 @@ class PipelineRun:
 def run_stage(node: Node, run: PipelineRun) -> State[Any]:
     """Bring one stage up to date with `dvc repro`; skip it where nothing made it stale."""
     with run.slots:
+        if changes := run.state.changes():
+            raise RunError(describe_changes(changes))
         if not is_changed(node.address):
             return Completed(name="Skipped", message=f"unchanged{_find_maker(node)}")
         return _run_stale(node, run)
@@ -94,6 +98,7 @@ def _environment(run: PipelineRun, gpus: str) -> dict[str, str]:
     return {
         PARENT_VARIABLE: run.parent,
         FLOW_VARIABLE: str(flow_run.get_id() or ""),
+        VARIABLE: str(RUN_STATE.resolve()),
         "PATH": venv_path(),
         **narrowed_threads(run.settings.compute.threads, os.environ),
         **({CUDA_VARIABLE: gpus} if gpus else {}),
@@ -183,17 +188,19 @@ def workers(settings: Settings, slots: int) -> int:
 @flow(name="dermflow", validate_parameters=False, persist_result=False)
 def pipeline() -> None:
     """Bring every stage of dvc.yaml up to date."""
+    nodes = read_graph()
+    state = RunState.read(files_below(path for node in nodes for path in node.code))
     settings = load_settings()
     check_members(Path.cwd())
-    nodes = read_graph()
     with only_run({node.kind for node in nodes}), _recorded(settings) as log:
         log.settings(settings.model_dump(mode="json", by_alias=True, exclude={"labels", "paths"}))
         before = locked_stages()
+        state.write(RUN_STATE)
         try:
-            states = _run_all(nodes, settings, log)
+            states = _run_all(nodes, settings, state, log)
         finally:
             order_lock(before, nodes)
-        _conclude(states, settings, log)
+        _conclude(states, settings, state.changes(), log)
 
 
 @contextmanager
@@ -207,14 +214,15 @@ def _recorded(settings: Settings) -> Iterator[RunLog]:
         yield log
 
 
-def _run_all(nodes: list[Node], settings: Settings, log: RunLog) -> dict[str, State[Any]]:
+def _run_all(nodes: list[Node], settings: Settings, state: RunState, log: RunLog) -> dict[str, State[Any]]:
     """Submit every stage to run after its upstream stages; if the run is stopped, all processes are stopped."""
     if warning := unused_gpu_entries():
         log.line(warning)
     gpus = _gpu_queue(usable_gpus(settings.compute.device), settings.compute.devices)
     slots = threading.BoundedSemaphore(workers(settings, gpus.qsize() if gpus else 0))
     run = PipelineRun(
-        settings=settings, policies=load_policies(), processes=Processes(), parent=log.run_id, slots=slots, gpus=gpus,
+        settings=settings, state=state, policies=load_policies(), processes=Processes(), parent=log.run_id,
+        slots=slots, gpus=gpus,
     )  # fmt: skip
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
@@ -244,8 +252,14 @@ def _as_task(node: Node, run: PipelineRun) -> Task[..., Any]:
     )
 
 
-def _conclude(states: dict[str, State[Any]], settings: Settings, log: RunLog) -> None:
+def _conclude(states: dict[str, State[Any]], settings: Settings, changes: list[str], log: RunLog) -> None:
     """Log the counts of stages, the study's answer and its reports with the parent run.
+
+    Args:
+        states: of each stage's task, by its address.
+        settings: of the study.
+        changes: of settings, graph and code since the start of the run.
+        log: of the parent run.
 
     Raises:
         RunError: where a stage failed, or did not run because one upstream failed.
@@ -258,9 +272,12 @@ def _conclude(states: dict[str, State[Any]], settings: Settings, log: RunLog) ->
     log.artifact(LOCK)
     if failed or blocked:
         raise RunError(
-            f"{len(failed)} of {len(states)} stages failed ({', '.join(failed)}), {len(blocked)} depend on "
+            (f"{describe_changes(changes)}\n" if changes else "")
+            + f"{len(failed)} of {len(states)} stages failed ({', '.join(failed)}), {len(blocked)} depend on "
             "them and did not run; finished stages are kept, and the next run does only what is missing"
         )
+    if changes:
+        log.line("all stages used the state at the start of the run; changed since then:\n" + indented(changes))
     log.tags(lineage_tags(settings))
     log.artifact(settings.paths.reports, "reports")
     log.metrics(read_numbers(settings.paths.metrics / "compare.json"))

@@ -24,7 +24,7 @@ from typing import Any, NoReturn, get_type_hints, overload
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from components.base.errors import SettingsError
+from components.base.errors import RunError, SettingsError
 from components.base.files import write_text
 from components.base.keys import flat_keys
 from components.base.log import Log, SilentLog
@@ -32,6 +32,7 @@ from components.base.run_id import RunId
 from components.training.checkpoints import StaleStateError, kept_until_end, set_aside
 from components.training.settings import Compute
 from flows.orchestration.freshness import check_members
+from flows.orchestration.run_state import StageState, changed_since_start, describe_changes
 from flows.settings import Settings, load_settings
 from flows.tracking.lineage import file_md5, recorded_hashes
 from flows.tracking.mlflow_log import RunLog, recorded_run
@@ -88,20 +89,23 @@ class Stage:
         Raises:
             SettingsError: where the number of words is wrong.
         """
+        if changes := changed_since_start():
+            raise RunError(describe_changes(changes))
+        state = StageState(self.name, self.sections)
         settings = load_settings()
         check_members(Path.cwd(), self.name)
         varying = self._parse(words)
         item = _item_name(varying)
         if not self.resumes:
-            return self._record(settings, varying, item)
+            return self._record(settings, varying, item, state)
         if not leads(settings.compute):
             return self._call(settings, varying, SilentLog())
         folder = settings.paths.checkpoints / self.name / item
         with lock_training(folder), kept_until_end(folder):
-            return self._record_training(settings, varying, item, folder)
+            return self._record_training(settings, varying, item, state, folder)
 
     def _record_training(
-        self, settings: Settings, varying: Mapping[str, Any], item: str, folder: Path
+        self, settings: Settings, varying: Mapping[str, Any], item: str, state: StageState, folder: Path
     ) -> Mapping[str, Any]:
         """As `_record`, resumed from the state in `folder`.
 
@@ -112,16 +116,21 @@ class Stage:
         data = {str(path): hashes.get(str(path)) for path in (settings.dataset.path, settings.paths.split)}
         training = ResumableRun(folder, fingerprint({**shown, "data": data}))
         try:
-            return self._record(settings, varying, item, training)
+            return self._record(settings, varying, item, state, training)
         except StaleStateError as error:
             if not sets_aside():
                 raise
             print(f"{self.name}: {error}", flush=True)  # noqa: T201  # stages report on stdout
             print(f"{self.name}: set aside as {set_aside(folder)}, starting anew", flush=True)  # noqa: T201  # likewise
-        return self._record(settings, varying, item, training)
+        return self._record(settings, varying, item, state, training)
 
     def _record(
-        self, settings: Settings, varying: Mapping[str, Any], item: str, training: ResumableRun | None = None
+        self,
+        settings: Settings,
+        varying: Mapping[str, Any],
+        item: str,
+        state: StageState,
+        training: ResumableRun | None = None,
     ) -> Mapping[str, Any]:
         name = f"{self.name}@{item}" if item else self.name
         tags = {"stage": self.name, "item": item, **_text(varying)}
@@ -129,6 +138,7 @@ class Stage:
             log.settings(self._shown(settings))
             began = time.monotonic()
             metrics = self._call(settings, varying, log)
+            state.check()
             path = write_metrics(settings.paths.metrics / self._metrics, item, metrics)
             _log_result(log, metrics, path, time.monotonic() - began)
         return metrics

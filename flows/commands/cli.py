@@ -89,16 +89,18 @@ def use(
         typer.Argument(help="settings to change, each key=value, such as dataset.path=data/raw/mine; none by default"),
     ] = None,
 ) -> None:
-    """Write params.yaml from a preset with changes. Prints the difference to the former params.yaml.
+    """Write params.yaml from a preset with changes. Prints the difference to the former params.yaml. Not during a run.
 
     The deps of dvc.yaml follow: they list the metrics, figures and corruptions that the settings name.
     """
     from flows import presets
-    from flows.orchestration.freshness import write_graph
+    from flows.orchestration.freshness import read_stages, write_graph
+    from flows.orchestration.processes import only_run
 
-    typer.echo(presets.use(preset, changes or []) or "params.yaml has these settings already")
-    if write_graph(Path.cwd()):
-        typer.echo("dvc.yaml: deps follow these settings")
+    with only_run(entry.name for entry in read_stages(Path.cwd())):
+        typer.echo(presets.use(preset, changes or []) or "params.yaml has these settings already")
+        if write_graph(Path.cwd()):
+            typer.echo("dvc.yaml: deps follow these settings")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from components.base.errors import RunError
 from components.base.files import whole
-from flows.orchestration.freshness import DVC
+from flows.orchestration.freshness import DVC, PACKAGES
 from flows.settings import PARAMS
 from flows.tracking.lineage import LOCK
 
@@ -32,6 +32,7 @@ class Node:
     upstream: tuple[str, ...]
     results: tuple[str, ...]  # what it wrote for people and git to read, its metrics file among them
     command: str  # empty for a `.dvc` file
+    code: tuple[str, ...] = ()  # files and folders of this repository's code among its deps
 
 
 @contextmanager
@@ -60,7 +61,8 @@ def _node(graph: Any, stage: Any) -> Node:
     address = str(stage.addressing)
     upstream = tuple(str(other.addressing) for other in graph.successors(stage))
     results = tuple(str(out) for out in stage.outs if not out.use_cache)
-    return Node(address, address.split("@")[0], upstream, results, stage.cmd or "")
+    code = tuple(path for dep in stage.deps if (path := str(dep)).startswith(tuple(f"{name}/" for name in PACKAGES)))
+    return Node(address, address.split("@")[0], upstream, results, stage.cmd or "", code)
 
 
 def hash_path(root: Path, path: Path) -> str | None:
