@@ -6,7 +6,7 @@ B batch, N images, D features, K classes, S the image's side in pixels.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,24 +14,75 @@ from torch import Tensor, nn
 
 from components.models.encoder import Encoder, embed
 
-MIN_VARIANCE = 1e-12
-"""Epsilon of the head's BatchNorm: far below the feature variance of an untrained encoder.
+FLOOR_SHARE = 1e-4
+"""Of the mean variance of all features, added to the variance of each before the features are divided by its root.
 
-With PyTorch's default of 1e-5 those features would be scaled to almost zero.
+So a feature that varies a hundred times less than the others is not raised to their scale. The floor is relative, since
+the features of an untrained encoder vary orders of magnitude less than those of ImageNet weights.
 """
+
+SILENT_SHARE = 1e-6
+"""Of the mean variance of all features: a feature that varies less over the train images is set to zero."""
+
+
+class Standardisation(nn.BatchNorm1d):
+    """Features (B, D) minus their mean, divided by their standard deviation, without parameters.
+
+    In evaluation mode the statistics are those of `fit`: the exact mean and variance over train features, and a silent
+    feature is 0. In training mode, which follows an encoder that is trained, they are those of the batch. Statistics of
+    BatchNorm's running average would be wrong for a feature that is silent in most batches: its variance falls towards
+    zero, and one image in which it is active gets a value that is larger than all others by orders of magnitude.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__(feature_dim, affine=False)
+        self.fixed = False
+        """Whether training uses the statistics of `fit`, too: those of a frozen encoder do not change."""
+
+    @property
+    def eps(self) -> float:
+        """FLOOR_SHARE of the mean variance over the features that are not silent."""
+        known = self.running_var[torch.isfinite(self.running_var)]
+        return max(FLOOR_SHARE * float(known.mean()), torch.finfo(torch.float32).tiny) if len(known) else 1.0
+
+    @eps.setter
+    def eps(self, _value: float) -> None:
+        """BatchNorm sets a constant; here it follows the features."""
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode has no effect on fixed statistics."""
+        return super().train(mode and not self.fixed)
+
+    @torch.no_grad()
+    def fit(self, features: Tensor) -> None:
+        """Take the mean and variance of features (N, D), N above 0, computed in float64."""
+        values = features.to(self.running_mean.device, torch.float64)
+        variance = values.var(0, correction=0)
+        silent = variance <= SILENT_SHARE * variance.mean()
+        self.running_mean.copy_(values.mean(0))
+        self.running_var.copy_(variance.masked_fill(silent, torch.inf))  # divided by infinity a feature is 0
 
 
 class Head(nn.Sequential):
-    """BatchNorm without parameters, Linear, GELU, dropout, Linear; features (B, D) to logits (B, K).
+    """Standardisation, Linear, GELU, dropout, Linear; features (B, D) to logits (B, K).
 
-    The BatchNorm standardises the features. Their scale differs between arms by orders of magnitude (ImageNet weights
-    against an untrained encoder); without it, one learning rate for all arms would compare scales, not features.
+    The scale of features differs between arms by orders of magnitude (ImageNet weights against an untrained encoder);
+    without standardisation, one learning rate for all arms would compare scales, not features.
     """
 
     def __init__(self, feature_dim: int, hidden: int, dropout: float, classes: int) -> None:
-        standardise = nn.BatchNorm1d(feature_dim, eps=MIN_VARIANCE, affine=False)
         layers = (nn.Linear(feature_dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, classes))
-        super().__init__(standardise, *layers)
+        super().__init__(Standardisation(feature_dim), *layers)
+
+    @property
+    def standardisation(self) -> Standardisation:
+        """The first layer."""
+        first = self[0]
+        assert isinstance(first, Standardisation)
+        return first
 
 
 class Classifier(nn.Module):

@@ -134,8 +134,10 @@ class _Phases:
         phase, last = phases[number], number == len(phases) - 1
         first = sum(earlier.schedule.epochs for earlier in phases[:number])
         steps = self.batches.steps
+        cache = FeatureCache(self.classifier.encoder, self.session)
+        self.classifier.head.standardisation.fit(cache.without_augmentation(self.batches.train))
         learner = build_learner(self.classifier, phase, self.conditions, self.batches.train.labels, steps)
-        batches, evaluate = self._batches_and_evaluation(phase, learner)
+        batches, evaluate = self._batches_and_evaluation(phase, learner, cache)
         result = fit(
             learner,
             lambda epoch: batches(first + epoch),
@@ -155,13 +157,12 @@ class _Phases:
         return result, {name: value.cpu().clone() for name, value in self.classifier.state_dict().items()}
 
     def _batches_and_evaluation(
-        self, phase: Phase, learner: Learner
+        self, phase: Phase, learner: Learner, cache: FeatureCache
     ) -> tuple[Callable[[int], EpochBatches], Callable[[int], EpochRow]]:
         """The phase's batches by epoch, and the evaluation after each epoch."""
         train, val = match_classes(self.batches.train, self.val, self.session.seed), self.val
         if phase.trains == "all":
             return self.batches.mixed, lambda _: _evaluate(learner.evaluated, train, val)
-        cache = FeatureCache(self.classifier.encoder, self.session)
         views = self.conditions.finetune.views
         batches = self.batches.images if views is None else partial(self.batches.features, cache)
         return batches, lambda _: _evaluate_head(learner.evaluated, cache, train, val)
@@ -193,9 +194,16 @@ class _ShiftedLog:
 
 
 def _evaluate(classifier: nn.Module, train: Examples, val: Examples) -> EpochRow:
-    """The metrics after an epoch, on train and val images without augmentation."""
+    """The metrics after an epoch, on train and val images without augmentation.
+
+    The head's standardisation is first fitted to the features of these train images, as the encoder has changed.
+    """
     net = cast(Classifier, classifier)
-    return describe_gap(*(measure(net.head, embed(net.encoder, of.in_order()), of.labels) for of in (train, val)))
+    features = embed(net.encoder, train.in_order())
+    net.head.standardisation.fit(features)
+    return describe_gap(
+        measure(net.head, features, train.labels), measure(net.head, embed(net.encoder, val.in_order()), val.labels)
+    )
 
 
 def _evaluate_head(head: nn.Module, cache: FeatureCache, train: Examples, val: Examples) -> EpochRow:

@@ -48,6 +48,7 @@ class Learner(pl.LightningModule):
         self.objective = objective
         self.build_optimizer = build_optimizer
         classifier.encoder.requires_grad_(whole)
+        classifier.head.standardisation.fixed = not whole
         self.frozen_modules = freeze(classifier.encoder.trunk, frozen_stages) if whole else []
         self.average = None if ema is None else _moving_average(self.net, ema)
 

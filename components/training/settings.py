@@ -87,7 +87,7 @@ class HeadFirst(Frozen):
 
 
 class Head(Frozen):
-    """The classifier on top, identical for every arm: BatchNorm, Linear, GELU, dropout, Linear."""
+    """The classifier on top, identical for every arm: standardisation, Linear, GELU, dropout, Linear."""
 
     hidden: PositiveInt = Field(description="units of the hidden layer")
     dropout: ShareBelowOne

@@ -78,8 +78,8 @@ class _CommonBatchNorm(_BatchNorm):
             return
         self.num_batches_tracked.add_(1)
         share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
-        self.running_var.lerp_(variance.to(self.running_var.dtype), share)
+        for running, value in ((self.running_mean, mean), (self.running_var, variance)):
+            running.mul_(1 - share).add_(value.to(running.dtype), alpha=share)  # unlike lerp, it keeps infinity
 
 
 @cache

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,7 +16,7 @@ from components.base.log import Log, SilentLog
 from components.base.run_id import FinetuneProtocol
 from components.data.pixels import Pixels, read_pixels
 from components.models.classifier import Classifier, build_head
-from components.models.encoder import Encoder
+from components.models.encoder import Encoder, embed, to_tensor
 from components.training.batches import EpochBatches
 from components.training.conditions import Phase, build_conditions
 from components.training.examples import read_examples
@@ -27,6 +28,10 @@ from flows.settings import Settings
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+
+
+STANDARDISED = 1024
+"""Train images, at most, from which the head's standardisation is fitted here."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ def finetuning(settings: Settings, encoder: Encoder, protocol: FinetuneProtocol,
     learner = build_learner(classifier, phase, conditions, batches.train.labels, batches.steps)
     session = _open_session(settings, seed, log)
     session.place(classifier)
+    some = np.arange(min(STANDARDISED, len(batches.train.labels)))
+    drawn.standardisation.fit(embed(encoder, [to_tensor(batches.train.pixels.take(some))]))
     frozen = {} if phase.trains == "all" else {"encoder": encoder}
     by_epoch = _batches_of_phase(batches, phase, FeatureCache(encoder, session))
     return StudyTraining(f"finetune-{protocol}", learner, by_epoch, session, frozen)

@@ -231,4 +231,4 @@ def test_a_frozen_study_with_cached_views_is_profiled_on_features(tmp_path, monk
     profile(2, lines.append)
     head = lines[lines.index("finetune-frozen: two short epochs of 2 steps") :]
     layers = "\n".join(head[: head.index("finetune-full: two short epochs of 2 steps")])
-    assert "BatchNorm1d" in layers and "Conv2d" not in layers
+    assert "Standardisation" in layers and "Conv2d" not in layers
