@@ -38,7 +38,7 @@ def clean_id(text: str) -> str:
 
 
 def clean_path(text: str) -> str:
-    """A path with slashes, each part as `clean`, without empty parts and `.`; to compare paths, never to open a file."""
+    """A path with slashes, each part as `clean`, without empty parts and `.`; to compare paths, not to open a file."""
     parts = (clean(part) for part in text.replace("\\", "/").split("/"))
     return "/".join(part for part in parts if part not in ("", "."))
 

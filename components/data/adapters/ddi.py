@@ -16,6 +16,7 @@ from pydantic import Field
 from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
+from components.base.normal_form import clean_id
 from components.data.adapters import ExampleData
 from components.data.read_report import ReadReport
 from components.data.records import conform
@@ -72,7 +73,7 @@ class Config(Frozen):
         if self.label == "malignant":
             table["diagnosis"] = table["diagnosis"].str.lower().map(MALIGNANT)
         names = [PurePosixPath(name).stem for name in table["DDI_file"].fillna("")]
-        pairs = table["skin_tone"].map(SKIN_TONES)
+        pairs = table["skin_tone"].map(clean_id, na_action="ignore").map(SKIN_TONES)
         unknown = int(pairs.isna().sum())
         if unknown:
             report.warn("skin_tones", unknown, f"{TABLE}: skin_tone of {unknown} rows is none of {list(SKIN_TONES)}")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import subprocess
 import sys
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +22,7 @@ from components.base.licence import Licence
 from components.data.adapters import Adapter, ExampleData
 from components.data.read_report import ReadReport
 from components.data.records import Raw, failures
-from tests.unit.data.example_data import FAMILY, example_of, read_pixels_of, write_example
+from tests.unit.data.example_data import FAMILY, example_of, read_pixels_of, write, write_example
 
 
 @pytest.fixture(params=members(FAMILY))
@@ -99,3 +103,67 @@ def test_it_is_chosen_by_its_kind_and_refuses_unknown_settings(adapter):
     assert TypeAdapter(Annotated[object, OneOf(FAMILY)]).validate_python(adapter.model_dump()) == adapter
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         type(adapter)(**{**adapter.model_dump(), "colour": 1})
+
+
+def _odd_rows(text: str, change: Callable[[str], str]) -> str:
+    """A table in which every cell of every second row is written otherwise."""
+    header, *rows = list(csv.reader(io.StringIO(text)))
+    written = io.StringIO()
+    changed = [[change(cell) for cell in row] if place % 2 == 0 else row for place, row in enumerate(rows)]
+    csv.writer(written, lineterminator="\n").writerows([header, *changed])
+    return written.getvalue()
+
+
+SPELLINGS = {
+    "a blank behind": lambda cell: f"{cell} ",
+    "a no-break space before": lambda cell: f"\u00a0{cell}",
+    "a zero-width space": lambda cell: f"{cell[:1]}\u200b{cell[1:]}",
+    "a byte order mark and a tab": lambda cell: f"\ufeff{cell}\t",
+    "a whole number as decimal": lambda cell: f"{cell}.0" if cell.isdigit() else cell,
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_another_spelling_of_cells_gives_the_same_table(name, spelling, tmp_path: Path):
+    """Ids, diagnoses and names of files alike: only what a table says counts, not how its cells were typed."""
+    clean = write_example(name, tmp_path / "clean")
+    odd = write_example(name, tmp_path / "odd")
+    for path, text in example_of(name).texts.items():
+        write(odd.path, path, _odd_rows(text, SPELLINGS[spelling]))
+    pd.testing.assert_frame_equal(odd.read(ReadReport()), clean.read(ReadReport()))
+
+
+def test_decomposed_letters_of_ids_give_the_same_groups(name, tmp_path: Path):
+    """Both tables have é in every cell that is an id of a patient or lesion; in one of them as two characters."""
+    ids = set(write_example(name, tmp_path / "plain").read(ReadReport())[["patient_id", "lesion_id"]].stack())
+    found = []
+    for form in ("NFC", "NFD"):
+        config = write_example(name, tmp_path / form)
+        for path, text in example_of(name).texts.items():
+            accented = _odd_rows(text, lambda cell: f"{cell}\u00e9" if cell in ids else cell)
+            again = _odd_rows(accented, lambda cell, form=form: unicodedata.normalize(form, cell))
+            write(config.path, path, again)
+        found.append(config.read(ReadReport()))
+    pd.testing.assert_frame_equal(*found)
+
+
+@pytest.mark.parametrize("word", ["NA", "-", "keine Angabe", "(unknown)"])
+def test_a_word_for_nothing_is_no_person(name, word, tmp_path: Path):
+    """Every cell that is a patient's or lesion's id has the word: then no two images belong together."""
+    plain = write_example(name, tmp_path / "plain").read(ReadReport())
+    ids = set(plain[["patient_id", "lesion_id"]].stack()) - set(plain["image_id"])
+    config = write_example(name, tmp_path / "words")
+    for path, text in example_of(name).texts.items():
+        header, *rows = list(csv.reader(io.StringIO(text)))
+        written = io.StringIO()
+        csv.writer(written).writerows([header, *[[word if cell in ids else cell for cell in row] for row in rows]])
+        write(config.path, path, written.getvalue())
+    table = config.read(ReadReport())
+    assert len(table) == len(plain)
+    known = [
+        name for name in ("patient_id", "lesion_id") if set(plain[name].dropna()) <= ids and len(plain[name].dropna())
+    ]
+    for column in known:
+        assert not table[column].isin([word]).any()
+    if "patient_id" in known:
+        assert table["patient_id"].isna().all()
