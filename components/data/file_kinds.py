@@ -65,7 +65,7 @@ _SUFFIXES = {
     TABLE: (*tables.SUFFIXES, ".numbers", ".dbf", ".sav", ".dta", ".sas7bdat", ".feather", ".arrow", ".sqlite", ".db"),
     ARCHIVE: (
         ".zip", ".rar", ".7z", ".gz", ".bz2", ".xz", ".zst", ".lz", ".lz4", ".lzma", ".z", ".cab", ".iso", ".dmg",
-        ".tgz", ".tbz2", ".txz", ".zipx", ".001", ".z01", ".lmdb", ".mdb", ".tfrecord", ".tfrecords", ".rec", ".wim",
+        ".tgz", ".tbz2", ".txz", ".zipx", ".z01", ".lmdb", ".mdb", ".tfrecord", ".tfrecords", ".rec", ".wim",
     ),
     ARRAY_FILE: (".npy", ".mat", ".pkl", ".pickle", ".h5", ".hdf5", ".hdf", ".pt", ".zarr", ".joblib"),
     VIDEO: (

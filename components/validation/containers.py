@@ -14,20 +14,23 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from components.data.image_formats import describe_unread, readable, sniff
+from components.validation import further_containers as further
 from components.validation.image_header import (
     BROKEN,
     ImageHeader,
     UndecodableError,
     add_exif_block,
     add_exif_of,
+    open_with_pil,
     xmp_kinds,
 )
 from components.validation.tiff_directories import TiffDirectories
 
 # Other formats are never opened: EPS and similar formats run programs, and no camera writes them.
-FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+FORMATS = tuple(sorted(readable()))
 MAX_PIXELS = 178_956_970  # PIL's own limit for decompression bombs: 0.5 GB of RGB
 # JPEG application segments without personal data: JFIF, its thumbnail, colour profile, preview, Adobe's
 _DISPLAY_SEGMENTS = (b"JFIF\0", b"JFXX\0", b"ICC_PROFILE\0", b"MPF\0", b"Adobe", b"Ducky")
@@ -40,12 +43,15 @@ def read_header(data: bytes) -> ImageHeader:
 
     Raises:
         UndecodableError: the bytes are none of FORMATS, end inside their blocks, or state more than MAX_PIXELS.
+            The problem is `unread_format` where they are an image of another format.
     """
     if not data:
         raise UndecodableError("empty", "0 bytes")
-    form = _sniff(data)
+    form = sniff(data)
     if form is None:
         raise UndecodableError("not_an_image", f"none of {', '.join(FORMATS)}")
+    if form not in FORMATS:
+        raise UndecodableError("unread_format", describe_unread(form))
     try:
         header = _READERS[form](data)
     except UndecodableError:
@@ -55,17 +61,6 @@ def read_header(data: bytes) -> ImageHeader:
     if header.width * header.height > MAX_PIXELS:
         raise UndecodableError("too_large", f"{header.width} x {header.height} pixels, expected at most {MAX_PIXELS}")
     return header
-
-
-def _sniff(data: bytes) -> str | None:
-    """The format by the first bytes; None for any other file."""
-    if data[8:12] == b"WEBP" and data.startswith(b"RIFF"):
-        return "WEBP"
-    magics = {
-        b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"II*\0": "TIFF", b"MM\0*": "TIFF",
-        b"II+\0": "TIFF", b"MM\0+": "TIFF", b"BM": "BMP",
-    }  # fmt: skip
-    return next((name for magic, name in magics.items() if data.startswith(magic)), None)
 
 
 def trailing_bytes(data: bytes, end: int | None) -> int:
@@ -152,22 +147,9 @@ def _end_of_previews(data: bytes, base: int) -> int:
 # --- formats that PIL opens
 
 
-def _open(form: str, data: bytes) -> tuple[ImageHeader, Image.Image]:
-    """Size and mode by PIL, which does not decode pixels yet."""
-    try:
-        image = Image.open(io.BytesIO(data), formats=[form])
-    except UnidentifiedImageError as error:
-        raise UndecodableError("corrupt", f"a {form} that stops inside its header") from error
-    except Image.DecompressionBombError as error:
-        raise UndecodableError("too_large", str(error)) from error
-    header = ImageHeader(form, *image.size, image.mode)
-    header.bits = {"I;16": 16, "I": 32, "F": 32}.get(image.mode.rstrip("LBN"), 8)
-    return header, image
-
-
 def _read_png(data: bytes) -> ImageHeader:
     chunks = list(_png_chunks(data))
-    header, image = _open("PNG", data)
+    header, image = open_with_pil("PNG", data)
     header.bits = data[24]
     header.end = chunks[-1][2]
     header.frames = int(getattr(image, "n_frames", 1))
@@ -215,7 +197,7 @@ def _read_webp(data: bytes) -> ImageHeader:
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise UndecodableError("corrupt", f"{len(data)} of {end} bytes")
-    header, image = _open("WEBP", data)
+    header, image = open_with_pil("WEBP", data)
     header.end, header.frames = end, int(getattr(image, "n_frames", 1))
     for kind, start, stop in _riff_chunks(data, end):
         if kind == b"EXIF":
@@ -237,7 +219,7 @@ def _riff_chunks(data: bytes, end: int) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _read_bmp(data: bytes) -> ImageHeader:
-    header, _ = _open("BMP", data)
+    header, _ = open_with_pil("BMP", data)
     pixels = int.from_bytes(data[10:14], "little")
     if int.from_bytes(data[14:18], "little") < 40:  # the header of OS/2, which has no compression
         depth, coded = int.from_bytes(data[24:26], "little"), 0
@@ -256,7 +238,7 @@ def _read_bmp(data: bytes) -> ImageHeader:
 
 
 def _read_tiff(data: bytes) -> ImageHeader:
-    header, image = _open("TIFF", data)
+    header, image = open_with_pil("TIFF", data)
     bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]  # of TiffImageFile
     header.bits = max(bits) if isinstance(bits, tuple) else int(bits)
     add_exif_of(header, image)
@@ -268,4 +250,15 @@ def _read_tiff(data: bytes) -> ImageHeader:
     return header
 
 
-_READERS = {"BMP": _read_bmp, "JPEG": _read_jpeg, "PNG": _read_png, "TIFF": _read_tiff, "WEBP": _read_webp}
+_READERS = {
+    "AVIF": further.read_avif,
+    "BMP": _read_bmp,
+    "GIF": further.read_gif,
+    "JPEG": _read_jpeg,
+    "JPEG2000": further.read_jpeg2000,
+    "PNG": _read_png,
+    "PPM": further.read_ppm,
+    "TGA": further.read_tga,
+    "TIFF": _read_tiff,
+    "WEBP": _read_webp,
+}

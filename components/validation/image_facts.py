@@ -18,8 +18,9 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from components.data.image_formats import sniff
 from components.validation import perceptual_hash
-from components.validation.containers import FORMATS, read_header, trailing_bytes
+from components.validation.containers import read_header, trailing_bytes
 from components.validation.image_header import BROKEN, ImageHeader, Problem, UndecodableError
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
@@ -53,7 +54,7 @@ class ImageFacts:
     detail: str | None = None  # the problem in the decoder's words
     sha256: str | None = None  # of the file's bytes
     bytes: int | None = None
-    format: str | None = None  # by content, one of containers.FORMATS
+    format: str | None = None  # by content, one of containers.FORMATS; of an unread one, a key of image_formats.UNREAD
     mode: str | None = None  # PIL's: RGB, L, CMYK, RGBA, I;16, P, ...
     frames: int | None = None  # pages or animation frames; a phone's previews do not count
     orientation: int | None = None  # EXIF, 1 to 8; 1 is upright
@@ -95,7 +96,7 @@ def _decode(data: bytes, header: ImageHeader, colour: Literal["RGB", "GRAY"], fa
             simplejpeg.decode_jpeg(
                 data, colorspace="CMYK", strict=True
             )  # strict check only: PIL handles Adobe's inverted CMYK
-        return _decode_by_pil(data, colour)
+        return _decode_by_pil(data, header.format, colour)
     except UndecodableError:
         raise
     except Image.DecompressionBombError as error:
@@ -104,15 +105,16 @@ def _decode(data: bytes, header: ImageHeader, colour: Literal["RGB", "GRAY"], fa
         raise UndecodableError("corrupt", str(error) or type(error).__name__) from error
 
 
-def _decode_by_pil(data: bytes, colour: Literal["RGB", "GRAY"]) -> tuple[Array, bool]:
-    with Image.open(io.BytesIO(data), formats=[*FORMATS, "MPO"]) as image:
+def _decode_by_pil(data: bytes, form: str, colour: Literal["RGB", "GRAY"]) -> tuple[Array, bool]:
+    with Image.open(io.BytesIO(data), formats=[form, "MPO"] if form == "JPEG" else [form]) as image:
         image.load()  # strict for these: PNG's own checksums, TIFF's and BMP's lengths
         whole: Image.Image = image
-        if image.mode in ("I", "F"):
+        deep = image.mode.startswith("I;16") or (form == "PPM" and image.mode == "I")  # in [0, 65535]
+        if image.mode in ("I", "F") and not deep:
             raise UndecodableError(
                 "not_an_image", f"mode {image.mode}: measurements of 32 bits, no known black and white"
             )
-        if image.mode.startswith("I;16"):  # convert() would clip 16 bits at 255 instead of scaling them
+        if deep:  # convert() would clip 16 bits at 255 instead of scaling them
             whole = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         pixels = np.asarray(whole.convert("L" if colour == "GRAY" else "RGB"))
         opaque = not image.has_transparency_data or image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
@@ -126,7 +128,8 @@ def read_facts(data: bytes) -> dict[str, Any]:
         header = read_header(data)
         image, opaque = _decode(data, header, "RGB", _shrink_factor(header))  # (h, w, 3)
     except UndecodableError as error:
-        return known | {"problem": error.problem, "detail": str(error)}
+        form = {"format": sniff(data)} if error.problem == "unread_format" else {}
+        return known | form | {"problem": error.problem, "detail": str(error)}
     known |= {name: getattr(header, name) for name in ("format", "mode", "frames", "orientation", "identifying")}
     sides = (header.width, header.height) if header.orientation < 5 else (header.height, header.width)
     known |= dict(zip(("width", "height"), sides, strict=True))

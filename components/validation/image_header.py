@@ -5,12 +5,13 @@ Metadata can identify a patient. Only its kind is recorded here, never its conte
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from dataclasses import dataclass, field
 from typing import Literal
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from components.base.errors import UnusableError
 
@@ -20,6 +21,7 @@ Problem = Literal[
     "unreadable",
     "empty",
     "not_an_image",
+    "unread_format",
     "corrupt",
     "too_large",
     "wrong_extension",
@@ -37,7 +39,7 @@ METADATA_KINDS = ("exif", "gps", "text", "xmp", "iptc")
 # What PIL raises for bytes that are no valid image, found by flipping bits in all formats
 BROKEN = (
     OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, KeyError, AttributeError, OverflowError,
-    ZeroDivisionError, RecursionError, MemoryError, struct.error, zlib.error,
+    ZeroDivisionError, RuntimeError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
 
 ORIENTATION, EXIF_IFD, GPS_IFD, THUMBNAIL_IFD = 0x0112, 0x8769, 0x8825, 1
@@ -69,6 +71,19 @@ class ImageHeader:
     def identifying(self) -> str | None:
         """The kinds of metadata that could identify a patient, joined by commas."""
         return ",".join(kind for kind in METADATA_KINDS if kind in self.metadata) or None
+
+
+def open_with_pil(form: str, data: bytes) -> tuple[ImageHeader, Image.Image]:
+    """Size and mode by PIL, which does not decode pixels yet."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=[form])
+    except UnidentifiedImageError as error:
+        raise UndecodableError("corrupt", f"a {form} that stops inside its header") from error
+    except Image.DecompressionBombError as error:
+        raise UndecodableError("too_large", str(error)) from error
+    header = ImageHeader(form, *image.size, image.mode)
+    header.bits = {"I;16": 16, "I": 32, "F": 32}.get(image.mode.rstrip("LBN"), 8)
+    return header, image
 
 
 def add_exif_block(header: ImageHeader, block: bytes) -> None:

@@ -24,24 +24,25 @@ import simplejpeg
 
 from components.base.errors import DataError
 from components.base.log import Track
+from components.data import image_formats
+from components.data.file_kinds import IMAGE, kind_of_name
+from components.data.image_formats import UNREAD, describe_unread, format_of_name
 from components.data.source_error import SourceError
-from components.data.sources import read_bytes
-from components.validation import containers, image_facts, image_header, perceptual_hash, tiff_directories
+from components.data.sources import CONVERTERS, read_bytes
+from components.validation import (
+    containers,
+    further_containers,
+    image_facts,
+    image_header,
+    perceptual_hash,
+    tiff_directories,
+)
 from components.validation.image_facts import ImageFacts, read_facts
 from components.validation.scan_cache import read_cache, write_cache
 
 Warn = Callable[[str], None]
 Batch = Sequence[str]
 
-SUFFIXES = {
-    ".bmp": "BMP",
-    ".jpeg": "JPEG",
-    ".jpg": "JPEG",
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-}
 BATCH = 64  # files a task: the overhead is a thousandth of the work, and a lost worker repeats little
 
 
@@ -96,7 +97,15 @@ def scan(
     return ScanResult(_check_extensions(_join([fresh, remembered])), int(fresh["sha256"].notna().sum()))
 
 
-_DECIDING = (containers, image_facts, image_header, perceptual_hash, tiff_directories)
+_DECIDING = (
+    containers,
+    further_containers,
+    image_facts,
+    image_formats,
+    image_header,
+    perceptual_hash,
+    tiff_directories,
+)
 
 
 @once
@@ -190,19 +199,43 @@ def _cached_rows(known: pd.DataFrame, digests: Mapping[str, str]) -> pd.DataFram
 
 
 def _check_extensions(table: pd.DataFrame) -> pd.DataFrame:
-    """Sorted by path, with the problem wrong_extension, the only one that depends on the name."""
+    """Sorted by path, with the problems that depend on the name: wrong_extension, and unread_format by the suffix."""
     table = table.sort_values("path", ignore_index=True)
     formats = table["format"].astype(object).where(table["format"].notna(), None)
+    problems = table["problem"].astype(object).where(table["problem"].notna(), None)
+    unread = pd.Series([_is_unread(*row) for row in zip(table["path"], formats, problems, strict=True)], dtype=bool)
+    named = [str(format_of_name(path)) for path in table.loc[unread, "path"]]
+    for column, words in (
+        ("format", named),
+        ("detail", [describe_unread(form) for form in named]),
+        ("problem", "unread_format"),
+    ):
+        table.loc[unread, column] = words
+    readable = problems != "unread_format"
     wrong = pd.Series([is_misnamed(*pair) for pair in zip(table["path"], formats, strict=True)], dtype=bool)
+    wrong &= readable & ~unread
     table.loc[wrong, "detail"] = [_renamed(*pair) for pair in table.loc[wrong, ["format", "detail"]].to_numpy()]
     table.loc[wrong, "problem"] = "wrong_extension"
     return table
 
 
+def _is_unread(path: str, form: str | None, problem: str | None) -> bool:
+    """True where the name says a format that is not read, and the content is not an image that can be decoded.
+
+    Most raw formats of cameras are TIFF files whose first picture is a small preview.
+    """
+    named = format_of_name(path)
+    if named not in UNREAD or named in CONVERTERS:
+        return False
+    return problem in ("not_an_image", "corrupt") or (named == "RAW" and form == "TIFF")
+
+
 def is_misnamed(path: str, form: str | None) -> bool:
-    """True where a path's extension means another format than `form`, the content's; a row of an npz has none."""
-    suffix = PurePosixPath(path).suffix.lower()
-    return form is not None and SUFFIXES.get(suffix) != form and not (suffix == "" and ".npz/" in path)
+    """True where a path's suffix means something else than `form`, the content's format; no suffix means nothing."""
+    named = format_of_name(path)
+    if form is None or named in CONVERTERS:
+        return False
+    return named != form if named else kind_of_name(PurePosixPath(path).name) not in (None, IMAGE)
 
 
 def _renamed(form: str | None, detail: str | None) -> str:

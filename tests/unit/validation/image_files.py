@@ -70,7 +70,27 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
     clear.putpixel((3, 4), (10, 20, 30, 0))
     pages = [photograph(seed=seed) for seed in (1, 2, 3)]
     palette = picture.convert("P", palette=Image.Palette.ADAPTIVE)
+    rare = {suffix: encode(noise(), form) for suffix, form in RARE.items()}
+    gif = encode(pages[0], "GIF", save_all=True, append_images=pages[1:])
+    moving_avif = encode(pages[0], "AVIF", save_all=True, append_images=pages[1:])
+    deep_pgm = b"P5\n# made by hand\n20 10\n65535\n" + np.arange(200, dtype=">u2").tobytes()
     return {
+        **{f"truncated_30.{suffix}": (data[: len(data) * 3 // 10], "corrupt") for suffix, data in rare.items()},
+        **{f"truncated_95.{suffix}": (data[: len(data) * 95 // 100], "corrupt") for suffix, data in rare.items()},
+        **{
+            f"without_its_last_byte.{suffix}": (data[:-1], "corrupt")
+            for suffix, data in rare.items()
+            if suffix != "tga"
+        },
+        **{f"zeroed_blocks.{suffix}": (overwrite(rare[suffix], 0.4, bytes(8192)), "corrupt") for suffix in CODED},
+        **{f"text_behind.{suffix}": (rare[suffix] + b"Jane Roe", "trailing_bytes") for suffix in BOUNDED},
+        "moving.gif": (gif, "animated"),
+        "moving.avif": (moving_avif, "animated"),
+        "deep.pgm": (deep_pgm, "sixteen_bit"),
+        "black_and_white.pbm": (encode(grey.convert("1"), "PPM"), "grey"),
+        "grey.tga": (encode(grey, "TGA"), "grey"),
+        "clear.tga": (encode(clear, "TGA"), "alpha"),
+        "clear.jp2": (encode(clear, "JPEG2000"), "alpha"),
         # stops early
         "header_only.jpg": (jpeg[:100], "corrupt"),
         "truncated_30.jpg": (jpeg[: len(jpeg) * 3 // 10], "corrupt"),
@@ -130,16 +150,33 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "empty.jpg": (b"", "empty"),
         "letter.jpg": (b"dear colleague, here is the image", "not_an_image"),
         "error_page.jpg": (b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "not_an_image"),
-        "drawing.png": (b'<svg xmlns="http://www.w3.org/2000/svg"><circle r="9"/></svg>', "not_an_image"),
-        "program.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "not_an_image"),
+        "drawing.png": (b'<svg xmlns="http://www.w3.org/2000/svg"><circle r="9"/></svg>', "unread_format"),
+        "program.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "unread_format"),
         "document.jpg": (b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n", "not_an_image"),
-        "radiology.jpg": (bytes(128) + b"DICM" + bytes(200), "not_an_image"),
-        "moving_gif.webp": (encode(pages[0], "GIF", save_all=True, append_images=pages[1:]), "not_an_image"),
+        "radiology.jpg": (bytes(128) + b"DICM" + bytes(200), "unread_format"),
+        "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200), "unread_format"),
+        "phone.jpg": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(200), "unread_format"),
+        "camera.nef": (tiff, "unread_format"),  # the container of raw data, with a preview
+        "camera.cr2": (b"II*\0\x10\0\0\0CR\2\0" + bytes(100), "unread_format"),
+        "layers.psd": (b"8BPS\0\1" + bytes(100), "unread_format"),
+        "cut.jxl": (b"not a JPEG XL", "unread_format"),
+        "film.gif": (b"\0\0\0\x18ftypqt  \0\0\0\0qt  " + bytes(100), "not_an_image"),
+        "really_a_jpeg.heic": (jpeg, "wrong_extension"),
+        "really_a_jpeg.csv": (jpeg, "wrong_extension"),
+        "moving_gif.webp": (encode(pages[0], "GIF", save_all=True, append_images=pages[1:]), "wrong_extension"),
         "mac_shadow.jpg": (b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(100), "not_an_image"),
         "zeros.jpg": (bytes(5000), "not_an_image"),
         "bomb.jpg": (resized_header(jpeg, 60_000), "too_large"),
         "large_claim.jpg": (resized_header(jpeg, 4_000), "corrupt"),
     }
+
+
+RARE = {"gif": "GIF", "jp2": "JPEG2000", "avif": "AVIF", "ppm": "PPM", "tga": "TGA"}
+"""Suffix -> PIL's name of the format."""
+CODED = ("gif", "jp2", "avif")
+"""Those in which a run of zeros is damage."""
+BOUNDED = ("gif", "jp2", "avif", "ppm")
+"""Those that define where they end."""
 
 
 def write_bad(root: Path) -> dict[str, str]:
@@ -172,6 +209,7 @@ def clean_files() -> dict[str, bytes]:
     turned[0x0112] = 6
     opaque = picture.convert("RGBA")
     jpeg = encode(picture, "JPEG")
+    flat = Image.new("RGB", (900, 700), (180, 130, 110))
     return {
         "baseline.jpg": jpeg,
         "full_colour.jpg": encode(picture, "JPEG", subsampling=0, quality=100),
@@ -200,6 +238,23 @@ def clean_files() -> dict[str, bytes]:
         "deflated.tiff": encode(picture, "TIFF", compression="tiff_adobe_deflate"),
         "jpeg_within.tiff": encode(noise(), "TIFF", compression="jpeg"),
         "with_thumbnail.tiff": _with_thumbnail(picture),
+        **{f"noise.{suffix}": encode(noise(), form) for suffix, form in RARE.items()},
+        **{f"flat.{suffix}": encode(flat, form) for suffix, form in RARE.items()},
+        **{
+            f"by_chance{suffix}": jpeg
+            for suffix in (".jfif", ".jpe", ".jif", ".PJPEG", ".JFI", ".mpo", "", ".5", ".img")
+        },
+        "bare.j2k": encode(noise(), "JPEG2000", no_jp2=True),
+        "tiles.jp2": encode(noise(), "JPEG2000", tile_size=(64, 64)),
+        "padded.jp2": encode(picture, "JPEG2000") + bytes(40),
+        "padded.gif": encode(picture, "GIF") + bytes(40),
+        "packed.tga": encode(picture, "TGA", compression="tga_rle"),
+        "flat_packed.tga": encode(flat, "TGA", compression="tga_rle"),
+        "palette.tga": encode(picture.convert("P", palette=Image.Palette.ADAPTIVE), "TGA"),
+        "written.ppm": b"P3\n# by a program\n2 2 255\n10 20 30 40 50 60\n70 80 90 100 110 120\n",
+        "turned.avif": encode(picture, "AVIF", exif=turned),
+        "plain.dib": encode(picture, "BMP"),
+        "plain.apng": encode(picture, "PNG"),
         "plain.webp": encode(picture, "WEBP"),
         "lossless.webp": encode(picture, "WEBP", lossless=True),
         "flat.webp": encode(Image.new("RGB", (2000, 2000), (180, 130, 110)), "WEBP"),
@@ -247,6 +302,7 @@ def identifying_files() -> dict[str, tuple[bytes, str | None]]:
     packet.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta/>")
     iptc = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x0e\x1c\x02\x50\0\x08Jane Roe"
     jpeg = encode(picture, "JPEG")
+    jp2_xmp = struct.pack(">I", 36) + b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + b"<x:xmpmeta/>"
 
     def segment(kind: int, body: bytes) -> bytes:
         return jpeg[:2] + bytes([0xFF, kind]) + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
@@ -277,4 +333,16 @@ def identifying_files() -> dict[str, tuple[bytes, str | None]]:
         "packet.png": (encode(picture, "PNG", pnginfo=packet), "xmp"),
         "packet.webp": (encode(picture, "WEBP", xmp=b"<x:xmpmeta/>"), "xmp"),
         "press.jpg": (segment(0xED, iptc), "iptc"),
+        "plain.gif": (encode(picture, "GIF"), None),
+        "comment.gif": (encode(picture, "GIF", comment=b"Jane Roe"), "text"),
+        "plain.jp2": (encode(picture, "JPEG2000"), None),
+        "comment.jp2": (encode(picture, "JPEG2000", comment="Jane Roe"), "text"),
+        "packet.jp2": (encode(picture, "JPEG2000") + jp2_xmp, "xmp"),
+        "plain.avif": (encode(picture, "AVIF"), None),
+        "camera.avif": (encode(picture, "AVIF", exif=camera), "exif"),
+        "packet.avif": (encode(picture, "AVIF", xmp=b"<x:xmpmeta/>"), "xmp"),
+        "plain.ppm": (encode(picture, "PPM"), None),
+        "comment.ppm": (encode(picture, "PPM").replace(b"P6\n", b"P6\n# Jane Roe\n", 1), "text"),
+        "plain.tga": (encode(picture, "TGA"), None),
+        "id.tga": (encode(picture, "TGA", id_section=b"Jane Roe"), "text"),
     }

@@ -16,6 +16,7 @@ from components.validation.image_facts import decode, measure, read_facts, sharp
 from components.validation.image_header import UndecodableError
 from components.validation.perceptual_hash import phash
 from tests.unit.validation.image_files import (
+    RARE,
     bad_files,
     clean_files,
     encode,
@@ -86,7 +87,7 @@ def test_bad_files_are_named_by_their_problem(tmp_path: Path) -> None:
         "notes.jpg": (b"dear colleague, here is the image", "not_an_image"),
         "header.jpg": (jpeg[:100], "corrupt"),
         "really_jpeg.png": (jpeg, "wrong_extension"),
-        "page.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not_an_image"),
+        "page.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "unread_format"),
     }
     found = {name: scan_file(tmp_path, put(tmp_path, name, data)).problem for name, (data, _) in files.items()}
     assert found == {name: problem for name, (_, problem) in files.items()}
@@ -119,7 +120,7 @@ def test_a_picture_larger_than_memory_is_refused_before_it_is_decoded() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "AVIF"])
 def test_orientation_is_that_of_pil(orientation: int, form: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -274,3 +275,22 @@ def test_the_hash_and_the_size_are_those_of_the_upright_image(tmp_path: Path, or
     upright = decode(data)[1]
     assert (facts.orientation, facts.height, facts.width) == (orientation, *upright.shape[:2])
     assert facts.phash == phash(cv2.cvtColor(upright, cv2.COLOR_RGB2GRAY))
+
+
+@pytest.mark.parametrize(("suffix", "form"), RARE.items())
+def test_rare_formats_have_the_pixels_that_pil_reads(suffix: str, form: str) -> None:
+    data = encode(photograph(), form)
+    name, pixels = decode(data)
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(pixels, np.asarray(image.convert("RGB")))
+    assert (name, pixels.shape) == (RARE[suffix], (64, 80, 3))
+
+
+def test_the_first_frame_of_a_gif_is_its_picture() -> None:
+    pages = [Image.new("RGB", (30, 20), colour) for colour in ((200, 10, 10), (10, 200, 10))]
+    assert decode(encode(pages[0], "GIF", save_all=True, append_images=pages[1:]))[1][5, 5].tolist() == [200, 10, 10]
+
+
+def test_deep_grey_of_netpbm_is_scaled_and_not_clipped() -> None:
+    levels = np.array([0, 257 * 100, 257 * 255], ">u2")
+    assert decode(b"P5\n3 1\n65535\n" + levels.tobytes())[1][0, :, 0].tolist() == [0, 100, 255]
