@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # A stage is a process: where images of containers forbid bytecode, each would compile mlflow, torch and the rest again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench ui graph rooms lock setup clean
+.PHONY: demo test check bench ui graph rooms lock setup own clean
 .DEFAULT_GOAL := demo
 
 demo: setup           ## the whole study on embedded synthetic images, in minutes, without a server
@@ -34,10 +34,19 @@ graph: setup          ## write the deps of dvc.yaml from the imports, after code
 rooms: setup          ## draw the rooms of components/ and their imports into docs/architecture.md
 	$(BIN)/python -m docs.rooms
 
-setup: $(READY)
+setup: own $(READY)
+
+# After a move or a copy of the folder, an environment still runs the code of the folder that it was made for.
+own:
+	@made="$$(cat .venv/lib/python3*/site-packages/_editable_impl_dermflow.pth 2>/dev/null \
+	  || sed -nE 's|^command = .* -m venv (--[^ ]+ )*(/.*)/\.venv$$|\2|p' .venv/pyvenv.cfg 2>/dev/null)"; \
+	if [ -n "$$made" ] && ! [ "$$made" -ef . ]; then \
+	  echo ".venv was made for $$made, and this checkout is $$(pwd -P): its programs would run the code there."; \
+	  echo "Build it again here: rm -rf .venv && make setup"; exit 1; \
+	fi
 
 # uv itself is pinned and hashed in the lock; pip installs it alone, uv does the rest.
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml | own
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
 	  || { echo "Dermflow needs Python 3.11 to 3.13, found $$($(PYTHON) --version): make PYTHON=python3.11 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -33,9 +33,18 @@ from components.base.keys import flat_keys
 from flows.orchestration.freshness import check_members
 from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph
 from flows.orchestration.policy import Policy, load_policies
-from flows.orchestration.processes import DVC_HINTS, Processes, checkout_id, only_run, stop_on_sigterm, venv_path
+from flows.orchestration.processes import (
+    DVC_HINTS,
+    Processes,
+    checkout_id,
+    former_ids,
+    only_run,
+    stop_on_sigterm,
+    venv_path,
+)
 from flows.orchestration.run_state import RUN_STATE, VARIABLE, RunState, describe_changes, files_below, indented
 from flows.settings import Settings, load_settings
+from flows.tracking.checkout import check_own_code
 from flows.tracking.environment import Gpu, count_cores, unused_gpu_entries, usable_gpus
 from flows.tracking.lineage import LOCK, file_md5, lineage_tags
 from flows.tracking.mlflow_log import (
@@ -188,6 +197,7 @@ def workers(settings: Settings, slots: int) -> int:
 @flow(name="dermflow", validate_parameters=False, persist_result=False)
 def pipeline() -> None:
     """Bring every stage of dvc.yaml up to date."""
+    check_own_code()
     nodes = read_graph()
     state = RunState.read(files_below(path for node in nodes for path in node.code))
     settings = load_settings()
@@ -206,8 +216,8 @@ def pipeline() -> None:
 @contextmanager
 def _recorded(settings: Settings) -> Iterator[RunLog]:
     """The parent run. Earlier runs of this checkout that are still RUNNING are closed: `only_run` holds its lock."""
-    checkout = checkout_id()
-    for name in end_dead_flows(open_client(), checkout):
+    checkout, client = checkout_id(), open_client()
+    for name in [name for identity in (checkout, *former_ids()) for name in end_dead_flows(client, identity)]:
         print(f"{name} was killed; its MLflow run is now closed as KILLED", flush=True)  # noqa: T201  # as RunLog.line
     tags = {"stage": PIPELINE, "checkout": checkout}
     with recorded_run(settings, f"pipeline {settings.study.name}", tags) as log:

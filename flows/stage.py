@@ -34,6 +34,7 @@ from components.training.settings import Compute
 from flows.orchestration.freshness import check_members
 from flows.orchestration.run_state import StageState, changed_since_start, describe_changes
 from flows.settings import Settings, load_settings
+from flows.tracking.checkout import check_own_code
 from flows.tracking.lineage import file_md5, recorded_hashes
 from flows.tracking.mlflow_log import RunLog, recorded_run
 from flows.tracking.private_words import describe_error
@@ -73,6 +74,7 @@ class Stage:
         """`python -m flows.<stage> [varying ...]`: what dvc.yaml's cmd runs."""
         signal.signal(signal.SIGTERM, _interrupt)
         try:
+            check_own_code()
             self.run(sys.argv[1:])
         except Exception as error:  # every one: with private data its message may not be printed
             sys.exit(f"{self.name}: {describe_error(error, self.name, private=_is_private())}")

@@ -15,8 +15,8 @@ import typer
 
 from components.base.errors import DermflowError, RunError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__)
-data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compare versions of the data set.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compare versions of the data set; find an image.")
 app.add_typer(data, name="data")
 
 
@@ -32,6 +32,18 @@ def _print_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             raise typer.Exit(1) from None
 
     return wrapped
+
+
+@app.callback(help=__doc__)
+def _start() -> None:
+    """Before each command: it must be that of the current checkout. Exit status 2, as for other wrong uses."""
+    from flows.tracking.checkout import check_own_code
+
+    try:
+        check_own_code()
+    except RunError as error:
+        typer.echo(f"dermflow: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 @app.command()
@@ -220,6 +232,22 @@ def data_diff(
     answer = diff(rev)
     answer.write(page)
     typer.echo("\n".join([*answer.lines(), "", f"Page with images: {page}"]))
+
+
+@data.command("where")
+@_print_errors
+def data_where(
+    names: Annotated[
+        list[str], typer.Argument(help="pseudonym or own id of an image, lesion or patient, or the path of an image")
+    ],
+) -> None:
+    """Say which images an id or a path stands for. Prints original ids, path, row, label, split and quarantine reasons.
+
+    Everything is read again from the data sets, with the key file; nothing is stored.
+    """
+    from flows.commands.data_where import where
+
+    typer.echo("\n".join(where(names)))
 
 
 @app.command()

@@ -30,13 +30,32 @@ def examine(root: Path) -> list[MachineCheck]:
     Args:
         root: the repository's root folder.
     """
-    return [_python(), _tools(root), _git(root), _disk(root), _settings(), _data(), _mlflow(), _gpu()]
+    return [
+        _python(),
+        _environment(root),
+        _tools(root),
+        _git(root),
+        _disk(root),
+        _settings(),
+        _data(),
+        _mlflow(),
+        _gpu(),
+    ]
 
 
 def _python() -> MachineCheck:
     here = sys.version_info[:2]
     found = f"{here[0]}.{here[1]}, prefect {version('prefect')}, dvc {version('dvc')}, mlflow {version('mlflow')}"
     return MachineCheck("python", (3, 11) <= here < (3, 14), found, "Python 3.11 to 3.13: make PYTHON=python3.11 setup")
+
+
+def _environment(root: Path) -> MachineCheck:
+    from flows.tracking.checkout import REBUILD, stale_environment
+
+    stale = stale_environment(root)
+    return MachineCheck(
+        "environment", not stale, stale or f"{sys.prefix}, code of {root}", f"build it again: {REBUILD}"
+    )
 
 
 def _tools(root: Path) -> MachineCheck:

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from components.base.errors import RunError
 
 STATE = Path(".dvc/tmp/dermflow")  # ignored by git; each checkout has its own
+NUMBER = "checkout"  # the file there with a random number
 GRACE_S = 20.0  # seconds in which a stage that is stopped can write its state and close its MLflow run
 
 # Beginnings of DVC's hints for interactive use, which are left out of logs.
@@ -209,12 +210,33 @@ def checkout_id() -> str:
     one image, and a copied folder has the random number of the first.
     """
     STATE.mkdir(parents=True, exist_ok=True)
-    number = STATE / "checkout"
+    number, places = STATE / NUMBER, STATE / "places"
+    here = str(Path.cwd())
     with FileLock(STATE / "checkout.lock"):
         if not number.exists():
             number.write_text(uuid4().hex)
-    text = f"{platform.node()}\n{Path.cwd()}\n{number.read_text()}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        if here not in _lines(places):
+            with places.open("a") as file:
+                file.write(f"{here}\n")
+    return _hash_place(here, number.read_text())
+
+
+def former_ids() -> list[str]:
+    """Ids that this checkout had before it was moved; none for a copy, whose original still works under its own."""
+    number = (STATE / NUMBER).read_text()
+    return [
+        _hash_place(place, number)
+        for place in _lines(STATE / "places")
+        if place != str(Path.cwd()) and _lines(Path(place) / STATE / NUMBER) != [number]
+    ]
+
+
+def _hash_place(folder: str, number: str) -> str:
+    return hashlib.sha256(f"{platform.node()}\n{folder}\n{number}".encode()).hexdigest()[:16]
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
 
 
 def venv_path() -> str:

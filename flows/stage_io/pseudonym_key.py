@@ -9,15 +9,19 @@ from pathlib import Path
 from components.base.errors import SettingsError
 from components.data.privacy import PUBLIC_KEY
 from flows.settings.data import Privacy
+from flows.tracking.checkout import real_root
 
 VARIABLE = "DERMFLOW_KEY_FILE"
 MIN_BYTES = 32
 
 
 def key_file() -> Path:
-    """Path of the key: $DERMFLOW_KEY_FILE, otherwise ~/.config/dermflow/key."""
+    """Path of the key: $DERMFLOW_KEY_FILE, otherwise ~/.config/dermflow/key.
+
+    A relative path starts at the checkout, also for a stage in DVC's temporary copy of it.
+    """
     named = os.environ.get(VARIABLE)
-    return Path(named) if named else Path.home() / ".config" / "dermflow" / "key"
+    return real_root() / Path(named).expanduser() if named else Path.home() / ".config" / "dermflow" / "key"
 
 
 def read_key(privacy: Privacy) -> bytes:
@@ -64,7 +68,7 @@ def make_key() -> Path:
 
 
 def _refuse_inside(path: Path) -> None:
-    if path.resolve().is_relative_to(Path.cwd().resolve()):
+    if path.resolve().is_relative_to(real_root().resolve()):
         raise SettingsError(
             f"{VARIABLE} = {path} is inside the repository, where git or DVC could publish it together with the ids; "
             "move it outside"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -47,12 +48,12 @@ def find_commit(folder: Path) -> Commit:
     if not top.samefile(folder) and not _tracks(folder):
         return Commit(
             "", "another repository", f"git finds the repository {top}, which does not track {folder}",
-            f"give the checkout a repository of its own: cd {folder} && git init && {COMMIT_ALL}; or move it elsewhere",
+            f"give the checkout a repository of its own: {_make_repository(folder)}; or move it elsewhere",
         )  # fmt: skip
     try:
         return Commit(run_git("rev-parse", "--verify", "--quiet", "HEAD", folder=folder).decode().strip())
     except RunError:
-        return Commit("", "no commit", f"the repository {top} has no commit yet", f"cd {top} && {COMMIT_ALL}")
+        return Commit("", "no commit", f"the repository {top} has no commit yet", f"cd {_quote(top)} && {COMMIT_ALL}")
 
 
 def _tracks(folder: Path) -> bool:
@@ -65,10 +66,12 @@ def _tracks(folder: Path) -> bool:
 
 def _explain(message: str, folder: Path) -> Commit:
     """Why git gives no root folder, from its message in English."""
-    own = f"cd {folder} && git init && {COMMIT_ALL}"
+    own = _make_repository(folder)
     if owned := FOREIGN_OWNER.search(message):
         top = owned[1] or owned[2]
-        allow = f"git config --global --add safe.directory '{top}'; or become its owner: sudo chown -R $(id -u) '{top}'"
+        allow = (
+            f"git config --global --add safe.directory {_quote(top)}; or own it: sudo chown -R $(id -u) {_quote(top)}"
+        )
         return Commit(
             "", "foreign owner", f"the repository {top} belongs to another user, so git does not read it",
             allow if Path(top).resolve() == folder.resolve() else f"give the checkout a repository of its own: {own}",
@@ -76,14 +79,22 @@ def _explain(message: str, folder: Path) -> Commit:
     if lost := LOST_FOLDER.search(message):
         return Commit(
             "", "lost repository", f"{folder / '.git'} names {lost[1].strip()}, which does not exist: one was moved",
-            f"in the repository that this worktree belongs to: git worktree repair '{folder}'",
+            f"in the repository that this worktree belongs to: git worktree repair {_quote(folder)}",
         )  # fmt: skip
     if "not a git repository" in message:
         return Commit(
             "", "no repository", f"{folder} is no git repository, as after unpacking an archive",
             f"clone the repository with git instead, or make one: {own}",
         )  # fmt: skip
-    return Commit("", "error of git", message, f"find out with: cd {folder} && git status")
+    return Commit("", "error of git", message, f"find out with: cd {_quote(folder)} && git status")
+
+
+def _make_repository(folder: Path) -> str:
+    return f"cd {_quote(folder)} && git init && {COMMIT_ALL}"
+
+
+def _quote(path: Path | str) -> str:
+    return shlex.quote(str(path))
 
 
 def run_git(

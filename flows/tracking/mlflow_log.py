@@ -13,18 +13,22 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
+from components.base.errors import RunError
 from components.base.keys import as_key, flat_keys
 from flows.settings import Settings
+from flows.tracking.checkout import real_root
 from flows.tracking.environment import log_environment
 from flows.tracking.git import find_commit
 from flows.tracking.lineage import lineage_tags, recorded_hashes
 from flows.tracking.resumed_runs import TRAINING_TAG, ResumableRun, logged_points
+from flows.tracking.stored_places import ARTIFACTS, KIND, absolute_uri, database_file, local_folder, repair_places
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,40 +40,72 @@ PIPELINE = "pipeline"  # value of the tag `stage` in the parent run, which stand
 T = TypeVar("T")
 
 
+def mlruns_folder() -> Path:
+    """The folder of database and artifacts, that of the real checkout where this is DVC's temporary copy of it."""
+    return (real_root() / MLRUNS).resolve()
+
+
 def tracking_uri() -> str:
     """The database in mlruns/, unless MLFLOW_TRACKING_URI names a server.
 
     The path is absolute, since MLflow resolves a relative one only when it is used.
     """
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{MLRUNS.resolve()}/mlflow.db"
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    return absolute_uri(named, real_root()) if named else f"sqlite:///{mlruns_folder()}/mlflow.db"
 
 
 def open_client() -> MlflowClient:
-    """A client of the MLflow store, whose database exists afterwards.
+    """A client of the MLflow store, whose database exists afterwards, with artifacts where they are now.
 
     A file lock guards its creation: two processes that create it at the same time both fail.
     """
     uri = tracking_uri()
-    if not uri.startswith("sqlite"):
+    database = database_file(uri)
+    if database is None:
         return MlflowClient(uri)
-    MLRUNS.mkdir(exist_ok=True)
-    with FileLock(MLRUNS / ".lock"):
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(database.parent / ".lock"):
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
+        for line in repair_places(database) if _is_own(database) else ():
+            print(f"mlflow: {line}", file=sys.stderr, flush=True)  # noqa: T201  # as RunLog.line
     return client
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:
-    """The id of an experiment, which is created where it is missing, with its artifacts next to the database."""
-    MLRUNS.mkdir(exist_ok=True)
-    with FileLock(MLRUNS / ".lock"):
+    """The id of an experiment, which is created where it is missing, with its artifacts next to the database.
+
+    Raises:
+        RunError: where a database outside the checkout names a folder of artifacts that is gone.
+    """
+    database = database_file(tracking_uri())
+    folder = database.parent if database else mlruns_folder()
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / ".lock"):
         found = client.get_experiment_by_name(name)
         if found is not None:
+            if database and not _is_own(database):
+                _check_artifacts(found, database)
             return str(found.experiment_id)
-        local = tracking_uri().startswith("sqlite")
-        place = (MLRUNS / "artifacts").resolve().as_uri() if local else None
-        kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows the page of a chat application
-        return str(client.create_experiment(name, artifact_location=place, tags=kind))
+        place = (folder / ARTIFACTS).as_uri() if database else None
+        if database:
+            (folder / ARTIFACTS).mkdir(exist_ok=True)
+        return str(client.create_experiment(name, artifact_location=place, tags=dict([KIND])))
+
+
+def _is_own(database: Path) -> bool:
+    """Whether a database belongs to this checkout alone; one elsewhere may be that of several."""
+    return database.parent.resolve() == mlruns_folder()
+
+
+def _check_artifacts(experiment: Experiment, database: Path) -> None:
+    """Refuse a folder that is gone: MLflow would make it anew, and earlier artifacts would stay lost."""
+    place = local_folder(experiment.artifact_location)
+    if place is not None and not place.exists():
+        raise RunError(
+            f"experiment {experiment.name!r} of {database} keeps its artifacts in {place}, which does not exist, as "
+            f"after a move: move the folder back there, or make an empty one with `mkdir -p {quote(str(place))}`"
+        )
 
 
 def search_runs(client: MlflowClient, query: str = "", limit: int | None = None) -> list[Run]:
@@ -100,9 +136,14 @@ class RunLog:
         self._params = dict(before.data.params) if before else {}
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Log values at a step. They are buffered: `log_metric` costs 4 to 13 ms each, a batch 0.1 ms per metric."""
+        """Log values at a step, 0 for a metric without a curve; the last value of a curve is not logged again there.
+
+        They are buffered: `log_metric` costs 4 to 13 ms each, a batch 0.1 ms per metric.
+        """
         now = int(time.time() * 1000)
+        curves = {key for key, _ in self._logged} if step is None else set()
         points = [Metric(as_key(key), float(value), now, step or 0) for key, value in values.items()]
+        points = [point for point in points if point.key not in curves]
         self._waiting += [point for point in points if (point.key, point.step) not in self._logged]
         self._logged |= {(point.key, point.step) for point in points}
         if len(self._waiting) >= 100 or step is not None:
@@ -249,7 +290,11 @@ def _resume(client: MlflowClient, before: Run, settings: Settings, name: str, ta
 def _common_tags(settings: Settings) -> dict[str, str]:
     """Tags that every run has: study, lineage, and the parent run and Prefect flow run of this process."""
     parent = os.environ.get(PARENT_VARIABLE)
-    flow = {"mlflow.parentRunId": parent, "prefect.flow_run": os.environ.get(FLOW_VARIABLE)}
+    flow = {
+        "mlflow.parentRunId": parent,
+        "prefect.flow_run": os.environ.get(FLOW_VARIABLE),
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME"),  # DVC sets it in `dvc exp run`
+    }
     known = {key: value for key, value in flow.items() if value}
     return {"study": settings.study.name, **lineage_tags(settings), **known}
 

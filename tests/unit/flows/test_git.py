@@ -81,7 +81,7 @@ def inside_another(folder: Path, patch: pytest.MonkeyPatch) -> str:
 def of_a_foreign_owner(folder: Path, patch: pytest.MonkeyPatch) -> str:
     make_repository(folder)
     patch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
-    return f"git config --global --add safe.directory '{folder}'"
+    return f"git config --global --add safe.directory {folder}"
 
 
 def inside_one_of_a_foreign_owner(folder: Path, patch: pytest.MonkeyPatch) -> str:
@@ -101,7 +101,7 @@ def with_a_moved_repository(folder: Path, patch: pytest.MonkeyPatch) -> str:
     shutil.rmtree(folder)
     git(main, "worktree", "add", "-q", "--detach", str(folder))
     main.rename(folder.parent / "moved")
-    return f"git worktree repair '{folder}'"
+    return f"git worktree repair {folder}"
 
 
 CASES: dict[str, tuple[Callable[[Path, pytest.MonkeyPatch], str], str]] = {
@@ -148,8 +148,8 @@ def test_after_the_commands_the_commit_is_known(tmp_path: Path, monkeypatch: pyt
     for variable in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
         monkeypatch.setenv(variable, "t")
     for case in ("no repository", "another repository", "no commit", "foreign owner"):
-        folder = unpack(tmp_path / case.replace(" ", "-") / "checkout")
-        CASES[case][0](folder, monkeypatch)
+        folder = unpack(tmp_path / case / "check out")
+        CASES[case][0](folder, monkeypatch)  # in a path with blanks
         fix = find_commit(folder).fix.split("; or ")[0]
         command = fix[fix.index("cd ") :] if "cd " in fix else fix
         subprocess.run(command, shell=True, cwd=tmp_path, check=True, capture_output=True)
