@@ -86,7 +86,7 @@ def _escape(name: str, within: str) -> str:
 
 
 def _escape_part(part: str) -> str:
-    """A part between slashes: to MLflow a key is a path, and one that has no unique form is refused, as `a//b`, `./a`."""
+    """A part between slashes. To MLflow a key is a path, and it refuses one without a unique form, as `a//b`, `./a`."""
     if part in (".", ".."):
         return _code(".") + part[1:]
     return part or NO_CHARACTER

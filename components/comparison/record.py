@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +15,9 @@ from components.comparison.comparison import Comparison
 from components.comparison.overfitting_gap import DECIDING_GAP
 from components.comparison.settings import Evaluate
 from components.statistics.intervals import Interval
+
+_END = re.compile("_(?=(low|high)$)")
+"""Of a class that is named as the end of an interval: `mel_low` and the lower end of `mel` need two columns."""
 
 
 def as_record(comparison: Comparison, evaluate: Evaluate) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def _cells(row: ArmSummary, seeds: int) -> dict[str, object]:
         cells |= _interval_cells(f"{key}_area", row.gap_areas[key])
     cells["val/balanced_accuracy_kept"] = row.val
     for key, interval in row.test.items():
-        cells |= _interval_cells(f"test/{key}", interval)
+        cells |= _interval_cells(f"test/{_END.sub('_x005F_', key)}", interval)
     return {key: plain(value) for key, value in cells.items()}
 
 
