@@ -40,11 +40,11 @@ def pretrain(
     settings = {**method.model_dump(mode="json"), "seed": pretrain.seed}
     if session.leads:
         save_encoder(paths.encoders / f"{arm}.safetensors", encoder, backbone, {"arm": arm, "settings": settings})
-        write_curve(paths.curves / "pretrain" / f"{arm}.csv", curve)
+        write_curve(paths.curves / "pretrain" / f"{arm}.csv", curve, first=1 if history else 0)
     log.tags({"weights/sha256": weights_sha256(encoder)})
     session.forget()
     origin = {"trained": bool(history), "licence": _licence(method)}
-    return {"images": len(train), "epochs": len(curve), **curve[-1], **origin}
+    return {"images": len(train), "epochs": len(history), **curve[-1], **origin}
 
 
 def _method(pretrain: PretrainSettings, arm: str) -> Method:

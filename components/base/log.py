@@ -27,7 +27,7 @@ class Log(Protocol):
 
         Args:
             values: metric -> value.
-            step: position on the curve, an epoch where there are epochs; None: the metric has no curve.
+            step: position on the curve, an epoch from 1 where there are epochs; None: the metric has no curve.
         """
 
     def figure(self, name: str, figure: Figure) -> None:

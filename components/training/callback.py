@@ -52,8 +52,8 @@ class TrainingCallback(pl.Callback):
         self.load_state_dict(checkpoints.callback_state(found, self.state_key, self.job.what))
         within = f", step {self.state.step} of the next" if self.state.step else ""
         self.job.log.line(f"{self.job.what}: continuing after epoch {self.state.epoch} of {self.job.epochs}{within}")
-        for epoch, row in enumerate(self.state.history.rows):
-            self.job.log.metrics(row, step=epoch)
+        for number, row in enumerate(self.state.history.rows, start=1):
+            self.job.log.metrics(row, step=number)
 
     def on_fit_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Check that all processes continue from one step: a host without the resume state would start from none."""
@@ -107,7 +107,7 @@ class TrainingCallback(pl.Callback):
         row = terms.means() | self._evaluate(trainer, pl_module) | {"learning_rate": float(np.mean(terms.rates))}
         check_row(self.job, epoch=epoch, row=row)
         self._check_monitor(row)
-        self.job.log.metrics(row | health, step=epoch)
+        self.job.log.metrics(row | health, step=epoch + 1)
         self.state.history.add(row, pl_module)
         self.state.start_next_epoch()
         self.writer.write(trainer)

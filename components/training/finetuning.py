@@ -170,7 +170,7 @@ class _Phases:
     def _is_better(self, later: Fit, earlier: Fit) -> bool:
         """True where the best epoch of `later` is better than the best of `earlier`; on a tie, the earlier stays."""
         monitor = self.conditions.finetune.monitor
-        new, old = (each.history[each.best_epoch][f"val/{monitor}"] for each in (later, earlier))
+        new, old = (each.best_row[f"val/{monitor}"] for each in (later, earlier))
         return new < old if monitor == "loss" else new > old
 
 

@@ -22,26 +22,26 @@ class History:
     patience: int | None
     """Epochs without a better value after which training stops; None: it does not stop early."""
     rows: list[EpochRow] = field(default_factory=list)
-    best_epoch: int = 0
-    """Counted from 0."""
+    best: int = 0
+    """Index in `rows` of the best epoch."""
     best_state: dict[str, Tensor] = field(default_factory=dict)
     """The module's state dict at the best epoch, on the CPU."""
 
     @property
     def is_out_of_patience(self) -> bool:
         """True after `patience` epochs without a better value."""
-        return self.patience is not None and len(self.rows) - 1 - self.best_epoch >= self.patience
+        return self.patience is not None and len(self.rows) - 1 - self.best >= self.patience
 
     def add(self, row: EpochRow, module: nn.Module) -> None:
         """Append an epoch's row, and copy the module's weights where it is the best so far."""
         self.rows.append(row)
         if self._is_best(row):
-            self.best_epoch = len(self.rows) - 1
+            self.best = len(self.rows) - 1
             self.best_state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
     def _is_best(self, row: EpochRow) -> bool:
         """On a tie the earlier epoch stays the best."""
         if self.monitor is None or not self.best_state:
             return True
-        new, old = row[self.monitor], self.rows[self.best_epoch][self.monitor]
+        new, old = row[self.monitor], self.rows[self.best][self.monitor]
         return new < old if self.mode == "min" else new > old

@@ -41,9 +41,14 @@ class Fit:
     history: list[EpochRow]
     """One row per epoch."""
     best_epoch: int
-    """Counted from 0."""
+    """Epoch 1 ends with the first pass over the images."""
     best_state: dict[str, Tensor]
     """The module's state dict at the best epoch, on the CPU."""
+
+    @property
+    def best_row(self) -> EpochRow:
+        """The row of the best epoch."""
+        return self.history[self.best_epoch - 1]
 
 
 def fit(
@@ -76,11 +81,11 @@ def fit(
         batches: gives exactly `steps_per_epoch` batches for an epoch, and depends on nothing but the epoch. With
             `EpochBatches`, batches that are skipped are not drawn.
         steps_per_epoch: number of batches.
-        epochs: number of epochs; they count from 0.
+        epochs: number of epochs; for `batches` and `end_of_epoch` they count from 0.
         session: the hardware, the seed and the folder of the resume state.
-        log: receives each epoch's row with step=epoch, with the gradient norm and the cost of the epoch. When a
-            training continues, the rows of earlier epochs are logged again: a log that keeps points must drop those
-            that it has.
+        log: receives each epoch's row with its number, from 1, as `step`, with the gradient norm and the cost of the
+            epoch. When a training continues, the rows of earlier epochs are logged again: a log that keeps points must
+            drop those that it has.
         settings: all that the result depends on; a resume state made under other settings is refused.
         end_of_epoch: called with the epoch, in evaluation mode, without gradients and in the session's number format;
             gives the rest of the epoch's row. Only the leading process calls it.
@@ -126,7 +131,7 @@ def fit(
         training.resume(found)
     if not training.finished:
         _train(module, training, callbacks, found)
-    return Fit(history.rows, history.best_epoch, history.best_state)
+    return Fit(history.rows, history.best + 1, history.best_state)
 
 
 def _train(

@@ -56,7 +56,7 @@ class TrainingState:
         """Plain values and tensors for the resume state."""
         return {
             "history": self.history.rows,
-            "best_epoch": self.history.best_epoch,
+            "best_epoch": self.history.best,  # from 0, as in the resume states of earlier versions
             "best_state": self.history.best_state,
             "step": self.step,
             "terms": self.terms.values,
@@ -66,6 +66,6 @@ class TrainingState:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.history.rows = state["history"]
-        self.history.best_epoch, self.history.best_state = state["best_epoch"], state["best_state"]
+        self.history.best, self.history.best_state = state["best_epoch"], state["best_state"]
         self.step = state["step"]
         self.terms = StepTerms(values=state["terms"], rates=state["rates"])

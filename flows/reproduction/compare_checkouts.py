@@ -33,6 +33,7 @@ class ComparedFile:
     distance: float  # 0: equal; infinite: more than digits differ
     numbers: tuple[ValueDifference, ...] = ()  # numbers of a metrics file that are further apart than the tolerance
     one_sided: tuple[str, ...] = ()  # names of values that only one side has, and texts that differ
+    renumbered: bool = False  # a curve that differs only in that its epochs count from 0 there and from 1 here
 
     @property
     def equal(self) -> bool:
@@ -64,6 +65,8 @@ class ComparedCheckouts:
             if file.one_sided:
                 found.append(f"{file.path}: texts or names differ: {', '.join(file.one_sided[:8])}")
         furthest = max((file.distance for file in metrics if math.isfinite(file.distance)), default=0.0)
+        if renumbered := sum(file.renumbered for file in self.files):
+            found.append(f"{renumbered} curves count epochs from 0 there and from 1 here; that is no difference")
         equal, near = sum(file.equal for file in exact), sum(file.equal for file in metrics)
         return [
             *found,
@@ -85,8 +88,12 @@ def compare_checkouts(there: Path, here: Path) -> ComparedCheckouts:
     """
     before, after = (_results(root) for root in (there, here))
     both = [path for path in before if path in after]
+    files: list[ComparedFile] = []
+    for path in both:  # curves come before metrics
+        renumbered = any(file.renumbered for file in files)
+        files.append(_compare(path, there, here, exact=before[path], renumbered=renumbered))
     return ComparedCheckouts(
-        files=tuple(_compare(path, there, here, exact=before[path]) for path in both),
+        files=tuple(files),
         missing=tuple(sorted(before.keys() ^ after.keys())),
     )
 
@@ -117,13 +124,16 @@ def _files(root: Path, out: str) -> Iterable[str]:
     return [file.relative_to(root).as_posix() for file in inner]
 
 
-def _compare(path: str, there: Path, here: Path, *, exact: bool) -> ComparedFile:
+def _compare(path: str, there: Path, here: Path, *, exact: bool, renumbered: bool) -> ComparedFile:
     old, new = there / path, here / path
     if old.read_bytes() == new.read_bytes():
         return ComparedFile(path, exact, 0.0)
     if exact:
+        if _from_one(old) == new.read_bytes():
+            return ComparedFile(path, exact, 0.0, renumbered=True)
         return ComparedFile(path, exact, distance_of_files(old, new, path) or math.inf)
     pairs = differing_values(read_flat(old), read_flat(new))
+    pairs = [pair for pair in pairs if not (renumbered and _is_renumbered(pair))]
     numbers = [pair for pair in pairs if _both_numbers(pair)]
     return ComparedFile(
         path,
@@ -132,6 +142,19 @@ def _compare(path: str, there: Path, here: Path, *, exact: bool) -> ComparedFile
         tuple(pair for pair in numbers if pair.distance > TOLERANCE),
         tuple(pair.name for pair in pairs if not _both_numbers(pair)),
     )
+
+
+def _from_one(curve: Path) -> bytes:
+    """The bytes of a curve with its epochs counted from 1, where an earlier version counted from 0; else nothing."""
+    head, *rows = curve.read_bytes().splitlines(keepends=True)
+    if not (head.startswith(b"epoch,") and rows and rows[0].startswith(b"0,")):
+        return b""
+    return head + b"".join(b"%d,%s" % (int(number) + 1, rest) for number, rest in (row.split(b",", 1) for row in rows))
+
+
+def _is_renumbered(pair: ValueDifference) -> bool:
+    """Whether a number differs as the same epoch does, counted from 0 and from 1."""
+    return pair.name == "best_epoch" and _both_numbers(pair) and bool(pair.now == pair.then + 1)
 
 
 def _both_numbers(pair: ValueDifference) -> bool:

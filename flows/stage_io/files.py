@@ -41,7 +41,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def write_curve(path: Path, curve: Sequence[Mapping[str, float]]) -> None:
-    """A training curve as CSV: one row an epoch, whose number from 0 comes first."""
+def write_curve(path: Path, curve: Sequence[Mapping[str, float]], first: int = 1) -> None:
+    """A training curve as CSV: one row an epoch, whose number comes first; epoch 1 ends with the first pass.
+
+    Args:
+        path: of the file.
+        curve: the rows.
+        first: number of the first row; 0 for a row without training.
+    """
     with whole(path) as unfinished:
-        pd.DataFrame(list(curve)).to_csv(unfinished, index_label="epoch", lineterminator="\n")
+        table = pd.DataFrame(list(curve))
+        table.set_axis(table.index + first).to_csv(unfinished, index_label="epoch", lineterminator="\n")

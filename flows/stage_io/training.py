@@ -92,6 +92,12 @@ def train_classifier(
 
 
 def _summary(fit: Fit) -> dict[str, Any]:
-    """First, last and best row of the curve; epochs count from 0."""
-    first, last, best = fit.history[0], fit.history[-1], fit.history[fit.best_epoch]
-    return {"first": first, "last": last, "best": best, "best_epoch": fit.best_epoch, "epochs": len(fit.history)}
+    """First, last and best row of the curve."""
+    first, last = fit.history[0], fit.history[-1]
+    return {
+        "first": first,
+        "last": last,
+        "best": fit.best_row,
+        "best_epoch": fit.best_epoch,
+        "epochs": len(fit.history),
+    }

@@ -57,7 +57,5 @@ def draw_curves(curves: Mapping[str, Sequence[pd.DataFrame]], quantity: str, col
 def _line(axes: Axes, tables: Sequence[pd.DataFrame], column: str, colour: str, style: object) -> None:
     """Seeds may stop at different epochs: each epoch shows those that have it."""
     epochs = pd.concat(tables).groupby("epoch")[column].agg(["mean", "min", "max"])
-    axes.plot(
-        epochs.index + 1, epochs["mean"], color=colour, linestyle=style, linewidth=1.8, marker="o", markersize=2.5
-    )
-    axes.fill_between(epochs.index + 1, epochs["min"], epochs["max"], color=colour, alpha=0.13, linewidth=0)
+    axes.plot(epochs.index, epochs["mean"], color=colour, linestyle=style, linewidth=1.8, marker="o", markersize=2.5)
+    axes.fill_between(epochs.index, epochs["min"], epochs["max"], color=colour, alpha=0.13, linewidth=0)

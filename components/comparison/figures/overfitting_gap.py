@@ -62,8 +62,8 @@ def draw_gap(
         axes.axhline(onset, color=INK, linewidth=0.8, linestyle=(0, (1, 3)))
     for arm, tables in curves.items():
         epochs = pd.concat(tables).groupby("epoch")[f"gap/{quantity}"].agg(["mean", "min", "max"])
-        axes.plot(epochs.index + 1, epochs["mean"], color=colours[arm], linewidth=1.8, marker="o", markersize=2.5)
-        axes.fill_between(epochs.index + 1, epochs["min"], epochs["max"], color=colours[arm], alpha=0.15, linewidth=0)
+        axes.plot(epochs.index, epochs["mean"], color=colours[arm], linewidth=1.8, marker="o", markersize=2.5)
+        axes.fill_between(epochs.index, epochs["min"], epochs["max"], color=colours[arm], alpha=0.15, linewidth=0)
     axes.set(xlabel="epoch", ylabel=LABELS[quantity])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain_axes(axes)

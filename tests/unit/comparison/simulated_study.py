@@ -137,7 +137,7 @@ def write_run(
     curve.to_csv(folder / paths.curves / "finetune" / f"{run}.csv", index=False, lineterminator="\n")
     best = int(curve["val/loss"].idxmin())
     rows = curve.drop(columns="epoch").to_dict("records")
-    summary = {"first": rows[0], "last": rows[-1], "best": rows[best], "best_epoch": best, "epochs": len(rows)}
+    summary = {"first": rows[0], "last": rows[-1], "best": rows[best], "best_epoch": best + 1, "epochs": len(rows)}
     write_json(folder / paths.metrics / "finetune" / f"{run}.json", {**summary, **prints})
 
 
@@ -195,7 +195,7 @@ def draw_curve(share: float, gap: float, epochs: int) -> pd.DataFrame:
         "train": {"loss": val_loss - grown, "accuracy": val_accuracy + grown / 2},
         "val": {"loss": val_loss, "accuracy": val_accuracy},
     }
-    curve: dict[str, object] = {"epoch": epoch, "fit/loss": val_loss - grown + 0.1, "learning_rate": 0.001}
+    curve: dict[str, object] = {"epoch": epoch + 1, "fit/loss": val_loss - grown + 0.1, "learning_rate": 0.001}
     for split, found in splits.items():
         found |= {"balanced_accuracy": found["accuracy"] - 0.05, "macro_auroc": (1 + found["accuracy"]) / 2}
         curve |= {f"{split}/{name}": values for name, values in found.items()}

@@ -73,6 +73,19 @@ def test_other_bytes_with_equal_tensors_are_a_difference(there: Path, here: Path
     assert not compare_checkouts(there, here).equal
 
 
+def test_epochs_counted_from_0_before_are_no_difference(there: Path, here: Path) -> None:
+    (there / "curves/vae.csv").write_text("epoch,loss\n0,0.5\n1,0.25\n")
+    (here / "curves/vae.csv").write_text("epoch,loss\n1,0.5\n2,0.25\n")
+    write_metrics(there, best_epoch=1)
+    write_metrics(here, best_epoch=2)
+    found = compare_checkouts(there, here)
+    assert found.equal
+    assert "1 curves count epochs from 0 there and from 1 here; that is no difference" in found.lines()
+    (here / "curves/vae.csv").write_text("epoch,loss\n1,0.5\n2,0.26\n")
+    assert not compare_checkouts(there, here).equal
+    assert not compare_checkouts(here, there).equal
+
+
 def test_metrics_may_move_in_the_last_digit(there: Path, here: Path) -> None:
     write_metrics(here, accuracy=0.7 + 1e-15)
     assert compare_checkouts(there, here).equal

@@ -55,12 +55,12 @@ def test_metrics_are_first_last_and_best_row_of_the_curve(run, paths):
     quantities = ("loss", "accuracy", "balanced_accuracy", "macro_auroc")
     measured = [f"{of}/{name}" for of in ("train", "val", "gap") for name in quantities]
     assert list(curve) == ["epoch", "fit/loss", *measured, "learning_rate"]
-    assert list(curve["epoch"]) == [0, 1] and metrics["epochs"] == 2
+    assert list(curve["epoch"]) == [1, 2] and metrics["epochs"] == 2
     rows = curve.drop(columns="epoch").to_dict("records")
-    assert metrics["best_epoch"] == curve["val/loss"].idxmin()
-    for name, row in {"first": rows[0], "last": rows[1], "best": rows[metrics["best_epoch"]]}.items():
+    assert metrics["best_epoch"] == curve.set_index("epoch")["val/loss"].idxmin()
+    for name, row in {"first": rows[0], "last": rows[1], "best": rows[metrics["best_epoch"] - 1]}.items():
         assert metrics[name] == pytest.approx(row)
-    assert [step for step, _ in log.points] == [0, 1]
+    assert [step for step, _ in log.points] == [1, 2]
     json.dumps(metrics, allow_nan=False)
 
 

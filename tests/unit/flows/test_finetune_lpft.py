@@ -27,12 +27,12 @@ def test_lpft_probes_like_frozen_and_then_moves_the_encoder(run, settings, paths
     metrics = run("vae", "lpft", log=log, finetune=changed)
     curves = {p: pd.read_csv(paths.curves / "finetune" / f"vae-{p}-0.csv") for p in ("frozen", "lpft")}
     pd.testing.assert_frame_equal(curves["lpft"].iloc[:2], curves["frozen"])
-    assert metrics["epochs"] == 4 and list(curves["lpft"]["epoch"]) == [0, 1, 2, 3]
-    assert [step for step, _ in log.points] == [0, 1, 2, 3]
+    assert metrics["epochs"] == 4 and list(curves["lpft"]["epoch"]) == [1, 2, 3, 4]
+    assert [step for step, _ in log.points] == [1, 2, 3, 4]
     assert probe["head_init_sha256"] == metrics["head_init_sha256"]
     before, after = read_tensors(paths.encoders / "vae.safetensors"), encoder_of(paths, "vae-lpft-0")
     moved = any(not torch.equal(before[name], after[name]) for name in before)
-    assert moved == (metrics["best_epoch"] >= 2)
+    assert moved == (metrics["best_epoch"] >= 3)
     assert metrics["best"]["val/accuracy"] == curves["lpft"]["val/accuracy"].max()
 
 
@@ -53,7 +53,7 @@ def test_lpft_begins_fine_tuning_at_the_best_probe(run, settings, paths):
 def test_lpft_keeps_the_probe_where_fine_tuning_only_spoils(run, settings, paths):
     changed = _head_first(settings, {}, {"learning_rate": 30.0})
     metrics = run("vae", "lpft", finetune=changed)
-    assert metrics["best_epoch"] < 2
+    assert metrics["best_epoch"] < 3
     before, after = read_tensors(paths.encoders / "vae.safetensors"), encoder_of(paths, "vae-lpft-0")
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -77,7 +77,7 @@ def test_an_interrupted_lpft_goes_on_to_the_same_classifier(run, settings, paths
     assert any("continuing after epoch" in line for line in log.lines)
     weights, twin = weights_of(paths, "vae-lpft-0"), weights_of(paths, "twin-lpft-0")
     assert all(torch.equal(weights[key], twin[key]) for key in weights)
-    assert sorted({step for step, _ in log.points}) == [0, 1, 2, 3]
+    assert sorted({step for step, _ in log.points}) == [1, 2, 3, 4]
     assert not (paths.checkpoints / "finetune" / "vae-lpft-0").exists()
 
 

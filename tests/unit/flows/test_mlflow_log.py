@@ -52,14 +52,14 @@ def test_a_metric_has_one_value_per_step() -> None:
 
     @stage
     def curve(log: Log) -> dict:
-        for step in range(2):
+        for step in (1, 2):
             log.metrics({"val/elbo": -step}, step=step)
-        return {"val/elbo": -1, "images": 3}
+        return {"val/elbo": -2, "images": 3}
 
     curve.run([])
     run = newest("curve")
     history = mlflow_log.open_client().get_metric_history(run.info.run_id, "val/elbo")
-    assert [(point.step, point.value) for point in history] == [(0, 0), (1, -1)]
+    assert [(point.step, point.value) for point in history] == [(1, -1), (2, -2)]
     assert run.data.metrics["images"] == 3
 
 

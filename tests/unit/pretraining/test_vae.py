@@ -26,7 +26,7 @@ def test_the_loss_falls_and_each_epoch_has_its_terms(train, val):
     log = SilentLog()
     encoder, curve = fit_vae(train, val, log=log, epochs=3, learning_rate=0.003)
     assert weights_sha256(encoder) != weights_sha256(draw_encoder())
-    assert [step for step, _ in log.points] == [0, 1, 2]
+    assert [step for step, _ in log.points] == [1, 2, 3]
     for split in ("train", "val"):
         for row in curve:
             assert row[f"{split}/elbo"] == pytest.approx(-row[f"{split}/reconstruction"] - row[f"{split}/kl"])

@@ -19,12 +19,12 @@ def test_patience_ends_training_and_the_best_epoch_is_kept(mode, best):
         return {"val/loss": losses[epoch]}
 
     _, result = train_toy(module, end_of_epoch=measure, monitor="val/loss", mode=mode, patience=2)
-    assert result.best_epoch == best
+    assert result.best_epoch == best + 1 and result.best_row == result.history[best]
     assert len(result.history) == best + 3
     assert all(torch.equal(result.best_state[name], value) for name, value in states[best].items())
 
 
 def test_without_a_monitor_the_last_epoch_is_best():
     module, result = train_toy()
-    assert result.best_epoch == EPOCHS - 1
+    assert result.best_epoch == EPOCHS and result.best_row == result.history[-1]
     assert all(torch.equal(result.best_state[name], value) for name, value in module.state_dict().items())

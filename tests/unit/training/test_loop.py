@@ -28,7 +28,7 @@ def test_killed_and_resumed_equals_one_run_to_the_last_bit(tmp_path, straight, s
     assert result.best_epoch == straight[1].best_epoch
     assert all(torch.equal(result.best_state[name], value) for name, value in straight[1].best_state.items())
     assert log.lines == [f"toy: continuing after epoch {stop_in} of 4"]
-    assert logged_rows(log) == list(enumerate(result.history))
+    assert logged_rows(log) == list(enumerate(result.history, start=1))
 
 
 def test_the_resume_state_stays_until_it_is_forgotten(tmp_path, straight):
@@ -70,7 +70,7 @@ def test_within_an_epoch_skipped_batches_are_not_drawn(tmp_path, straight):
     assert log.lines == ["toy: continuing after epoch 2 of 4, step 2 of the next"]
     assert drawn == [2, 3, 4, 0, 1, 2, 3, 4]
     assert same_weights(module, straight[0]) and result.history == straight[1].history
-    assert logged_rows(log) == list(enumerate(result.history))
+    assert logged_rows(log) == list(enumerate(result.history, start=1))
 
 
 class Averaged(pl.Callback):

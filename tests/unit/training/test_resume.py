@@ -328,8 +328,8 @@ def test_changed_images_set_aside_begin_a_run_of_their_own(start, new_checkout):
     assert (former.info.run_id, former.info.status) == (killed.info.run_id, "FAILED")
     assert "images = " in former.data.tags["error"]
     points = histories(root, newest)
-    assert newest.info.status == "FINISHED" and [step for step, _ in points["fit/loss"]] == [0, 1, 2]
-    assert max(step for step, _ in histories(root, former)["fit/loss"]) == 0
+    assert newest.info.status == "FINISHED" and [step for step, _ in points["fit/loss"]] == [1, 2, 3]
+    assert max(step for step, _ in histories(root, former)["fit/loss"]) == 1
 
 
 def test_a_run_that_ended_without_a_state_is_a_run_of_its_own(start, new_checkout):
