@@ -41,11 +41,20 @@ def admit(
     """Write the accepted rows of a cohort; LeakError where they share images, lesions or patients with the study."""
     chosen = find_cohort(cohort, external)
     theirs = chosen.dataset
-    table, report = read_dataset(theirs, labels, privacy, read_key(privacy))
+    table, report = read_dataset(theirs, labels, privacy, read_key(privacy), study=dataset)
     write_report(report, paths.external / f"{cohort}.read_report.json", privacy, log)
     records = apply_labels(table, chosen.mapping(labels))
     cache = paths.model_copy(update={"cache": paths.cache / cohort})
-    checked = check_dataset(records, dataset=theirs, labels=labels, settings=validate, scan=scan, paths=cache, log=log)
+    checked = check_dataset(
+        records,
+        dataset=theirs,
+        labels=labels,
+        privacy=privacy,
+        settings=validate,
+        scan=scan,
+        paths=cache,
+        log=log,
+    )
     quarantine = paths.external / f"{cohort}.quarantine.csv"
     with whole(quarantine) as part:
         _with_fix_of_cohort(checked.reasons).to_csv(part, index=False, lineterminator="\n")

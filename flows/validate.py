@@ -15,9 +15,9 @@ from components.base.errors import DataError
 from components.base.files import whole
 from components.base.log import Log
 from components.data.adapters import Adapter
+from components.data.file_tree import list_images
 from components.data.labels import Labels
 from components.data.records import read_records, write_records
-from components.data.sources import list_images
 from components.data.splits import group_rows
 from components.validation.checks import CheckedImages
 from components.validation.data_profile import profile
@@ -25,12 +25,14 @@ from components.validation.duplicate_groups import exact_groups, identical_pairs
 from components.validation.expectations import ExpectationResult, accept, describe
 from components.validation.image_facts import ImageFacts
 from components.validation.page import ValidationReport, identifying, write_page
-from components.validation.quarantine import check_share, count_rules, for_sharing
+from components.validation.quarantine import check_share, count_rules, for_page, for_sharing
 from components.validation.settings import Scan
 from components.validation.settings import Validate as ValidateSettings
+from flows.settings.data import Privacy
 from flows.settings.data import Split as SplitSettings
 from flows.settings.study import Paths
 from flows.stage import stage
+from flows.stage_io.datasets import read_report
 from flows.stage_io.image_checks import accepted_of, check_dataset
 from flows.tracking.git import read_revision
 
@@ -41,6 +43,7 @@ PAGE = "data.html"
 def validate(
     dataset: Adapter,
     labels: Labels,
+    privacy: Privacy,
     split: SplitSettings,
     validate: ValidateSettings,
     scan: Scan,
@@ -53,11 +56,20 @@ def validate(
         DataError: too many rows cannot be used, or the data set as a whole is not accepted; names the reasons.
     """
     records = read_records(paths.records)
-    checked = check_dataset(records, dataset=dataset, labels=labels, settings=validate, scan=scan, paths=paths, log=log)
+    checked = check_dataset(
+        records,
+        dataset=dataset,
+        labels=labels,
+        privacy=privacy,
+        settings=validate,
+        scan=scan,
+        paths=paths,
+        log=log,
+    )
     accepted = accepted_of(checked)
     _write_tables(checked, accepted, paths, log)
     usable = checked.usable.assign(group=group_rows(checked.usable, split.group_by))
-    report = _report(checked, accepted, labels.classes, dataset, paths)
+    report = _report(checked, accepted, labels.classes, dataset=dataset, privacy=privacy, paths=paths)
     try:
         check_share(checked.reasons, len(records), validate.max_quarantined_share, str(paths.quarantine))
         outcomes = _accept(usable, labels.classes, validate, paths)
@@ -85,7 +97,13 @@ def _write_tables(checked: CheckedImages, accepted: pd.DataFrame, paths: Paths, 
 
 
 def _report(
-    checked: CheckedImages, accepted: pd.DataFrame, classes: Sequence[str], dataset: Adapter, paths: Paths
+    checked: CheckedImages,
+    accepted: pd.DataFrame,
+    classes: Sequence[str],
+    *,
+    dataset: Adapter,
+    privacy: Privacy,
+    paths: Paths,
 ) -> ValidationReport:
     """The page's content before the acceptance."""
     orphans = set(list_images(dataset.path)) - set(checked.rows["path"])
@@ -93,13 +111,16 @@ def _report(
     return ValidationReport(
         rows=checked.rows,
         accepted=accepted,
-        quarantine=checked.reasons,
+        quarantine=for_page(checked.reasons, private=privacy.key == "secret"),
         overruled=checked.overruled,
         review=review(checked.usable, pairs),
         outcomes=[],
         classes=classes,
         orphans=len(orphans),
         quarantine_file=str(paths.quarantine),
+        read=read_report(paths.read_report),
+        with_examples=privacy.key == "public",
+        read_file=str(paths.read_report),
         docs=str(paths.docs),
     )
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from components.base.files import whole
 from components.base.log import Log
+from components.data.image_names import ImageNames
 from components.validation import (
     duplicate_groups,
     duplicates,
@@ -28,12 +29,12 @@ from components.validation import (
     pixel_agreement,
     scan,
 )
+from components.validation.accepted_by_hand import ACCEPTED_BY_HAND, read_accepted
 from components.validation.duplicate_groups import name_groups
 from components.validation.duplicates import KnownPairs, find_pairs
-from components.validation.quarantine import apply_accepted, find_unusable, read_accepted
+from components.validation.quarantine import apply_accepted, find_unusable
 from components.validation.settings import NearDuplicates, Validate
 
-ACCEPTED_BY_HAND = "accepted_by_hand.csv"  # in the data set's folder, so that it is versioned with the images
 PAIRS = "pairs.parquet"
 OURS, THEIRS = "a/", "b/"  # in this order, so that the larger name of a pair is theirs
 
@@ -56,6 +57,7 @@ def check_images(
     classes: Sequence[str],
     settings: Validate,
     *,
+    key: bytes | None,
     executor: Executor | None,
     cache: Path | None,
     log: Log,
@@ -67,16 +69,21 @@ def check_images(
         root: the data set's folder; it may hold ACCEPTED_BY_HAND.
         classes: the labels that a model learns.
         settings: rules for single images and for copies.
+        key: of the pseudonyms that image_id holds; None: image_id is the data set's own.
         executor: where images are decoded and compared; None: this process.
         cache: folder of the caches; None: no cache.
-        log: progress, and a line for each entry of ACCEPTED_BY_HAND that is not needed.
+        log: progress, how many entries ACCEPTED_BY_HAND has, and a line for each that is not needed.
 
     Raises:
         DataError: ACCEPTED_BY_HAND cannot be read, or a worker lacks the data set's folder.
     """
+    accepted = read_accepted(root / ACCEPTED_BY_HAND, ImageNames.of(records, root, key))
+    if len(accepted.table):
+        ways = ", ".join(f"{count} by {way}" for way, count in accepted.named_by.items())
+        log.line(f"{ACCEPTED_BY_HAND}: {len(accepted.table)} entries, whose images were found {ways}")
     scanned = scan.scan(root, records["path"].tolist(), executor, log.track, cache=cache, warn=log.line)
     reasons = find_unusable(records, scanned.facts, classes, settings.min_side, settings.admit)
-    decision = apply_accepted(reasons, read_accepted(root / ACCEPTED_BY_HAND, records["image_id"].tolist()))
+    decision = apply_accepted(reasons, accepted.table)
     for line in decision.unused:
         log.line(line)
     rows = records.merge(scanned.facts, on="path", how="left").set_axis(records.index)

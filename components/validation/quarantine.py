@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, get_args
 
 import pandas as pd
 
 from components.base.errors import DataError
-from components.data.records import Raw, failures
+from components.data.image_formats import readable, remedy_of
+from components.data.records import failures
 from components.validation.duplicate_groups import contradictions
 from components.validation.settings import AdmissibleProblem
 
 Text = str | pd.Series
 
-COLUMNS = ("image_id", "rule", "value", "expected", "fix")
-ACCEPTED_COLUMNS = ("image_id", "rule", "who", "why")  # of accepted_by_hand.csv
+COLUMNS = ("image_id", "path", "rule", "value", "expected", "fix")
+OWN_WORDS = ("path", "value")  # of the data set: they must not leave this machine
 
 # Problem of ImageFacts -> what was expected, how to fix it.
 IMAGES = {
@@ -25,7 +24,8 @@ IMAGES = {
     "outside_folder": ("a file below dataset.path", "copy the file into the folder instead of linking it"),
     "unreadable": ("a file that may be read", "correct the file's permissions or repair its disk"),
     "empty": ("a file with content", "fetch the file again"),
-    "not_an_image": ("BMP, JPEG, PNG, TIFF or WEBP", "fetch the file again, or take the row out"),
+    "not_an_image": (f"one of {', '.join(sorted(readable()))}", "fetch the file again, or take the row out"),
+    "unread_format": (f"one of {', '.join(sorted(readable()))}", "convert the image to JPEG or PNG"),
     "corrupt": ("an image that decodes completely", "fetch the file again"),
     "too_large": ("an image of at most 179 megapixels", "shrink the image"),
     "wrong_extension": ("the extension of its content", "rename the file and its row's path"),
@@ -43,6 +43,7 @@ ONE_LESION = ("lesion_id.one_diagnosis", "lesion_id.one_patient")
 BY_HAND = (*(f"image.{problem}" for problem in ADMISSIBLE), TOO_SMALL, TWO_LABELS, *ONE_LESION)
 """The rules that a person may overrule for an image, because the image can be used as it is."""
 
+VALUE_NAMES_A_PATH = ("image.missing", "image.outside_folder", "image.unreadable")
 OR_ACCEPT = "or accept it by hand (accepted_by_hand.csv)"
 
 
@@ -59,7 +60,8 @@ def find_unusable(
         admit: ADMISSIBLE problems that all images may have.
 
     Returns:
-        COLUMNS with the row's index in `records`, sorted by image and rule. No text contains a path.
+        COLUMNS with the row's index in `records`, sorted by image and rule; `path` is relative to the data set's
+        folder, and no other column contains a path.
     """
     rows_with_facts = records.merge(facts, on="path", how="left").set_axis(records.index)
     found = [
@@ -74,7 +76,7 @@ def find_unusable(
 
 def _reasons(rows: pd.DataFrame, *, rule: Text, value: Text, expected: Text, fix: Text) -> pd.DataFrame:
     """One reason for each of `rows`; each argument is one text, or one text a row."""
-    return rows[["image_id"]].assign(rule=rule, value=value, expected=expected, fix=fix)
+    return rows[["image_id", "path"]].assign(rule=rule, value=value, expected=expected, fix=fix)
 
 
 def _contract(records: pd.DataFrame) -> pd.DataFrame:
@@ -82,6 +84,7 @@ def _contract(records: pd.DataFrame) -> pd.DataFrame:
     fix = "correct the value in the data set's metadata, or take the row out"
     of_lesion = found["rule"].isin(ONE_LESION)
     of_rows = f"correct the lesion's rows in the data set's metadata, {OR_ACCEPT}"
+    found = found.assign(path=records.loc[found.index, "path"].to_numpy())
     return found.assign(fix=of_lesion.map({True: of_rows, False: fix}).astype("str"))
 
 
@@ -96,6 +99,8 @@ def _images(rows_with_facts: pd.DataFrame, admit: Collection[str]) -> pd.DataFra
     rows = rows_with_facts[rows_with_facts["problem"].notna() & ~rows_with_facts["problem"].isin(list(admit))]
     expected, fix = (rows["problem"].map(lambda word, part=part: IMAGES[word][part]) for part in (0, 1))
     ways = {word: f", admit all of its kind (validate.admit, params.yaml), {OR_ACCEPT}" for word in ADMISSIBLE}
+    if "format" in rows:
+        fix = fix.mask(rows["problem"] == "unread_format", rows["format"].map(remedy_of, na_action="ignore"))
     fix = fix + rows["problem"].map(lambda word: ways.get(word, ""))
     return _reasons(rows, rule="image." + rows["problem"], value=rows["detail"], expected=expected, fix=fix)
 
@@ -112,90 +117,6 @@ def _duplicates(rows_with_facts: pd.DataFrame) -> pd.DataFrame:
     value = rows["label"] + ", but the same file is " + rows["other"]
     fix = f"find out which label is right and take the other rows out, {OR_ACCEPT}"
     return _reasons(rows, rule=TWO_LABELS, value=value, expected="one label a file", fix=fix)
-
-
-def read_accepted(file: Path, image_ids: Collection[str]) -> pd.DataFrame:
-    """The entries of accepted_by_hand.csv: ACCEPTED_COLUMNS, in the file's order; none without a file.
-
-    Raises:
-        DataError: names the line of an entry that is incomplete, not of this data set, of a rule that cannot be
-            overruled, or repeated.
-    """
-    entries: dict[tuple[str, str], tuple[int, list[str]]] = {}
-    image_ids = set(image_ids)
-    for line, cells in _entries(file) if file.is_file() else ():
-        entry = dict(zip(ACCEPTED_COLUMNS, cells, strict=True))
-        _check_entry(entry, image_ids, f"{file}, line {line}")
-        first, _ = entries.setdefault((entry["image_id"], entry["rule"]), (line, cells))
-        if first != line:
-            raise DataError(f"{file}, line {line}: {entry['image_id']} {entry['rule']} is in line {first} already")
-    return pd.DataFrame([cells for _, cells in entries.values()], columns=list(ACCEPTED_COLUMNS), dtype="str")
-
-
-def _entries(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Each entry with its first line; its cells in the order of ACCEPTED_COLUMNS, stripped."""
-    lines = _lines(file)
-    _, header = next(lines, (1, []))
-    if sorted(header) != sorted(ACCEPTED_COLUMNS):
-        raise DataError(f"{file}, line 1: has the columns {header}, expected {list(ACCEPTED_COLUMNS)}, comma-separated")
-    for line, cells in lines:
-        if len(cells) != len(ACCEPTED_COLUMNS):
-            raise DataError(
-                f"{file}, line {line}: has {len(cells)} cells {cells}, expected {len(ACCEPTED_COLUMNS)}; "
-                'put a text with commas in quotes: "a, b"'
-            )
-        yield line, [cells[header.index(name)] for name in ACCEPTED_COLUMNS]
-
-
-def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Each row of a CSV file that is not blank, with its first line."""
-    try:
-        with file.open(
-            encoding="utf-8-sig", newline=""
-        ) as opened:  # -sig: a spreadsheet's byte order mark is no column
-            reader, begin = csv.reader(opened, strict=True), 1
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield begin, [cell.strip() for cell in cells]
-                begin = reader.line_num + 1
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file}: is no table of comma-separated values in UTF-8 ({error})") from error
-
-
-def _check_entry(entry: dict[str, str], image_ids: Collection[str], place: str) -> None:
-    for name, value in entry.items():
-        if not value:
-            raise DataError(f"{place}: {name} is empty, expected {_MEANING[name]}")
-    if entry["image_id"] not in image_ids:
-        raise DataError(
-            f"{place}: image_id is {entry['image_id']!r}, expected an image of this data set, "
-            "as the quarantine names it"
-        )
-    refusal = _refuse(entry["rule"])
-    if refusal:
-        raise DataError(f"{place}: rule is {entry['rule']!r}, {refusal}; expected one of {', '.join(BY_HAND)}")
-
-
-_MEANING = {
-    "image_id": "the image's id, as the quarantine names it",
-    "rule": "the rule's name, as in the quarantine",
-    "who": "the name of the person who accepts the image",
-    "why": "the reason for accepting it",
-}
-
-
-def _refuse(rule: str) -> str | None:
-    """Why a rule cannot be overruled by hand; None where it can."""
-    if rule in BY_HAND:
-        return None
-    part, _, name = rule.partition(".")
-    if part == "image" and name in IMAGES:
-        return "and cannot be accepted by hand: there is no usable image"
-    if rule == OUTSIDE_MAP:
-        return "and cannot be accepted by hand: the row has no class (map it under labels.schemes, params.yaml)"
-    if part in Raw.columns:
-        return "and cannot be accepted by hand: later stages rely on the contract, so correct the data set's metadata"
-    return "which is no rule"
 
 
 class QuarantineDecision(NamedTuple):
@@ -220,8 +141,21 @@ def apply_accepted(reasons: pd.DataFrame, accepted: pd.DataFrame) -> QuarantineD
 
 
 def for_sharing(reasons: pd.DataFrame) -> pd.DataFrame:
-    """The reasons without `value`, a word of the data set that must not leave this machine."""
-    return reasons[[name for name in COLUMNS if name != "value"]]
+    """The reasons without OWN_WORDS."""
+    return reasons[[name for name in COLUMNS if name not in OWN_WORDS]]
+
+
+def for_page(reasons: pd.DataFrame, *, private: bool) -> pd.DataFrame:
+    """The reasons for a page, which leaves this machine: with private data without values from table or path.
+
+    Args:
+        reasons: COLUMNS.
+        private: whether the data set's own words stay on this machine.
+    """
+    if not private:
+        return reasons
+    by_decoder = reasons["rule"].str.startswith("image.") & ~reasons["rule"].isin(VALUE_NAMES_A_PATH)
+    return reasons.assign(value=reasons["value"].where(by_decoder, "its value is in the quarantine file"))
 
 
 def check_share(reasons: pd.DataFrame, rows: int, at_most: float, file: str) -> None:
@@ -233,9 +167,9 @@ def check_share(reasons: pd.DataFrame, rows: int, at_most: float, file: str) -> 
     first = "; ".join(f"{row.image_id} {row.rule} = {row.value}" for row in reasons.head(3).itertuples())
     raise DataError(
         f"{bad} of {rows} rows cannot be used ({bad / rows:.1%}), expected at most {at_most:.1%} "
-        f"(validate.max_quarantined_share, params.yaml)\nby rule: {counts}\nfirst: {first}\n"
+        f"(validate.max_quarantined_share, params.yaml)\nby rule: {counts}\n"
         f"all of them with how to fix each: {file}"
-    )
+    ).with_words(f"first: {first}")
 
 
 def count_rules(reasons: pd.DataFrame) -> dict[str, int]:

@@ -138,10 +138,13 @@ def ui(port: Annotated[int, typer.Option(help="port of MLflow's server on 127.0.
     """Serve MLflow's web pages to compare runs. Also: `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db`."""
     from flows.settings import load_settings
     from flows.tracking.mlflow_log import open_client, open_experiment, tracking_uri
+    from flows.tracking.services import masked
 
     study = open_experiment(open_client(), load_settings().study.name)
     if (server := tracking_uri()).startswith("http"):
-        typer.echo(f"MLFLOW_TRACKING_URI names a server, which has the pages: {server}/#/experiments/{study}/runs")
+        typer.echo(
+            f"MLFLOW_TRACKING_URI names a server, which has the pages: {masked(server)}/#/experiments/{study}/runs"
+        )
         return
     runs = f"http://127.0.0.1:{port}/#/experiments/{study}/runs"
     typer.echo(f"MLflow, runs of this study: {runs} (as charts: {runs}?compareRunsMode=CHART); Ctrl-C stops the server")

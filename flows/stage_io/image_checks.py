@@ -8,10 +8,13 @@ from components.base.log import Log
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.data.records import Accepted, check
+from components.validation.accepted_by_hand import ACCEPTED_BY_HAND
 from components.validation.checks import CheckedImages, check_images
 from components.validation.executors import open_executor
 from components.validation.settings import Scan, Validate
+from flows.settings.data import Privacy
 from flows.settings.study import Paths
+from flows.stage_io.pseudonym_key import read_key
 
 
 def check_dataset(
@@ -19,15 +22,18 @@ def check_dataset(
     *,
     dataset: Adapter,
     labels: Labels,
+    privacy: Privacy,
     settings: Validate,
     scan: Scan,
     paths: Paths,
     log: Log,
 ) -> CheckedImages:
     """`checks.check_images` of the data set's folder, on this host or on the cluster of `scan`."""
+    names_images = privacy.key == "secret" and (dataset.path / ACCEPTED_BY_HAND).is_file()
+    key = read_key(privacy) if names_images else None  # only there the data set's own ids are compared with pseudonyms
     with open_executor(scan.workers, scan.cluster) as executor:
         return check_images(
-            records, dataset.path, labels.classes, settings, executor=executor, cache=paths.cache, log=log
+            records, dataset.path, labels.classes, settings, key=key, executor=executor, cache=paths.cache, log=log
         )
 
 

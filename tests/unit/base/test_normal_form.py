@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.base.normal_form import clean, clean_id, fold
+from components.base.normal_form import clean, clean_id, clean_path, fold
 
 WORD = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8).map(lambda word: f"P{word}7")
 NOTHING = st.text(st.sampled_from(" \t\u00a0\u2003\u202f\u3000\u200b\u2060\ufeff\u00ad\x00"), max_size=4)
@@ -51,3 +51,18 @@ def test_ids_that_differ_in_case_blanks_width_or_leading_zeros_are_similar(other
 @pytest.mark.parametrize("other", ["P10", "P01O", "Q001", "P001a", "P0010"])
 def test_other_ids_are_not_similar(other):
     assert fold(other) != fold("P001")
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("nv/a.jpg", "nv/a.jpg"),
+        ("./nv//a.jpg", "nv/a.jpg"),
+        ("nv\\a.jpg", "nv/a.jpg"),
+        ("u\u0308brige/a.jpg", "\u00fcbrige/a.jpg"),
+        (" nv /a.jpg\u200b", "nv/a.jpg"),
+        ("../a.jpg", "../a.jpg"),
+    ],
+)
+def test_paths_are_compared_part_by_part(path: str, form: str) -> None:
+    assert clean_path(path) == form

@@ -14,13 +14,14 @@ from components.base.config import Frozen
 from components.base.log import SilentLog
 from components.data.labels import Labels
 from components.data.read_report import ReadReport
-from components.data.records import apply_labels, conform, write_records
+from components.data.records import apply_labels, conform, read_records, write_records
 from components.training.settings import Compute
 from components.validation.settings import Scan, Validate
 from flows.pack import pack
-from flows.settings.data import Pack, Split
+from flows.settings.data import Pack, Privacy, Split
 from flows.settings.study import Paths
 from flows.split import split
+from flows.stage_io.datasets import write_report
 from flows.validate import validate
 
 LABELS = Labels(scheme="two", schemes={"two": {"mel": ("mel",), "nv": ("nv", "naevus")}})
@@ -41,8 +42,9 @@ class Folder(Frozen):
     kind: str = "folder"
     path: Path
 
-    def read(self) -> pd.DataFrame:
-        raise NotImplementedError
+    def read(self, report: ReadReport) -> pd.DataFrame:
+        """The records beside the folder, see `small_dataset`."""
+        return read_records(place(self.path.parent / "made").records)
 
 
 def draw_picture(seed: int) -> Image.Image:
@@ -59,6 +61,7 @@ class SmallDataset:
     paths: Paths
     rows: list[dict[str, object]] = field(default_factory=list)
     log: SilentLog = field(default_factory=SilentLog)
+    labels: Labels = LABELS
 
     def image(self, name: str, diagnosis: str | None, seed: int | None = None, side: int = 24, **more: object) -> Path:
         """Draw an image, give it a row, and return its path."""
@@ -79,22 +82,24 @@ class SmallDataset:
         self.rows.append({"image_id": name, "path": path, "diagnosis": diagnosis, "source": "SYNTHETIC"} | more)
 
     def validate(self, workers: int = 1, **changes: object) -> dict[str, object]:
-        table = apply_labels(conform(pd.DataFrame(self.rows), "test", ReadReport()), LABELS.mapping)
+        report = ReadReport()
+        table = apply_labels(conform(pd.DataFrame(self.rows), "test", report), self.labels.mapping)
         write_records(table, self.paths.records)
+        write_report(report, self.paths.read_report, Privacy(key="public"), SilentLog())
         return dict(
             validate.work(
-                dataset=Folder(path=self.root), labels=LABELS, split=SPLIT, validate=limits(**changes),
-                scan=Scan(workers=workers, cluster=None), paths=self.paths, log=self.log,
+                dataset=Folder(path=self.root), labels=self.labels, privacy=Privacy(key="public"), split=SPLIT,
+                validate=limits(**changes), scan=Scan(workers=workers, cluster=None), paths=self.paths, log=self.log,
             )
         )  # fmt: skip
 
     def split(self, settings: Split = SPLIT) -> dict[str, object]:
-        return dict(split.work(split=settings, labels=LABELS, paths=self.paths, log=self.log))
+        return dict(split.work(split=settings, labels=self.labels, paths=self.paths, log=self.log))
 
     def pack(self) -> dict[str, object]:
         return dict(
             pack.work(
-                dataset=Folder(path=self.root), labels=LABELS, pack=PACK, paths=self.paths, compute=COMPUTE,
+                dataset=Folder(path=self.root), labels=self.labels, pack=PACK, paths=self.paths, compute=COMPUTE,
                 log=self.log,
             )
         )  # fmt: skip

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import get_args
 
 import pandas as pd
@@ -13,20 +11,19 @@ import pytest
 from components.base.errors import DataError
 from components.data.read_report import ReadReport
 from components.data.records import conform
+from components.validation.accepted_by_hand import ACCEPTED_COLUMNS
 from components.validation.image_facts import ImageFacts
 from components.validation.image_header import Problem
 from components.validation.quarantine import (
-    ACCEPTED_COLUMNS,
     ADMISSIBLE,
-    BY_HAND,
     COLUMNS,
     IMAGES,
     apply_accepted,
     check_share,
     count_rules,
     find_unusable,
+    for_page,
     for_sharing,
-    read_accepted,
 )
 
 CLASSES = ("mel", "nv")
@@ -56,7 +53,7 @@ def test_every_problem_that_a_scan_knows_has_its_words() -> None:
     assert {"problem", "detail", "width", "height", "sha256"} <= set(ImageFacts.__dataclass_fields__)
 
 
-def test_each_problem_is_a_reason_and_none_names_the_path() -> None:
+def test_each_problem_is_a_reason_and_one_column_alone_names_the_path() -> None:
     table = records(len(IMAGES) + 2)
     reasons = find_unusable(table, facts(table, list(IMAGES)), CLASSES, 32)
     assert list(reasons.columns) == list(COLUMNS)
@@ -64,7 +61,9 @@ def test_each_problem_is_a_reason_and_none_names_the_path() -> None:
         f"image.{problem}": f"i{n}" for n, problem in enumerate(IMAGES)
     }
     assert (reasons["value"] == "in the words of a decoder: " + reasons["rule"].str.removeprefix("image.")).all()
-    assert not reasons.map(lambda text: "Doe" in text or "/" in text).any(axis=None)
+    paths = dict(zip(table["image_id"], table["path"], strict=True))
+    assert reasons["path"].tolist() == [paths[name] for name in reasons["image_id"]]
+    assert not reasons.drop(columns="path").map(lambda text: "Doe" in text or "/" in text).any(axis=None)
     open_to_people = reasons[reasons["fix"].str.contains(r"accepted_by_hand\.csv")]["rule"]
     assert set(open_to_people) == {f"image.{problem}" for problem in ADMISSIBLE}
     assert reasons["fix"].str.contains(r"validate\.admit").sum() == len(ADMISSIBLE)
@@ -80,15 +79,26 @@ def test_an_admitted_problem_is_no_reason() -> None:
     assert set(small["rule"]) == {"image.too_small"}  # admitted, and decision like any other
 
 
-def test_a_path_that_leaves_the_folder_is_named_by_its_image_alone() -> None:
+def test_a_path_that_leaves_the_folder_is_named_in_its_column_alone() -> None:
     table = records(3)
     table.loc[1, "path"] = "../Doe_Jane.jpg"
     reasons = find_unusable(table, facts(table), CLASSES, 32)
-    assert reasons[["image_id", "rule"]].to_numpy().tolist() == [["i1", "path.inside"]]
-    assert not reasons.map(lambda text: "Doe" in text).any(axis=None)
-    with pytest.raises(DataError, match=r"1 of 3 rows .*\n.*\nfirst: i1 path\.inside = ") as caught:
+    assert reasons[["image_id", "path", "rule"]].to_numpy().tolist() == [["i1", "../Doe_Jane.jpg", "path.inside"]]
+    assert not reasons.drop(columns="path").map(lambda text: "Doe" in text).any(axis=None)
+    with pytest.raises(DataError, match=r"1 of 3 rows .*\nby rule: path\.inside 1\n.* quarantine\.csv") as caught:
         check_share(reasons, 3, 0.1, "quarantine.csv")
+    assert caught.value.words.startswith("first: i1 path.inside = ")
+    assert "Doe" not in caught.value.complete
+
+
+def test_the_message_about_too_many_rows_holds_the_tables_words_apart() -> None:
+    table = records(2)
+    table.loc[0, ["diagnosis", "label"]] = ["Doe, Jane", None]
+    reasons = find_unusable(table, facts(table), CLASSES, 32)
+    with pytest.raises(DataError, match=r"1 of 2 rows") as caught:
+        check_share(reasons, 2, 0.1, "q.csv")
     assert "Doe" not in str(caught.value)
+    assert caught.value.words == "first: i0 diagnosis.outside_map = Doe, Jane"
 
 
 def test_one_file_under_two_labels_can_be_overruled_for_each_of_its_rows() -> None:
@@ -106,15 +116,29 @@ def test_a_share_within_the_limit_passes() -> None:
     reasons = find_unusable(table, facts(table, ["empty"]), CLASSES, 32)
     check_share(reasons, 10, 0.1, "q.csv")
     assert count_rules(reasons) == {"image.empty": 1}
-    with pytest.raises(DataError, match=r"by rule: image\.empty 1\nfirst: i0 image\.empty = .*\n.* q\.csv"):
+    with pytest.raises(DataError, match=r"by rule: image\.empty 1\n.* q\.csv"):
         check_share(reasons, 10, 0.09, "q.csv")
 
 
-def test_what_is_shared_holds_no_value() -> None:
+def test_what_is_shared_holds_no_value_and_no_path() -> None:
     table = records(3)
     shared = for_sharing(find_unusable(table, facts(table, ["cmyk"]), CLASSES, 32))
     assert list(shared.columns) == ["image_id", "rule", "expected", "fix"]
-    assert not shared.map(lambda text: "decoder" in text).any(axis=None)
+    assert not shared.map(lambda text: "decoder" in text or "Doe" in text).any(axis=None)
+
+
+def test_a_page_of_private_data_shows_no_value_of_the_table_or_of_a_path() -> None:
+    table = records(4)
+    table.loc[0, ["diagnosis", "label"]] = ["Doe, Jane", None]
+    reasons = find_unusable(table, facts(table, [None, "missing", "cmyk"]), CLASSES, 32)
+    shown = dict(zip((private := for_page(reasons, private=True))["rule"], private["value"], strict=True))
+    hidden = "its value is in the quarantine file"
+    assert shown == {
+        "diagnosis.outside_map": hidden,
+        "image.missing": hidden,
+        "image.cmyk": "in the words of a decoder: cmyk",
+    }
+    pd.testing.assert_frame_equal(for_page(reasons, private=False), reasons)
 
 
 # --- accepted by hand
@@ -125,12 +149,6 @@ def signed(pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     return pd.DataFrame(
         [(*pair, "Dr A", "it is as it should be") for pair in pairs], columns=list(ACCEPTED_COLUMNS), dtype="str"
     )
-
-
-def write(folder: Path, text: str, encoding: str = "utf-8") -> Path:
-    file = folder / "accepted_by_hand.csv"
-    file.write_text(text, encoding)
-    return file
 
 
 def test_reasons_are_split_into_holding_and_overruled_ones() -> None:
@@ -155,61 +173,3 @@ def test_without_entries_or_reasons_nothing_changes() -> None:
     pd.testing.assert_frame_equal(apply_accepted(reasons, signed([])).holding, reasons)
     decision = apply_accepted(reasons.iloc[:0], signed([("i0", "image.grey")]))
     assert decision.holding.empty and decision.overruled.empty and len(decision.unused) == 1
-
-
-def test_the_file_is_read_whatever_the_order_of_columns_and_the_spreadsheet(tmp_path: Path) -> None:
-    text = (
-        'rule,image_id,why,who\n\nimage.grey, i0 ,"grey, as all\nof that clinic",Dr Ä\n,,,\nimage.alpha,i1,why not,B\n'
-    )
-    entries = read_accepted(write(tmp_path, text, "utf-8-sig"), ["i0", "i1"])
-    assert entries.to_dict("records") == [
-        {"image_id": "i0", "rule": "image.grey", "who": "Dr Ä", "why": "grey, as all\nof that clinic"},
-        {"image_id": "i1", "rule": "image.alpha", "who": "B", "why": "why not"},
-    ]
-
-
-@pytest.mark.parametrize("rule", BY_HAND)
-def test_every_rule_that_people_may_overrule_is_read(tmp_path: Path, rule: str) -> None:
-    file = write(tmp_path, f"image_id,rule,who,why\ni0,{rule},A,B\n")
-    assert read_accepted(file, ["i0"])["rule"].tolist() == [rule]
-
-
-def test_no_file_and_an_empty_one_with_a_header_accept_nothing(tmp_path: Path) -> None:
-    assert read_accepted(tmp_path / "accepted_by_hand.csv", ["i0"]).empty
-    found = read_accepted(write(tmp_path, "image_id,rule,who,why\n"), ["i0"])
-    assert found.empty and list(found.columns) == list(ACCEPTED_COLUMNS)
-
-
-REFUSED = {
-    "": "line 1: has the columns [], expected ['image_id', 'rule', 'who', 'why'], comma-separated",
-    "image_id;rule;who;why\n": "line 1: has the columns ['image_id;rule;who;why'], expected",
-    "image_id,rule,who,why,when\n": "line 1: has the columns ['image_id', 'rule', 'who', 'why', 'when'], expected",
-    "image_id,rule,who\n": "line 1: has the columns ['image_id', 'rule', 'who'], expected",
-    "image_id,rule,who,who\n": "line 1: has the columns",
-    "H\ni0,image.grey,A,b,c\n": "line 2: has 5 cells ['i0', 'image.grey', 'A', 'b', 'c'], expected 4; put a text with",
-    "H\ni0,image.grey,A,b\n,image.grey,A,b\n": "line 3: image_id is empty, expected the image's id",
-    "H\ni0,,A,b\n": "line 2: rule is empty, expected the rule's name",
-    "H\ni0,image.grey, ,b\n": "line 2: who is empty, expected the name of the person",
-    "H\ni0,image.grey,A,\n": "line 2: why is empty, expected the reason",
-    "H\ni7,image.grey,A,b\n": "line 2: image_id is 'i7', expected an image of this data set",
-    'H\ni0,image.grey,A,"two\nlines"\n\ni0,image.gray,A,b\n': "line 5: rule is 'image.gray', which is no rule; exp",
-    "H\ni0,image.corrupt,A,b\n": "line 2: rule is 'image.corrupt', and cannot be accepted by hand: there is no usable",
-    "H\ni0,image.missing,A,b\n": "line 2: rule is 'image.missing', and cannot be accepted by hand: there is no usable",
-    "H\ni0,age.range,A,b\n": "line 2: rule is 'age.range', and cannot be accepted by hand: later stages rely on",
-    "H\ni0,diagnosis.outside_map,A,b\n": "line 2: rule is 'diagnosis.outside_map', and cannot be accepted by hand: the",
-    "H\ni0,image.grey,A,b\ni0,image.grey,C,d\n": "line 3: i0 image.grey is in line 2 already",
-    'H\ni0,image.grey,A,"b\n': "is no table of comma-separated values in UTF-8",
-}
-
-
-@pytest.mark.parametrize("text", REFUSED)
-def test_an_entry_that_cannot_be_followed_is_named(tmp_path: Path, text: str) -> None:
-    file = write(tmp_path, re.sub(r"^H", "image_id,rule,who,why", text))
-    with pytest.raises(DataError, match=rf"^{re.escape(str(file))}.*{re.escape(REFUSED[text])}"):
-        read_accepted(file, ["i0", "i1"])
-
-
-def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
-    file = write(tmp_path, "image_id,rule,who,why\ni0,image.grey,Dr Ä,b\n", "latin-1")
-    with pytest.raises(DataError, match=r"accepted_by_hand\.csv: is no table of comma-separated values in UTF-8"):
-        read_accepted(file, ["i0"])
