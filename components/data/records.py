@@ -339,7 +339,8 @@ def check(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
     """The table itself, where it satisfies the schema.
 
     Raises:
-        DataError: with one line for every failure: image, column, value, expected.
+        DataError: with the number of failures of each rule; its words have a line for every failure: image, column,
+            value, expected.
     """
     found = failures(table, schema)
     if found.empty:
@@ -348,7 +349,10 @@ def check(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
         f"{row.image_id}: {str(row.rule).split('.')[0]} is {row.value!r}, expected {row.expected}"
         for row in found.itertuples()
     ]
-    raise DataError(f"{len(lines)} values break the contract of components/data/records.py:\n" + "\n".join(lines))
+    counts = ", ".join(f"{rule} {count}" for rule, count in found.groupby("rule").size().items())
+    raise DataError(f"{len(lines)} values break the contract of components/data/records.py: {counts}").with_words(
+        "\n".join(lines)
+    )
 
 
 def apply_labels(table: pd.DataFrame, mapping: Mapping[str, str]) -> pd.DataFrame:

@@ -1,47 +1,43 @@
 """Tables as people have them: CSV in any encoding and with any separator, Excel, OpenDocument, parquet.
 
-Nothing is guessed that is not sure: the separator is that with which the header has the wanted columns, or what
-CleverCSV finds (van den Burg, Nazabal, Sutton: Wrangling messy CSV files by detecting row and type patterns, DMKD 2019);
-an encoding other than Unicode is taken where all candidates of charset-normalizer read the same text. Otherwise the
-error says what was seen and which setting decides. A row with another number of cells than the header is never read.
+Nothing is guessed that is not sure: the content decides what a file is, the wanted columns decide on header, separator
+and sheet, the data set's own words on an encoding. Otherwise the error says what was seen and which setting decides.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from pydantic import Field
 
-from components.base.config import Frozen
 from components.base.errors import DataError
-from components.base.normal_form import clean
+from components.base.normal_form import clean, fold
 from components.data.read_report import ReadReport, TableRead
+from components.data.table_format import OpenTable
+from components.data.table_format import TableFormat as TableFormat
+from components.data.table_kinds import kind_of
+from components.data.table_parquet import open_parquet
+from components.data.table_text import open_text
+from components.data.table_workbook import open_workbook
 
-SEPARATORS = (",", ";", "\t", "|")
-WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 TEXTS = (".csv", ".tsv", ".tab", ".txt")
+WORKBOOKS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 PARQUET = (".parquet", ".pq")
 SUFFIXES = (*TEXTS, *WORKBOOKS, *PARQUET)
 """Suffixes of tables that can be read, in lower case; upper case counts as lower."""
 
-SAMPLE = 65_536  # characters from which the separator is found
-ROWS_NAMED = 5
+ERROR_CELLS = frozenset(
+    {"#N/A", "#NA", "#N/V", "#NV", "#REF!", "#DIV/0!", "#NAME?", "#VALUE!", "#NULL!", "#NUM!", "#SPILL!", "#CALC!",
+     "#BEZUG!", "#WERT!", "#ZAHL!", "#VALEUR!", "#NOM?", "#NOMBRE?", "#VALOR!", "#VALORE!"}
+)  # fmt: skip
+"""What spreadsheets write where a formula has no result; such a cell counts as empty."""
 
-
-class TableFormat(Frozen):
-    """How the tables of a data set are written; null: found in the file."""
-
-    separator: str | None = Field(default=None, min_length=1, max_length=1, description="between cells, such as ';'")
-    encoding: str | None = Field(default=None, description="such as cp1252 (Windows), mac_roman, utf-16, shift_jis")
-    sheet: str | None = Field(default=None, description="of a workbook; null: the only one with cells")
+_ROUNDED = re.compile(r"[0-9][.,][0-9]+E\+[0-9]+", re.IGNORECASE)
+_AGAIN = re.compile(r"(.+)\.[1-9][0-9]*")  # pandas writes a second column x as x.1
 
 
 def read_table(
@@ -56,31 +52,39 @@ def read_table(
     """Some columns of a table as text.
 
     Args:
-        file: the table; its suffix is one of SUFFIXES, else it is read as CSV.
+        file: the table; where it is missing, `find_table` of it.
         columns: names of the wanted columns.
-        report: gets the file, its number of rows, and how many cells changed.
+        report: gets the file, its number of rows, how many cells changed, and warnings.
         form: separator, encoding and sheet where the file does not say them.
         optional: further columns, read where the table has them.
-        root: the data set's folder, for the name in the report.
+        root: the data set's folder, for the name in the report; names of its files show an encoding.
 
     Returns:
-        Every cell as text in the form of `cells.clean`, also ids such as `007` and words such as `NA`; empty cells are
-        null. Columns in the order of `columns` and `optional`.
+        Every cell as text in the form of `normal_form.clean`, also ids such as `007` and words such as `NA`; empty
+        cells are null. Columns in the order of `columns` and `optional`.
 
     Raises:
         DataError: where the file is missing, is no table, lacks a column, has a wanted column twice with different
             cells, or has rows with another number of cells than its header.
     """
-    table = open_table(file, form, expected=columns)
-    missing = [name for name in columns if name not in table.header]
+    file = find_table(file) or file
+    table = open_table(file, form, expected=[*columns, *optional], root=root)
+    missing = [name for name in dict.fromkeys(columns) if name not in table.header]
     if missing:
-        raise DataError(
-            f"{file}: lacks {len(missing)} of the expected columns: {', '.join(missing)}; it was read with "
-            f"{table.form} and has {len(table.header)} columns; correct the names, or the setting that maps them "
-            "(params.yaml: dataset)"
-        ).with_words(f"its columns are {list(table.header)[:30]}")
+        raise _lacks(file, table, missing)
     chosen = list(dict.fromkeys([*columns, *(name for name in optional if name in table.header)]))
-    frame = pd.DataFrame({name: _column(table, name, report) for name in chosen}, dtype="object")
+    places = {name: [place for place, other in enumerate(table.header) if other == name] for name in chosen}
+    again = {
+        place: match.group(1)
+        for place, name in enumerate(table.header)
+        if (match := _AGAIN.fullmatch(name)) and match.group(1) in places and name not in places
+    }
+    wanted = [*dict.fromkeys(place for found in places.values() for place in found), *again]
+    cells = dict(zip(wanted, _read(table, wanted, report, file), strict=True))
+    _compare_doubled(file, places, cells, report)
+    _compare_again(file, {place: places[name][0] for place, name in again.items()}, cells, table.header, report)
+    tidy = {name: _tidied(cells[found[0]], name, file, report) for name, found in places.items()}
+    frame = pd.DataFrame(tidy, dtype="object")
     report.tables.append(TableRead(_name(file, root), len(frame), table.form))
     return frame
 
@@ -94,33 +98,26 @@ def read_header(file: Path, form: TableFormat | None = None) -> list[str]:
     return [name for name in dict.fromkeys(open_table(file, form).header) if name]
 
 
-@dataclass(frozen=True)
-class OpenTable:
-    """A table with all its cells as text."""
-
-    file: Path
-    header: tuple[str, ...]
-    """In the form of `cells.clean`; a name may be empty or stand twice."""
-    rows: list[list[str]]
-    """Each as long as the header."""
-    form: str
-
-    @cached_property
-    def positions(self) -> dict[str, list[int]]:
-        """Name -> its places in the header."""
-        found: dict[str, list[int]] = {}
-        for place, name in enumerate(self.header):
-            found.setdefault(name, []).append(place)
-        return found
+def find_table(file: Path) -> Path | None:
+    """The file; else the only table beside it with its name, in upper or lower case and with any suffix of SUFFIXES."""
+    if file.is_file():
+        return file
+    tables = _tables_beside(file)
+    same = [other for other in tables if other.name.casefold() == file.name.casefold()]
+    found = same or [other for other in tables if other.stem.casefold() == file.stem.casefold()]
+    return found[0] if len(found) == 1 else None
 
 
-def open_table(file: Path, form: TableFormat | None = None, expected: Sequence[str] = ()) -> OpenTable:
-    """A whole table.
+def open_table(
+    file: Path, form: TableFormat | None = None, expected: Sequence[str] = (), root: Path | None = None
+) -> OpenTable:
+    """A table with its header.
 
     Args:
         file: of the table.
         form: separator, encoding and sheet where the file does not say them.
-        expected: names of columns by which the separator is known.
+        expected: names of columns by which header, separator and sheet are known.
+        root: the data set's folder; names of its files show an encoding.
 
     Raises:
         DataError: see `read_table`.
@@ -128,223 +125,130 @@ def open_table(file: Path, form: TableFormat | None = None, expected: Sequence[s
     if not file.is_file():
         raise DataError(
             f"{file}: is missing; put the table there, or correct dataset.path or the name of the table (params.yaml)"
-        )
-    form, suffix = form or TableFormat(), file.suffix.lower()
+        ).with_words(f"tables there: {[other.name for other in _tables_beside(file)][:20]}")
+    form = form or TableFormat()
     try:
-        if suffix in PARQUET:
-            return _open_parquet(file)
-        if suffix in WORKBOOKS:
-            return _open_workbook(file, form)
-        data = file.read_bytes()
+        kind = kind_of(file)
+        if kind == "parquet":
+            return open_parquet(file)
+        if kind == "workbook":
+            return open_workbook(file, form, expected)
+        if file.suffix.lower() in PARQUET:
+            raise DataError(f"{file}: is no parquet table, or damaged; copy or export it again")
+        return open_text(file, form, expected, lambda: set(_names_below(root or file.parent)))
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    if data[:4] == b"PK\3\4":
-        raise DataError(f"{file}: is a workbook or zip with the suffix {suffix or 'of nothing'}; rename it to .xlsx")
-    return _open_text(file, data, form, expected)
+
+
+def _tables_beside(file: Path) -> list[Path]:
+    if not file.parent.is_dir():
+        return []
+    return sorted(
+        other for other in file.parent.iterdir() if other.suffix.lower() in SUFFIXES and not other.name.startswith(".")
+    )
+
+
+def _names_below(folder: Path) -> Iterator[str]:
+    """Names of all files and folders below a folder."""
+    for _, folders, names in os.walk(folder):
+        yield from folders
+        yield from names
 
 
 def _name(file: Path, root: Path | None) -> str:
     return Path(os.path.relpath(file, root)).as_posix() if root else file.name
 
 
-def _column(table: OpenTable, name: str, report: ReadReport) -> pd.Series:
-    """One column; a name that stands twice is read where its cells agree."""
-    first, *others = table.positions[name]
-    raw = pd.Series([row[first] for row in table.rows], dtype="object")
-    for other in others:
-        differing = [line for line, row in enumerate(table.rows, 1) if clean(row[first]) != clean(row[other])]
-        if differing:
-            raise DataError(
-                f"{table.file}: has the column {name!r} twice, with different cells in {len(differing)} rows, first "
-                f"row {differing[0]}; rename or remove one of them"
+def _lacks(file: Path, table: OpenTable, missing: Sequence[str]) -> DataError:
+    """The error about missing columns; similar names of the table are its words."""
+    folded: dict[str, str] = {}
+    for name in table.header:
+        folded.setdefault(_letters(name), name)
+    similar = [f"{folded[_letters(name)]!r} for {name!r}" for name in missing if _letters(name) in folded]
+    near = f"it has {', '.join(similar)}; " if similar else ""
+    hint = f", of which {len(similar)} have a similar name there" if similar else ""
+    return DataError(
+        f"{file}: lacks {len(missing)} of the expected columns: {', '.join(missing)}{hint}; it was read with "
+        f"{table.form} and has {len(table.header)} columns. Correct the names in the table or in the settings "
+        "(dataset, params.yaml), or set dataset.format"
+    ).with_words(f"{near}its columns are {list(table.header)[:30]}")
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in fold(name) if letter.isalnum())
+
+
+def _read(table: OpenTable, places: Sequence[int], report: ReadReport, file: Path) -> list[list[str]]:
+    try:
+        return table.read(places, report)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _compare_doubled(file: Path, places: dict[str, list[int]], cells: dict[int, list[str]], report: ReadReport) -> None:
+    """A name that stands twice is read where its cells agree."""
+    for name, (first, *others) in places.items():
+        for other in others:
+            differing = _differing(cells[first], cells[other])
+            if differing:
+                raise DataError(
+                    f"{file}: has the column {name!r} twice, with different cells in {len(differing)} rows, first in "
+                    f"row {differing[0]} behind the header; rename or remove one of them"
+                )
+        if others:
+            report.warn(
+                "doubled_columns",
+                len(others),
+                f"{file.name} has column {name!r} {len(others) + 1} times, with equal cells",
             )
-    if others:
-        report.warn(
-            "doubled_columns", len(others), f"{table.file.name} has the column {name!r} {len(others) + 1} times, equal"
-        )
-    forms = {cell: clean(cell) or None for cell in raw.unique()}
-    tidy = raw.map(forms).astype("object")
-    changed = int((tidy.fillna("") != raw).sum())
+
+
+def _compare_again(
+    file: Path, again: dict[int, int], cells: dict[int, list[str]], header: Sequence[str], report: ReadReport
+) -> None:
+    """Columns such as `x.1` beside a wanted `x`: only `x` is read, and differences are counted."""
+    for place, first in again.items():
+        differing = len(_differing(cells[first], cells[place]))
+        name, other = header[first], header[place]
+        message = f"{file.name} has {other!r} (a second {name!r}, as pandas names it), with different cells in "
+        report.warn("doubled_columns", 1, f"{message}{differing} rows; {name!r} is read")
+
+
+def _differing(first: Sequence[str], other: Sequence[str]) -> list[int]:
+    pairs = enumerate(zip(first, other, strict=True), 1)
+    return [row for row, (one, two) in pairs if one != two and clean(one) != clean(two)]
+
+
+def _tidied(raw: Sequence[str], name: str, file: Path, report: ReadReport) -> pd.Series:
+    """One column in the form of `normal_form.clean`, with empty cells as null."""
+    counts = Counter(raw)
+    forms = {cell: clean(cell) for cell in counts}
+    changed = sum(counts[cell] for cell, form in forms.items() if cell != form)
     if changed:
         report.changed[name] += changed
-    return pd.Series(tidy.where(tidy.notna(), None), dtype="object")
+    for kind, (found, what) in DOUBTFUL.items():
+        cells = [cell for cell, form in forms.items() if found(form)]
+        if cells:
+            count = sum(counts[cell] for cell in cells)
+            report.warn(kind, count, f"{file.name}: {count} cells of {name!r} {what}", cells)
+    values = {cell: None if _is_error(form) else form or None for cell, form in forms.items()}
+    return pd.Series([values[cell] for cell in raw], dtype="object")
 
 
-# --- text -------------------------------------------------------------------------------------------------------------
+def _is_error(cell: str) -> bool:
+    return cell.startswith("#") and cell.upper() in ERROR_CELLS
 
 
-def _open_text(file: Path, data: bytes, form: TableFormat, expected: Sequence[str]) -> OpenTable:
-    text, encoding = decode(file, data, form.encoding)
-    if text.startswith("sep=") and len(text) > 4:  # Excel's own first line
-        separator, text = text[4], text.partition("\n")[2]
-    else:
-        separator = form.separator or _separator(file, text, expected)
-    records = _records(file, text, separator)
-    _, header = next(records, (0, []))
-    names = tuple(clean(name) for name in header)
-    while len(names) > 1 and not names[-1]:  # each line ends with a separator
-        names = names[:-1]
-    if not any(names):
-        raise DataError(f"{file}: is empty, expected a first line with the names of columns")
-    rows, wrong = [], []
-    for line, cells in records:
-        extra = cells[len(names) :]
-        if len(cells) < len(names) or any(cell.strip() for cell in extra):
-            wrong.append((line, len(cells)))
-        rows.append(cells[: len(names)])
-    if wrong:
-        shown = ", ".join(f"line {line}: {count}" for line, count in wrong[:ROWS_NAMED])
-        raise DataError(
-            f"{file}: {len(wrong)} rows have another number of cells than the header's {len(names)} ({shown}"
-            f"{', ...' if len(wrong) > ROWS_NAMED else ''}); read with separator {separator!r}. A cell that contains "
-            "the separator must stand in double quotes; correct these lines, or set dataset.format.separator"
-        )
-    return OpenTable(file, names, rows, f"separator {separator!r}, {encoding}")
+def _is_rounded(cell: str) -> bool:
+    return _ROUNDED.fullmatch(cell) is not None
 
 
-def _records(file: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of each record that is not empty; DataError for quotes that do not fit."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    csv.field_size_limit(2**31 - 1)
-    lines = text.splitlines() if '"' in text else []
-    width, last = 0, 0
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise DataError(
-                f"{file}: a double quote in or after line {last + 1} does not fit ({error}); inside a cell in quotes "
-                "write it twice"
-            ) from error
-        first, last = last + 1, reader.line_num
-        width = width or len(cells)
-        if last > first and any(line.count(separator) >= max(width - 1, 1) for line in lines[first : last - 1]):
-            raise DataError(
-                f"{file}: lines {first} to {last} are one row, since a double quote in line {first} has no partner "
-                f"before line {last}, and lines between them have all the cells of a row; remove the quote, or write "
-                "it twice"
-            )
-        if any(cell.strip() for cell in cells):
-            yield first, cells
-
-
-def decode(file: Path, data: bytes, encoding: str | None = None) -> tuple[str, str]:
-    """The text of a table's bytes, and the encoding.
-
-    Raises:
-        DataError: where the encoding is not sure; it names the candidates and how they read the first letter on which
-            they differ.
-    """
-    marks = (("utf-8-sig", b"\xef\xbb\xbf"), ("utf-32", b"\xff\xfe\0\0"), ("utf-32", b"\0\0\xfe\xff"),
-             ("utf-16", b"\xff\xfe"), ("utf-16", b"\xfe\xff"))  # fmt: skip
-    chosen = encoding or next((name for name, mark in marks if data.startswith(mark)), None)
-    if chosen is None and b"\0" in data[:SAMPLE]:
-        chosen = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
-    try:
-        text = data.decode(chosen or "utf-8")
-    except LookupError:
-        raise DataError(
-            f"dataset.format.encoding = {encoding!r} (params.yaml): is no encoding that Python knows"
-        ) from None
-    except UnicodeError as error:
-        if chosen:
-            raise DataError(
-                f"{file}: is not {chosen} ({error}); correct dataset.format.encoding (params.yaml)"
-            ) from None
-        return _guess(file, data)
-    if "\0" in text:
-        raise DataError(f"{file}: contains bytes of zero, so it is no text; expected CSV, a workbook or parquet")
-    return text.removeprefix("\ufeff"), (chosen or "utf-8").removesuffix("-sig")
-
-
-def _guess(file: Path, data: bytes) -> tuple[str, str]:
-    from charset_normalizer import from_bytes
-
-    matches = [match for match in from_bytes(data) if match.encoding]
-    readings = {str(match): match.encoding for match in matches}
-    if len(readings) == 1:
-        text, name = next(iter(readings.items()))
-        return text, f"{name} (found by charset-normalizer)"
-    place = next(index for index, byte in enumerate(data) if byte > 127)
-    line = data.count(b"\n", 0, place) + 1
-    common = dict.fromkeys(["cp1252", "mac_roman", "cp1250", *(match.encoding for match in matches)])
-    letters = [f"{data[place : place + 1].decode(name, 'replace')!r} in {name}" for name in list(common)[:6]]
-    raise DataError(
-        f"{file}: is not UTF-8, and its encoding is not sure: byte 0x{data[place]:02X} in line {line} is "
-        f"{', '.join(letters)}; Excel on Windows in western Europe writes cp1252. Set the right one, "
-        "dataset.format: {encoding: cp1252} (params.yaml), or save the table as UTF-8"
-    )
-
-
-def _separator(file: Path, text: str, expected: Sequence[str]) -> str:
-    """The separator with which the header has the expected columns, else what CleverCSV finds."""
-    if file.suffix.lower() in (".tsv", ".tab"):
-        return "\t"
-    line = text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
-    headers = {mark: {clean(cell.strip('"')) for cell in line.split(mark)} for mark in SEPARATORS}
-    if expected:
-        hits = {mark: len(names & set(expected)) for mark, names in headers.items()}
-        best = max(hits.values())
-        found = [mark for mark, count in hits.items() if count == best]
-        if best and len(found) == 1:
-            return found[0]
-    present = [mark for mark in SEPARATORS if mark in line]
-    if len(present) < 2:
-        return present[0] if present else ","
-    import clevercsv
-
-    try:
-        dialect = clevercsv.Sniffer().sniff(text[:SAMPLE], delimiters="".join(SEPARATORS))
-    except clevercsv.Error:
-        dialect = None
-    if dialect is None or dialect.delimiter not in present:
-        raise DataError(
-            f"{file}: its separator is not sure: the first line has {present}; set dataset.format: "
-            "{separator: ';'} (params.yaml)"
-        )
-    return str(dialect.delimiter)
-
-
-# --- workbooks and parquet --------------------------------------------------------------------------------------------
-
-
-def _open_workbook(file: Path, form: TableFormat) -> OpenTable:
-    from python_calamine import CalamineError, CalamineWorkbook
-
-    try:
-        book = CalamineWorkbook.from_path(str(file))
-        sheets = {name: book.get_sheet_by_name(name).to_python(skip_empty_area=False) for name in book.sheet_names}
-    except (CalamineError, OSError, ValueError) as error:
-        raise DataError(f"{file}: is no workbook that can be read ({error})") from error
-    used = [name for name, rows in sheets.items() if any(_cell(cell) for row in rows for cell in row)]
-    if form.sheet is None and len(used) != 1:
-        raise DataError(
-            f"{file}: {len(used)} of its {len(sheets)} sheets have cells, expected one; name it as "
-            "dataset.format: {sheet: NAME} (params.yaml), or save that sheet as CSV"
-        ).with_words(f"its sheets are {used}")
-    name = form.sheet or used[0]
-    if name not in sheets:
-        raise DataError(f"{file}: has no sheet {name!r} (dataset.format.sheet, params.yaml)").with_words(str(used))
-    rows = [[_cell(cell) for cell in row] for row in sheets[name]]
-    rows = [row for row in rows if any(row)]
-    header = tuple(clean(cell) for cell in rows[0])
-    return OpenTable(file, header, rows[1:], f"workbook, sheet {list(sheets).index(name) + 1}")
-
-
-def _cell(value: Any) -> str:
-    """A workbook's cell as text; every number is a float there, so a whole one loses its decimal point."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "" if value is None else str(value)
-
-
-def _open_parquet(file: Path) -> OpenTable:
-    """Integers lose their decimal point, since a column of ids with gaps is stored as 17.0."""
-    try:
-        typed = pd.read_parquet(file, engine="pyarrow").convert_dtypes()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: is no parquet table ({error})") from error
-    text = typed.astype("object").where(typed.notna(), "").map(str)
-    return OpenTable(file, tuple(clean(str(name)) for name in typed), text.to_numpy().tolist(), "parquet")
+DOUBTFUL: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "error_cells": (_is_error, "are errors of a spreadsheet, such as #N/A; they count as empty"),
+    "rounded_numbers": (
+        _is_rounded,
+        "are numbers such as 1.2E+17, which a spreadsheet rounded: different ids may have become equal. Export them as "
+        "text",
+    ),
+}
+"""Kind of warning -> which cells, and what they are."""

@@ -19,7 +19,6 @@ from components.data.records import (
     conform,
     failures,
     is_relative,
-    read_columns,
     read_records,
     write_records,
 )
@@ -221,8 +220,12 @@ def test_both_rows_of_a_duplicate_id_are_found():
 def test_check_lists_every_failure_at_once():
     table = broken("age", 200.0)
     table.loc[0, "sex"] = "x"
-    with pytest.raises(DataError, match=r"(?s)2 values.*i0: sex is 'x', expected one of.*i2: age is '200.0', exp"):
+    with pytest.raises(DataError, match=r"2 values break .*: age.range 1, sex.words 1$") as caught:
         check(table, Raw)
+    first, second = caught.value.words.splitlines()
+    assert first.startswith("i0: sex is 'x', expected one of") and second.startswith(
+        "i2: age is '200.0', expected 0 to"
+    )
 
 
 def test_a_table_without_the_files_facts_is_not_accepted():
@@ -239,23 +242,6 @@ def test_a_contradiction_that_a_user_accepted_is_accepted():
     assert check(facts, Accepted) is facts
 
 
-def test_a_csv_file_that_cannot_be_read_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"none.csv: is missing; put the data set's table there"):
-        read_columns(tmp_path / "none.csv", ["a"])
-    (tmp_path / "empty.csv").touch()
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xd8\xff\xe0" * 20)
-    for name in ("empty.csv", "binary.csv"):
-        with pytest.raises(DataError, match=f"{name}: is not a table of comma-separated values"):
-            read_columns(tmp_path / name, ["a"])
-
-
-def test_texts_that_pandas_reads_as_missing_stay_texts(tmp_path: Path):
-    (tmp_path / "t.csv").write_text("id,diagnosis,other\n007,NA,1\n008,,2\n")
-    table = read_columns(tmp_path / "t.csv", ["diagnosis", "id"])
-    assert table["id"].to_list() == ["007", "008"]
-    assert table["diagnosis"].isna().to_list() == [False, True]
-
-
 def test_missing_and_unknown_columns_are_named():
     with pytest.raises(DataError, match=r"here.csv: columns missing: \['path', 'source'\].*\['colour'\]"):
         conform(pd.DataFrame({"image_id": ["a"], "colour": ["red"]}), "here.csv", ReadReport())
@@ -264,8 +250,10 @@ def test_missing_and_unknown_columns_are_named():
 @pytest.mark.parametrize(("column", "value"), [("age", "old"), ("skin_type", "II"), ("skin_type", 2.5)])
 def test_a_cell_that_is_not_a_number_is_an_error_with_its_row(column, value):
     table = pd.DataFrame({"image_id": ["a", "b"], "path": "p", "source": "s", column: ["3", value]})
-    with pytest.raises(DataError, match=rf"here.csv: 1 rows whose {column} is not a .*number, first b: '?{value}"):
+    with pytest.raises(DataError, match=rf"here.csv: 1 rows whose {column} is not a .*number") as caught:
         conform(table, "here.csv", ReadReport())
+    assert str(value) not in str(caught.value)
+    assert caught.value.words == f"first b: {value!r}"
 
 
 def test_ids_of_digits_stay_text():
