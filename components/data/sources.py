@@ -1,4 +1,4 @@
-"""Where an image's bytes are: one relative path names a file, a member of a tar, or a row of an array in an npz.
+"""Where an image's bytes are: one relative path names a file, or a place inside a file that holds many images.
 
 Nothing outside the data set's folder is opened, whatever links or paths say. Names of images in a table are compared
 with the names of files in one Unicode form (`normal_form`); a path keeps the letters that it has on the disk.
@@ -14,19 +14,30 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from components.base.errors import DataError
-from components.base.normal_form import clean, clean_id
+from components.base.normal_form import clean, clean_id, clean_path
+from components.data import arrow_images, dicom_images
 from components.data.file_kinds import COMPRESSED_TARS, IMAGE, REMEDIES
 from components.data.file_tree import FoundFile, list_files
+from components.data.hdf5_images import read_dataset
 from components.data.image_formats import format_of_name, image_name, sniff
 from components.data.npz_arrays import read_row
+from components.data.path_column import is_absolute
 from components.data.read_report import ReadReport
 from components.data.source_error import SourceError
 from components.data.tar_members import read_member
 
-CONTAINERS: Mapping[str, Callable[[Path, str, str], bytes]] = {".npz": read_row, ".tar": read_member}
+CONTAINERS: Mapping[str, Callable[[Path, str, str], bytes]] = {
+    ".arrow": arrow_images.read_row,
+    ".dcm": dicom_images.read_frame,
+    ".h5": read_dataset,
+    ".hdf5": read_dataset,
+    ".npz": read_row,
+    ".parquet": arrow_images.read_row,
+    ".tar": read_member,
+}
 """Suffix of a file that holds many images -> what reads one: the file, its path for messages, the place inside."""
 
-CONVERTERS: Mapping[str, Callable[[bytes, str], bytes]] = {}
+CONVERTERS: Mapping[str, Callable[[bytes, str], bytes]] = {"DICOM": dicom_images.convert}
 """Format by `image_formats`, first bytes before suffix -> what makes an image that Pillow decodes of a file's bytes;
 the second argument is its path, for messages."""
 
@@ -39,7 +50,8 @@ def read_bytes(root: Path, path: str) -> bytes:
     Args:
         root: folder of the data set.
         path: POSIX path relative to `root`: `a/b.jpg` is a file, `shards/000.tar/a/b.jpg` a member of an uncompressed
-            tar, `dermamnist_64.npz/train_images/17.png` (or `.../17`) a row of an array in an npz.
+            tar, `dermamnist_64.npz/train_images/17.png` (or `.../17`) a row of an array in an npz,
+            `train-image.hdf5/ISIC_1` a dataset, `train.parquet/17` a row, `a.dcm/2` a frame of several.
 
     Returns:
         The bytes of the file or member, or a PNG of the row.
@@ -218,7 +230,16 @@ def _find(name: str, found: Mapping[str, list[str]]) -> list[str]:
     for form in (tidy, clean_id(tidy)):
         if form in found:
             return found[form]
-    return [path for path in found.get(image_name(tidy), ()) if clean(PurePosixPath(path).name) == tidy]
+    if is_absolute(tidy):
+        return []
+    ends = f"/{clean_path(tidy)}"  # with folders, with a suffix, or with both
+    named = found.get(clean(image_name(ends)), ())
+    return [path for path in named if f"/{clean_path(path)}".removesuffix(_suffix(path, ends)).endswith(ends)]
+
+
+def _suffix(path: str, of: str) -> str:
+    """The suffix of a file, where the name in the table is without one."""
+    return "" if format_of_name(of) else PurePosixPath(clean_path(path)).suffix
 
 
 def _match_case(names: list[str], found: Mapping[str, list[str]], asked: Iterable[str]) -> dict[str, list[str]]:
@@ -233,7 +254,7 @@ def _match_case(names: list[str], found: Mapping[str, list[str]], asked: Iterabl
     for name in names:
         tidy = clean(name).casefold()
         for form in {tidy, image_name(tidy)}:
-            stems = files.get(form, ())
+            stems = files.get(form, [])
             if len(stems) != 1 or times[image_name(tidy)] != 1:
                 continue
             paths = found[stems[0]]

@@ -19,7 +19,7 @@ from components.data.adapters import ExampleData
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
-from components.data.tables import TableFormat, read_table
+from components.data.tables import TableFormat, find_table, read_table
 from components.data.vocabulary import translate
 
 TABLES = ("bcn_20k_train.csv", "bcn_20k_test.csv")
@@ -68,12 +68,12 @@ class Config(Frozen):
 
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the tables."""
-        files = [self.path / name for name in TABLES if (self.path / name).is_file()]
+        files = [file for name in TABLES if (file := find_table(self.path / name)).is_file()]
         if not files:
             raise DataError(f"dataset.path = {self.path}: neither {TABLES[0]} nor {TABLES[1]} is there; put them there")
         table = pd.concat([self._table(file, report) for file in files], ignore_index=True)
         names = [PurePosixPath(name).stem for name in table["image_id"].fillna("")]
-        paths = locate(names, find_images(self.path, self.images), "images/{}.jpg")
+        paths = locate(names, find_images(self.path, self.images), "images/{}.jpg", report)
         return conform(translate(table).assign(image_id=names, path=paths, source="bcn20000"), str(self.path), report)
 
     def _table(self, file: Path, report: ReadReport) -> pd.DataFrame:

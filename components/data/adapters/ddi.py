@@ -21,7 +21,7 @@ from components.data.adapters import ExampleData
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
-from components.data.tables import TableFormat, read_table
+from components.data.tables import TableFormat, find_table, read_table
 from components.data.vocabulary import translate
 
 TABLE = "ddi_metadata.csv"
@@ -64,7 +64,7 @@ class Config(Frozen):
 
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the table."""
-        file = self.path / TABLE
+        file = find_table(self.path / TABLE)
         if not file.is_file():
             raise DataError(f"dataset.path = {self.path}: {file} is missing; put {TABLE} there, and the images")
         table = read_table(
@@ -77,7 +77,7 @@ class Config(Frozen):
         unknown = int(pairs.isna().sum())
         if unknown:
             report.warn("skin_tones", unknown, f"{TABLE}: skin_tone of {unknown} rows is none of {list(SKIN_TONES)}")
-        paths = locate(names, find_images(self.path, self.images), "images/{}.png")
+        paths = locate(names, find_images(self.path, self.images), "images/{}.png", report)
         rows = pd.DataFrame({"image_id": names, "path": paths, "diagnosis": table["diagnosis"]})
         source = ("ddi skin types " + pairs).fillna("ddi")
         return conform(translate(rows).assign(source=source), str(file), report)

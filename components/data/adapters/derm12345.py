@@ -19,7 +19,7 @@ from components.data.adapters import ExampleData
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
-from components.data.tables import TableFormat, read_table
+from components.data.tables import TableFormat, find_table, read_table
 from components.data.vocabulary import translate
 
 TABLES = ("derm12345_metadata_train.csv", "derm12345_metadata_test.csv")
@@ -66,7 +66,7 @@ class Config(Frozen):
 
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the tables; the official split is not used, since its tables are one data set."""
-        files = [self.path / name for name in TABLES if (self.path / name).is_file()]
+        files = [file for name in TABLES if (file := find_table(self.path / name)).is_file()]
         if not files:
             raise DataError(f"dataset.path = {self.path}: neither {TABLES[0]} nor {TABLES[1]} is there; put them there")
         columns = ["image_id", self.label]
@@ -75,5 +75,5 @@ class Config(Frozen):
             for file in files
         ]
         table = pd.concat(tables, ignore_index=True).rename(columns={self.label: "diagnosis"})
-        paths = locate(table["image_id"].fillna(""), find_images(self.path, self.images), "images/{}.jpg")
+        paths = locate(table["image_id"].fillna(""), find_images(self.path, self.images), "images/{}.jpg", report)
         return conform(translate(table).assign(path=paths, source="derm12345"), str(self.path), report)

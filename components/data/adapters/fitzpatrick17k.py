@@ -19,7 +19,7 @@ from components.data.adapters import ExampleData
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
-from components.data.tables import TableFormat, read_table
+from components.data.tables import TableFormat, find_table, read_table
 from components.data.vocabulary import translate
 
 TABLE = "fitzpatrick17k.csv"
@@ -64,7 +64,7 @@ class Config(Frozen):
 
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the table."""
-        file = self.path / TABLE
+        file = find_table(self.path / TABLE)
         if not file.is_file():
             raise DataError(
                 f"dataset.path = {self.path}: {file} is missing; put {TABLE} there, and the images into "
@@ -75,5 +75,5 @@ class Config(Frozen):
             read_table(file, list(columns), report, form=self.format, root=self.path).rename(columns=columns)
         )
         found = find_images(self.path, self.images)
-        paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg")
+        paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg", report)
         return conform(table.assign(path=paths, source="fitzpatrick17k"), str(file), report)

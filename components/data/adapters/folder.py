@@ -15,7 +15,8 @@ from components.base.errors import DataError
 from components.base.licence import Licence
 from components.base.normal_form import clean
 from components.data.adapters import OWN_IMAGES, ExampleData
-from components.data.file_tree import list_images
+from components.data.file_kinds import IMAGE
+from components.data.file_tree import list_files
 from components.data.read_report import ReadReport
 from components.data.records import conform
 
@@ -54,24 +55,27 @@ class Config(Frozen):
         return pattern
 
     def read(self, report: ReadReport) -> pd.DataFrame:
-        """One row an image file, with its path as id."""
-        files = [PurePosixPath(file) for file in list_images(self.path)]
-        folders = [_diagnosis(file) for file in files]
-        loose = [file for file, folder in zip(files, folders, strict=True) if folder is None]
-        if not files or loose:
-            what = f"{loose[0]} lies in no subfolder" if loose else "no image in any subfolder"
+        """One row an image file, with its path as id; one that cannot be read has a row too, which is quarantined."""
+        found = [file for file in list_files(self.path) if file.is_candidate]
+        loose = [file.path for file in found if file.kind == IMAGE and _diagnosis(PurePosixPath(file.path)) is None]
+        found = [file for file in found if _diagnosis(PurePosixPath(file.path)) is not None]
+        if not found or loose:
+            what = f"{len(loose)} images lie in no subfolder" if loose else "no image in any subfolder"
             raise DataError(
                 f"dataset.path = {self.path}: {what}; expected one subfolder per diagnosis, such as "
                 f"{self.path / 'nv'}, and {self.path / self.unlabelled} for images without one"
-            )
+            ).with_words(f"first {loose[0]}" if loose else "")
+        files = [PurePosixPath(file.path) for file in found]
+        folders = [_diagnosis(file) for file in files]
+        readable = [file.kind == IMAGE for file in found]
         names = [clean(file.name) for file in files]
         table = pd.DataFrame(
             {
                 "image_id": [file.as_posix() for file in files],
                 "path": [file.as_posix() for file in files],
                 "diagnosis": [None if clean(folder or "") == clean(self.unlabelled) else folder for folder in folders],
-                "lesion_id": _matched(names, self.lesion_pattern, "lesion_pattern"),
-                "patient_id": _matched(names, self.patient_pattern, "patient_pattern"),
+                "lesion_id": _matched(names, readable, self.lesion_pattern, "lesion_pattern"),
+                "patient_id": _matched(names, readable, self.patient_pattern, "patient_pattern"),
                 "source": "folder",
             }
         )
@@ -80,19 +84,20 @@ class Config(Frozen):
 
 def _diagnosis(file: PurePosixPath) -> str | None:
     """The first folder on the path, inside tars too; else the name of the tar itself."""
-    folders = [part for part in file.parts[:-1] if not part.endswith(".tar")]
-    shards = [part.removesuffix(".tar") for part in file.parts[:-1] if part.endswith(".tar")]
+    folders = [part for part in file.parts[:-1] if not part.lower().endswith(".tar")]
+    shards = [part[: -len(".tar")] for part in file.parts[:-1] if part.lower().endswith(".tar")]
     return next(iter(folders + shards), None)
 
 
-def _matched(names: list[str], pattern: str | None, key: str) -> list[str | None]:
-    """The match of the pattern's group in each file name; DataError for a name that does not match."""
+def _matched(names: list[str], readable: list[bool], pattern: str | None, key: str) -> list[str | None]:
+    """The match of the pattern's group in each file name; DataError for a readable file whose name does not match."""
     if pattern is None:
         return [None] * len(names)
     found = [re.search(unicodedata.normalize("NFC", pattern), name) for name in names]  # names are in this form
-    misses = [name for name, match in zip(names, found, strict=True) if match is None or not match.group(1)]
+    groups = [match.group(1) if match else None for match in found]
+    misses = [name for name, needed, group in zip(names, readable, groups, strict=True) if needed and not group]
     if misses:
         raise DataError(
-            f"dataset.{key} = {pattern!r} (params.yaml) does not match {len(misses)} file names, first {misses[0]!r}"
-        )
-    return [match.group(1) for match in found if match is not None]
+            f"dataset.{key} = {pattern!r} (params.yaml) does not match {len(misses)} file names"
+        ).with_words(f"first {misses[0]!r}")
+    return groups

@@ -15,7 +15,7 @@ from components.data.adapters import ExampleData
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
-from components.data.tables import TableFormat, read_table
+from components.data.tables import TableFormat, find_table, read_table
 from components.data.vocabulary import translate
 
 METADATA = "HAM10000_metadata.csv"
@@ -61,7 +61,7 @@ class Config(Frozen):
 
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the metadata."""
-        file = self.path / METADATA
+        file = find_table(self.path / METADATA)
         if not file.is_file():
             raise DataError(
                 f"dataset.path = {self.path}: {file} is missing; put {METADATA} there, and the JPEGs into "
@@ -69,5 +69,5 @@ class Config(Frozen):
             )
         table = read_table(file, list(COLUMNS), report, form=self.format, root=self.path).rename(columns=COLUMNS)
         found = find_images(self.path, self.images, FOLDERS)
-        paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg")
+        paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg", report)
         return conform(translate(table).assign(path=paths, source="ham10000"), str(file), report)

@@ -109,7 +109,7 @@ class Config(Frozen):
         others = self._others(files, headers, report)
         table = join_tables(table, others, "image_id", minimum=self.min_matched, report=report)
         found = find_images(self.path, self.images)
-        paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg")
+        paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg", report)
         return conform(translate(table).assign(path=paths, source="isic"), str(files[0]), report)
 
     def _files(self, headers: Mapping[Path, Sequence[str]], report: ReadReport) -> list[Path]:
@@ -179,8 +179,9 @@ def _headers(root: Path, form: TableFormat, report: ReadReport) -> dict[Path, li
         try:
             headers[file] = list(_canonical(_open(file, root, form)).values())
         except DataError as error:
+            reason = str(error).removeprefix(f"{file}: ")
             if file.suffix.lower() != ".txt" or _mentions_columns(file):
-                report.warn("unread_tables", 1, f"{_name(file, root)} is not used, since it cannot be read: {error}")
+                report.warn("unread_tables", 1, f"{_name(file, root)} is not used, since it cannot be read: {reason}")
     return headers
 
 

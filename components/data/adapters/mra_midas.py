@@ -23,7 +23,7 @@ from components.data.ids import normalise_ids
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
-from components.data.tables import TableFormat, read_table
+from components.data.tables import TableFormat, find_table, read_table
 from components.data.vocabulary import translate
 
 TABLES = ("release_midas.xlsx", "release_midas.csv")
@@ -78,7 +78,7 @@ class Config(Frozen):
 
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row an image of the chosen kind."""
-        file = next((self.path / name for name in TABLES if (self.path / name).is_file()), None)
+        file = next((file for name in TABLES if (file := find_table(self.path / name)).is_file()), None)
         if file is None:
             raise DataError(f"dataset.path = {self.path}: {TABLES[0]} is missing; put it there, and the images")
         table = read_table(file, list(COLUMNS), report, form=self.format, root=self.path).rename(columns=COLUMNS)
@@ -89,7 +89,7 @@ class Config(Frozen):
             site=table["site"].str.replace(r"^(l|r|left|right)\.?\s+", "", regex=True, flags=re.IGNORECASE),
             skin_type=table["skin_type"].str.split().str[0],
         )
-        paths = locate(names, find_images(self.path, self.images), "{}.jpg")
+        paths = locate(names, find_images(self.path, self.images), "{}.jpg", report)
         rows = translate(plain).assign(image_id=names, lesion_id=lesions, path=paths, source="mra_midas")
         return conform(rows.drop(columns=["file", "distance"]), str(file), report)
 

@@ -21,7 +21,7 @@ from components.data.ids import normalise_ids
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
-from components.data.tables import TableFormat, read_table
+from components.data.tables import TableFormat, find_table, read_table
 from components.data.vocabulary import translate
 
 TABLES = ("metadata.csv", "PAD-UFES-20_metadata.csv")
@@ -72,14 +72,14 @@ class Config(Frozen):
         table = normalise_ids(table, report)
         lesions = table["patient_id"] + "_" + table["lesion_id"]  # missing where one of the two is
         names = [PurePosixPath(name).stem for name in table["image_id"].fillna("")]
-        paths = locate(names, find_images(self.path, self.images), "images/{}.png")
+        paths = locate(names, find_images(self.path, self.images), "images/{}.png", report)
         table = translate(table).assign(image_id=names, lesion_id=lesions, path=paths, source="pad_ufes")
         return conform(table, str(file), report)
 
     def _table(self) -> Path:
         for name in TABLES:
-            if (self.path / name).is_file():
-                return self.path / name
+            if (file := find_table(self.path / name)).is_file():
+                return file
         raise DataError(
             f"dataset.path = {self.path}: {self.path / TABLES[0]} is missing; put it there (or {TABLES[1]}), "
             f"and the PNGs into {self.path / 'images'}"

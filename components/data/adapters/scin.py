@@ -24,7 +24,7 @@ from components.data.joins import join_optional
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
-from components.data.tables import TableFormat, read_table
+from components.data.tables import TableFormat, find_table, read_table
 from components.data.vocabulary import UNKNOWN, translate
 
 CASES = "scin_cases.csv"
@@ -95,7 +95,7 @@ class Config(Frozen):
             id_vars=[name for name in cases if name not in IMAGES], value_vars=list(IMAGES), value_name="file"
         ).dropna(subset="file")
         names = [PurePosixPath(name).stem for name in images["file"]]
-        paths = locate(names, find_images(self.path, self.images), "images/{}.png")
+        paths = locate(names, find_images(self.path, self.images), "images/{}.png", report)
         table = translate(images, {"other_or_unspecified": UNKNOWN, "intersex": UNKNOWN})
         table = table.assign(image_id=names, path=paths, source="scin", lesion_id=images["case_id"])
         return conform(table.drop(columns=["case_id", "file", "variable"]), str(self.path / CASES), report)
@@ -103,7 +103,7 @@ class Config(Frozen):
     def _cases(self, report: ReadReport) -> pd.DataFrame:
         """One row a case: case_id, paths of images, diagnosis, age, sex, site, skin_type."""
         for name in (CASES, LABELS):
-            if not (self.path / name).is_file():
+            if not find_table(self.path / name).is_file():
                 raise DataError(
                     f"dataset.path = {self.path}: {name} is missing; put {CASES} and {LABELS} there, and images/"
                 )

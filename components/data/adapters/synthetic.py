@@ -12,9 +12,10 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.path_column import resolve_paths
 from components.data.read_report import ReadReport
 from components.data.records import conform
-from components.data.tables import read_table
+from components.data.tables import find_table, read_table
 
 COLUMNS = (
     "image_id", "path", "diagnosis", "lesion_id", "patient_id", "age", "sex", "site", "skin_type",
@@ -50,11 +51,12 @@ class Config(Frozen):
 
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row an image."""
-        file = self.path / "metadata.csv"
+        file = find_table(self.path / "metadata.csv")
         if not file.is_file():
             raise DataError(
                 f"dataset.path = {self.path}: {file} is missing; set dataset.path to paths.synthetic and "
                 "synthesize.lesions above 0 (params.yaml), then run `dvc repro synthesize`"
             )
         table = read_table(file, COLUMNS, report, root=self.path)
-        return conform(table.assign(source="SYNTHETIC"), str(file), report)
+        paths = resolve_paths(table["path"].fillna(""), self.path, report)
+        return conform(table.assign(path=paths, source="SYNTHETIC"), str(file), report)

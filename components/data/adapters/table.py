@@ -13,8 +13,10 @@ from pydantic import Field, field_validator, model_validator
 from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
-from components.base.normal_form import clean
+from components.base.normal_form import clean, clean_id
 from components.data.adapters import OWN_IMAGES, ExampleData
+from components.data.ids import ALL_IDS
+from components.data.path_column import resolve_paths
 from components.data.read_report import ReadReport
 from components.data.records import SEXES, Raw, conform
 from components.data.sources import find_images, locate
@@ -61,6 +63,10 @@ class Config(Frozen):
         description="an image's path from columns of this table or of the common one, such as '{image_id}.jpg' or "
         "'{shard}.tar/{image_id}.png'; null: the column mapped to path, else the file named as image_id",
     )
+    replace_start: Mapping[str, str] = Field(
+        default={},
+        description="start of the paths in the table: what stands there below path, such as '/mnt/clinic/': 'images/'",
+    )
     images: str = Field(default="", description="subfolder or tar to search for images named as image_id; empty: all")
     vocabulary: Mapping[str, str] = Field(default={}, description="the table's values of sex: male, female or unknown")
     format: TableFormat = TableFormat()
@@ -101,6 +107,8 @@ class Config(Frozen):
     def _tells_one_place(self) -> Self:
         if self.path_pattern is not None and "path" in self.columns:
             raise ValueError("dataset.path_pattern and dataset.columns.path both give the path of an image; remove one")
+        if self.replace_start and self.path_pattern is None and "path" not in self.columns:
+            raise ValueError("dataset.replace_start changes paths: name their column as columns.path, or path_pattern")
         return self
 
     def read(self, report: ReadReport) -> pd.DataFrame:
@@ -110,18 +118,19 @@ class Config(Frozen):
         theirs = list(dict.fromkeys(self.columns.values()))
         cells = read_table(file, theirs, report, form=self.format, optional=named, root=self.path)
         table = pd.DataFrame({ours: cells[theirs] for ours, theirs in self.columns.items()})
-        if "path" not in table:
-            table["path"] = self._paths(cells, table, file)
+        table["path"] = self._paths(cells, table, file, report)
         if "image_id" not in table:
             table["image_id"] = table["path"]
         if "source" not in table:
             table["source"] = self.source
         return conform(translate(table, self.vocabulary), str(file), report)
 
-    def _paths(self, cells: pd.DataFrame, table: pd.DataFrame, file: Path) -> list[str]:
-        """Paths by the pattern, or by the images' names."""
+    def _paths(self, cells: pd.DataFrame, table: pd.DataFrame, file: Path, report: ReadReport) -> list[str]:
+        """Paths of the table, by the pattern, or by the images' names."""
+        if "path" in table:
+            return resolve_paths(table["path"].fillna(""), self.path, report, replace_start=self.replace_start)
         if self.path_pattern is None:
-            return locate(table["image_id"].fillna(""), find_images(self.path, self.images), "{}")
+            return locate(table["image_id"].fillna(""), find_images(self.path, self.images), "{}", report)
         known = cells.assign(**{name: table[name] for name in self.columns})
         parts = [(text, name and clean(name)) for text, name, _, _ in Formatter().parse(self.path_pattern)]
         unknown = sorted({name for _, name in parts if name is not None and name not in known})
@@ -129,7 +138,15 @@ class Config(Frozen):
             raise DataError(
                 f"dataset.path_pattern = {self.path_pattern!r} (params.yaml) names {unknown}; {file} has no such column"
             )
-        paths = pd.Series("", index=known.index, dtype="object")
-        for text, name in parts:
-            paths = paths + text + (known[name].fillna("").astype("object") if name is not None else "")
-        return paths.to_list()
+        paths = _filled(parts, known)
+        ids = {name: known[name].map(clean_id, na_action="ignore") for name in ALL_IDS if name in known}
+        otherwise = _filled(parts, known.assign(**ids))  # 7 for the 7.0 of a column with a gap
+        return resolve_paths(paths, self.path, report, otherwise=otherwise, replace_start=self.replace_start)
+
+
+def _filled(parts: list[tuple[str, str | None]], known: pd.DataFrame) -> list[str]:
+    """A pattern's text with the cells of each row."""
+    paths = pd.Series("", index=known.index, dtype="object")
+    for text, name in parts:
+        paths = paths + text + (known[name].fillna("").astype("object") if name is not None else "")
+    return paths.to_list()

@@ -10,10 +10,10 @@ from components.base.errors import DataError
 from components.data.adapters.folder import Config as Folder
 from components.data.adapters.ham10000 import Config as Ham10000
 from components.data.adapters.synthetic import Config as Synthetic
+from components.data.file_tree import list_images
 from components.data.labels import Labels
 from components.data.read_report import ReadReport
 from components.data.records import apply_labels, failures
-from components.data.file_tree import list_images
 from components.synthetic.dataset import draw_dataset
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
@@ -154,8 +154,9 @@ def test_lesion_and_patient_come_from_the_file_name(tmp_path: Path):
 
 
 def test_a_file_name_that_the_pattern_misses_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"dataset.lesion_pattern = .* does not match 1 file names, first 'x.jpg'"):
+    with pytest.raises(DataError, match=r"dataset.lesion_pattern = .* does not match 1 file names") as error:
         Folder(path=touch(tmp_path, "nv/l1_a.jpg", "nv/x.jpg"), lesion_pattern="^(l[0-9]+)_").read(ReadReport())
+    assert error.value.words == "first 'x.jpg'"
 
 
 @pytest.mark.parametrize(("pattern", "message"), [("(", "no regular expression"), ("a", "has 0 groups, expected one")])
@@ -168,7 +169,7 @@ def test_a_pattern_without_exactly_one_group_is_refused(tmp_path: Path, pattern,
     ("files", "message"),
     [
         (["nv/notes.txt"], "no image in any subfolder; expected one subfolder per diagnosis"),
-        (["nv/a.jpg", "b.jpg"], "b.jpg lies in no subfolder"),
+        (["nv/a.jpg", "b.jpg"], "1 images lie in no subfolder"),
     ],
 )
 def test_a_folder_of_another_layout_is_refused(tmp_path: Path, files, message):
