@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from components.data import tables
-from components.data.image_formats import format_of_name, readable, sniff
+from components.data.image_formats import CONVERTED, format_of_name, readable, sniff
 
 IMAGE = "images"
 UNREAD_IMAGE = "images not read"
@@ -37,6 +37,7 @@ BAD_MEMBER = "members of tars that are no files"
 OTHER = "other files"
 
 REMEDIES: Mapping[str, str] = {
+    HIDDEN: "name or folder begins with a dot or is a system's: rename those that count",
     ARCHIVE: "unpack them into the data set's folder, or pack the images as an uncompressed .tar",
     ARRAY_FILE: "save their images as PNG",
     VIDEO: "save the intended picture as JPEG or PNG",
@@ -56,18 +57,18 @@ REMEDIES: Mapping[str, str] = {
 """Kinds of files that are left out and may hold images, with what to do. Other kinds are only counted."""
 
 IMAGE_LIKE = frozenset({IMAGE, UNREAD_IMAGE})
-CONTAINERS = (".tar", ".npz")
-"""Suffixes of files whose content is listed and read in place."""
+CONTAINERS = (".tar", ".npz", ".hdf5", ".h5", ".parquet", ".arrow")
+"""Suffixes of files whose content is listed and read in place; a table without images is then a table."""
 
 COMPRESSED_TARS = (".tar.bz2", ".tar.gz", ".tar.xz", ".tar.zst", ".tbz2", ".tgz", ".txz")
 
 _SUFFIXES = {
-    TABLE: (*tables.SUFFIXES, ".numbers", ".dbf", ".sav", ".dta", ".sas7bdat", ".feather", ".arrow", ".sqlite", ".db"),
+    TABLE: (*tables.SUFFIXES, ".numbers", ".dbf", ".sav", ".dta", ".sas7bdat", ".feather", ".sqlite", ".db"),
     ARCHIVE: (
         ".zip", ".rar", ".7z", ".gz", ".bz2", ".xz", ".zst", ".lz", ".lz4", ".lzma", ".z", ".cab", ".iso", ".dmg",
         ".tgz", ".tbz2", ".txz", ".zipx", ".z01", ".lmdb", ".mdb", ".tfrecord", ".tfrecords", ".rec", ".wim",
     ),
-    ARRAY_FILE: (".npy", ".mat", ".pkl", ".pickle", ".h5", ".hdf5", ".hdf", ".pt", ".zarr", ".joblib"),
+    ARRAY_FILE: (".npy", ".mat", ".pkl", ".pickle", ".hdf", ".pt", ".zarr", ".joblib"),
     VIDEO: (
         ".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts", ".m2ts", ".flv",
         ".ogv", ".mp3", ".wav", ".m4a", ".ogg", ".flac", ".aac",
@@ -118,7 +119,7 @@ def kind_of_name(name: str) -> str | None:
     """The kind by the name alone; None where only the first bytes can tell."""
     form = format_of_name(name)
     if form is not None:
-        return IMAGE if form in readable() else None
+        return IMAGE if _is_read(form) else None
     if is_container(name):
         return OPENED_ARCHIVE
     lower = name.lower()
@@ -136,7 +137,7 @@ def kind_of_bytes(name: str, head: bytes) -> str:
     if format_of_name(name) == "RAW" and form == "TIFF":  # the container of most raw formats, with a small preview
         return UNREAD_IMAGE
     if form is not None:
-        return IMAGE if form in readable() else UNREAD_IMAGE
+        return IMAGE if _is_read(form) else UNREAD_IMAGE
     if format_of_name(name):
         return UNREAD_IMAGE
     starts = {b"PK\3\4": ARCHIVE, b"\x1f\x8b": ARCHIVE, b"Rar!": ARCHIVE, b"7z\xbc\xaf": ARCHIVE, b"BZh": ARCHIVE,
@@ -147,6 +148,10 @@ def kind_of_bytes(name: str, head: bytes) -> str:
     if head[4:8] == b"ftyp" or (head.startswith(b"RIFF") and head[8:12] == b"AVI "):
         return VIDEO
     return next((kind for start, kind in starts.items() if head.startswith(start)), OTHER)
+
+
+def _is_read(form: str) -> bool:
+    return form in readable() or form in CONVERTED
 
 
 def has_usable_name(name: str) -> bool:

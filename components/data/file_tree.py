@@ -7,11 +7,13 @@ folders are not followed, since their files would count twice or lie outside.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from components.data import file_kinds as kinds
+from components.data.arrow_images import count_rows, row_names
+from components.data.hdf5_images import is_hdf5, list_datasets
 from components.data.image_formats import HEAD, format_of_name
 from components.data.npz_arrays import count_images
 from components.data.source_error import SourceError
@@ -115,7 +117,7 @@ def _file(entry: os.DirEntry[str], path: str, hidden: bool) -> Iterator[FoundFil
     else:
         kind = kinds.kind_of_name(entry.name)
         if kind == kinds.OPENED_ARCHIVE:
-            yield from _npz(entry.path, path) if entry.name.lower().endswith(".npz") else _tar(entry.path, path)
+            yield from _OPENERS[PurePosixPath(entry.name.lower()).suffix](entry.path, path)
         else:
             yield FoundFile(path, kind or _kind_by_bytes(entry))
 
@@ -163,3 +165,43 @@ def _npz(file: str, path: str) -> Iterator[FoundFile]:
     yield FoundFile(path, kinds.OPENED_ARCHIVE)
     for name, images in arrays.items():
         yield FoundFile(f"{path}/{kinds.show_name(name)}", kinds.ARRAY, images)
+
+
+def _hdf5(file: str, path: str) -> Iterator[FoundFile]:
+    """Raises for a damaged file, as of a tar."""
+    try:
+        datasets = list_datasets(Path(file), path) if is_hdf5(Path(file)) else {}
+    except OSError:
+        yield FoundFile(path, kinds.CLOSED_FILE)
+        return
+    if not any(images for images, _ in datasets.values()):
+        yield FoundFile(path, kinds.ARRAY_FILE)
+        return
+    yield FoundFile(path, kinds.OPENED_ARCHIVE)
+    for name, (images, rows) in datasets.items():
+        shown = f"{path}/{kinds.show_name(name)}"
+        if rows or not images:
+            yield FoundFile(shown, kinds.ARRAY, images)
+        else:
+            yield FoundFile(shown, kinds.IMAGE if kinds.has_usable_name(name) else kinds.BAD_NAME)
+
+
+def _rows(file: str, path: str) -> Iterator[FoundFile]:
+    """A parquet or Arrow table: its rows where it has a column of images, else the table."""
+    try:
+        columns = count_rows(Path(file))
+    except (SourceError, OSError):
+        columns = {}
+    if not columns:
+        yield FoundFile(path, kinds.TABLE)
+        return
+    yield FoundFile(path, kinds.OPENED_ARCHIVE)
+    (_, rows), *others = columns.items()
+    yield from (FoundFile(f"{path}/{name}", kinds.IMAGE) for name in row_names(rows))
+    yield from (FoundFile(f"{path}/{kinds.show_name(name)}", kinds.ARRAY, count) for name, count in others)
+
+
+_OPENERS: Mapping[str, Callable[[str, str], Iterator[FoundFile]]] = {
+    ".arrow": _rows, ".h5": _hdf5, ".hdf5": _hdf5, ".npz": _npz, ".parquet": _rows, ".tar": _tar,
+}  # fmt: skip
+"""Suffix of `file_kinds.CONTAINERS` -> what lists the content of such a file."""

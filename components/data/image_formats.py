@@ -41,6 +41,9 @@ class UnreadFormat:
     remedy: str
 
 
+CONVERTED: Mapping[str, tuple[str, ...]] = {"DICOM": (".dcm", ".dicom")}
+"""Format -> suffixes, of files from which `sources.CONVERTERS` take an image of another format."""
+
 _AS_IMAGE = "convert it to JPEG or PNG"
 UNREAD: Mapping[str, UnreadFormat] = {
     "HEIF": UnreadFormat(
@@ -70,7 +73,6 @@ UNREAD: Mapping[str, UnreadFormat] = {
         "a vector drawing, which may hold a program",
         "export it as PNG if it shows a lesion, else move it out of the data set's folder",
     ),
-    "DICOM": UnreadFormat((".dcm", ".dicom"), "a DICOM file", "convert it to PNG, such as `dcmj2pnm +on a.dcm a.png`"),
     "SLIDE": UnreadFormat(
         (".svs", ".ndpi", ".scn", ".mrxs", ".vsi", ".czi", ".lif", ".nd2", ".oib", ".vms"),
         "a microscope's file",
@@ -100,7 +102,8 @@ def readable() -> frozenset[str]:
 @cache
 def _by_suffix() -> Mapping[str, str]:
     unread = {suffix: name for name, form in UNREAD.items() for suffix in form.suffixes}
-    return unread | {suffix: name for name, suffixes in _READ.items() for suffix in suffixes}
+    read = {**_READ, **CONVERTED}
+    return unread | {suffix: name for name, suffixes in read.items() for suffix in suffixes}
 
 
 def format_of_name(path: str) -> str | None:
