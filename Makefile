@@ -38,7 +38,7 @@ setup: own $(READY)
 
 # After a move or a copy of the folder, an environment still runs the code of the folder that it was made for.
 own:
-	@made="$$(cat .venv/lib/python3*/site-packages/_editable_impl_dermflow.pth 2>/dev/null \
+	@made="$$(head -n 1 .venv/lib/python3*/site-packages/_editable_impl_dermflow.pth 2>/dev/null \
 	  || sed -nE 's|^command = .* -m venv (--[^ ]+ )*(/.*)/\.venv$$|\2|p' .venv/pyvenv.cfg 2>/dev/null)"; \
 	if [ -n "$$made" ] && ! [ "$$made" -ef . ]; then \
 	  echo ".venv was made for $$made, and this checkout is $$(pwd -P): its programs would run the code there."; \

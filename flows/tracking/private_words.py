@@ -1,8 +1,8 @@
 """Errors of a run with private data: what may leave the host, and a file on the host with the rest.
 
 A message that a stage prints goes to the logs of DVC and Prefect, and into Prefect's database. With
-`privacy.key: secret` it is printed without the data set's own words (`DermflowError.words`), and an unexpected exception
-without its message, which Python fills with the value that caused it.
+`privacy.key: secret` it is printed without the data set's own words (`DermflowError.words`), and an unexpected
+exception without its message, which Python fills with the value that caused it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 
 from components.base.errors import DermflowError
+from flows.tracking.checkout import real_root
 
 FOLDER = Path(".dvc/tmp/dermflow/errors")  # ignored by git, no output of a stage
 
@@ -37,8 +38,10 @@ def describe_error(error: Exception, stage: str, *, private: bool) -> str:
 
 
 def _keep(text: str, stage: str) -> Path:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    place = FOLDER / f"{stage}.txt"
+    root = real_root()  # DVC deletes its temporary copies
+    folder = FOLDER if root == Path.cwd() else root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"{stage}.txt"
     handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(text + "\n")

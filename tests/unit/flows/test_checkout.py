@@ -31,7 +31,7 @@ def make_environment(root: Path, made_for: Path) -> Path:
     record = packages / "dermflow-0.1.0.dist-info" / "direct_url.json"
     record.parent.mkdir(parents=True)
     record.write_text(json.dumps({"url": made_for.resolve().as_uri(), "dir_info": {"editable": True}}))
-    (packages / "_editable_impl_dermflow.pth").write_text(str(made_for))
+    (packages / "_editable_impl_dermflow.pth").write_text(f"{made_for}\n{made_for}")  # one line for each package
     return packages
 
 
