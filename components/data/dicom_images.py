@@ -204,6 +204,11 @@ def _remedy(syntax: str) -> str:
 
 def _refuse_bits(dataset: Dataset, path: str) -> None:
     stored, signed = int(dataset.BitsStored), int(dataset.get("PixelRepresentation") or 0)
+    if stored < 8:
+        raise SourceError(
+            "unreadable",
+            f"{path} has {stored} bits a sample, expected 8; such files are masks or drawings: take it out",
+        )
     if stored != 8 or signed:
         raise SourceError(
             "unreadable",

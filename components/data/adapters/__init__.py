@@ -4,7 +4,7 @@ An adapter's file defines `Config(Frozen)`, which follows `Adapter`, and `EXAMPL
 shows the layout, and the contract tests read it. They cover a new file without a change.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -47,6 +47,12 @@ class ExampleData:
     """Paths of images; the code that writes the example draws them."""
     arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     """Path of an .npz to its arrays by name."""
+    packed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Path of a .tar or .hdf5 to its members, and the text of each; empty: an image, which is drawn."""
+    rows: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """Path of a .parquet or .arrow to its rows; `{"bytes": None, ...}` gets the bytes of an image."""
+    dicom: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Path of a DICOM file to its attributes by keyword; its pixels are drawn."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Of the adapter, besides `kind` and `path`."""
 
