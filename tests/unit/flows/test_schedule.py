@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
 from components.base.errors import RunError
 from flows.commands.cli import app
 from flows.commands.doctor import examine
-from flows.commands.schedule import check_cron
+from flows.commands.schedule import check_cron, deployment_name, serve
 
 
 @pytest.mark.parametrize("cron", ["every day", "61 * * * *", "* * *", ""])
@@ -22,6 +23,25 @@ def test_a_wrong_schedule_is_refused(cron: str) -> None:
 def test_a_right_schedule_passes() -> None:
     check_cron("0 3 * * *")
     check_cron("*/5 8-18 * * 1-5")
+
+
+def test_a_port_besides_the_address_of_a_persons_server_is_refused() -> None:
+    """The address is used, never replaced by a server on this host."""
+    named = {PREFECT_API_URL: "http://prefect.example:4200/api"}
+    with (
+        temporary_settings(named),
+        pytest.raises(RunError, match=r"PREFECT_API_URL = http://prefect.example:4200/api names Prefect's server, and"),
+    ):
+        serve("0 3 * * *", port=4300)
+
+
+def test_each_checkout_has_a_deployment_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        names += [deployment_name(), deployment_name()]
+    assert names[0] == names[1] != names[2] == names[3]
 
 
 def test_errors_are_printed_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
