@@ -15,8 +15,8 @@ OpenShare = Annotated[float, Field(gt=0, lt=1)]
 
 Seed = Annotated[int, Field(ge=0)]
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-"""Lower case, digits and underscores, so that it can be a part of file names and run names."""
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+"""Lower case, digits and underscores, not too many, so that it can be a part of file names and run names."""
 
 Word = Annotated[str, Field(min_length=1), AfterValidator(clean)]
 """A word of a data set, such as a diagnosis or a class, in the form in which the tables' words are compared."""

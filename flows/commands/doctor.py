@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -12,6 +13,9 @@ from pathlib import Path
 from components.base.environment import CUDA_VARIABLE
 from components.base.errors import DermflowError, SettingsError
 from flows.settings import load_settings
+
+LONGEST_SETUP_S = 60.0
+"""Seconds in which MLflow makes the tables of a new database."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ def examine(root: Path) -> list[MachineCheck]:
         _settings(),
         _data(),
         _mlflow(),
+        _prefect(),
         _gpu(),
     ]
 
@@ -108,14 +113,42 @@ def _data() -> MachineCheck:
 
 
 def _mlflow() -> MachineCheck:
-    from flows.tracking.mlflow_log import open_client, tracking_uri
+    """MLflow's store, whose database is made where there is none, and the study's experiment in it."""
+    from flows.tracking.mlflow_log import find_experiment, mlruns_folder, open_client, tracking_uri
+    from flows.tracking.services import DEADLINE_S, find_mlflow_problem, masked, within
 
-    try:
-        experiments = open_client().search_experiments()
-    except (DermflowError, OSError, Exception) as error:  # any failure of a store or server is a result of this check
-        return MachineCheck("mlflow", False, f"{type(error).__name__}: {error}", "fix MLFLOW_TRACKING_URI or mlruns/")
-    place = "a server" if not tracking_uri().startswith("sqlite") else "mlruns/mlflow.db"
-    return MachineCheck("mlflow", True, f"{place}, {len(experiments)} experiments")
+    address = tracking_uri()
+    problem = find_mlflow_problem(address, mlruns_folder())
+    if problem:
+        return MachineCheck("mlflow", False, f"{problem.place}: {problem.found}", problem.fix)
+
+    def count_experiments() -> int:
+        client = open_client()
+        with contextlib.suppress(SettingsError):  # which have a check of their own
+            find_experiment(client, load_settings().study.name)
+        return len(client.search_experiments())
+
+    limit = LONGEST_SETUP_S if address.startswith("sqlite") else DEADLINE_S
+    found = within(limit, count_experiments)
+    if isinstance(found, DermflowError):
+        return MachineCheck("mlflow", False, str(found), "as said there")
+    if isinstance(found, Exception):  # any failure of a store or server is a result of this check
+        text = str(found) or type(found).__name__
+        return MachineCheck("mlflow", False, f"{masked(address)}: {text}", "fix MLFLOW_TRACKING_URI or mlruns/")
+    return MachineCheck("mlflow", True, f"{masked(address)}, {found} experiments")
+
+
+def _prefect() -> MachineCheck:
+    from prefect.settings import get_current_settings
+
+    from flows.tracking.services import find_prefect_problem, masked
+
+    problem = find_prefect_problem()
+    if problem:
+        return MachineCheck("prefect", False, f"{problem.place}: {problem.found}", problem.fix)
+    address = get_current_settings().api.url
+    found = f"{masked(address)} answers" if address else "each run starts a server of its own"
+    return MachineCheck("prefect", True, found)
 
 
 def _gpu() -> MachineCheck:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from components.base.errors import RunError
 from flows.orchestration.processes import checkout_id
+from flows.tracking.mlflow_log import mlruns_folder, tracking_uri
+from flows.tracking.services import Answer, ask_health, masked, require_mlflow, require_prefect
 
 PORT = 4200  # of Prefect's server where nothing names another
 
@@ -30,24 +30,25 @@ def serve(cron: str, port: int | None) -> None:
         port: of Prefect's server on 127.0.0.1, None for 4200; a server that runs there is used, else one is started.
 
     Raises:
-        RunError: where the schedule is not valid, the server does not start, or a port is given besides an address.
+        RunError: where the schedule is not valid, MLflow does not answer, the server does not start, or a port is given
+            besides an address.
     """
     check_cron(cron)
+    require_mlflow(tracking_uri(), mlruns_folder())
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     address = PREFECT_API_URL.value()
     if address and port is not None:
         raise RunError(
-            f"{PREFECT_API_URL.name} = {address} names Prefect's server, and --port {port} another one: leave out "
-            f"--port, or unset the variable (`prefect config unset {PREFECT_API_URL.name}` where a profile has it)"
+            f"{PREFECT_API_URL.name} = {masked(address)} names Prefect's server, and --port {port} another one: leave "
+            f"out --port, or unset the variable (`prefect config unset {PREFECT_API_URL.name}` where a profile has it)"
         )
     if address:
+        require_prefect()
         _serve(cron)
         return
     port = PORT if port is None else port
-    own = {
-        PREFECT_API_URL: f"http://127.0.0.1:{port}/api"
-    }  # an environment variable comes too late: Prefect is imported
+    own = {PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}  # a variable would come too late: Prefect is imported
     with prefect_server(port), temporary_settings(own):
         _serve(cron)
 
@@ -102,8 +103,16 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2) as response:
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
+    """Whether Prefect's server answers at the port.
+
+    Raises:
+        RunError: where another program does.
+    """
+    answer = ask_health(f"http://127.0.0.1:{port}/api")
+    if not isinstance(answer, Answer):
         return False
+    if answer.status == 200 and answer.text.strip() == "true":
+        return True
+    if answer.status >= 500:  # a server that is starting
+        return False
+    raise RunError(f"another program uses port {port} of 127.0.0.1: {answer.words}; set --port to a free one")

@@ -14,7 +14,7 @@ from components.base.run_id import FinetuneProtocol
 class Study(Frozen):
     """Which arms are compared, under which fine-tuning protocols and with which seeds."""
 
-    name: str = Field(min_length=1, description="title in reports and experiment in MLflow")
+    name: str = Field(min_length=1, max_length=400, description="title in reports and experiment in MLflow")
     arms: Annotated[tuple[Name, ...], Distinct] = Field(min_length=1, description="names under pretrain.arms")
     protocols: Annotated[tuple[FinetuneProtocol, ...], Distinct] = Field(
         min_length=1,

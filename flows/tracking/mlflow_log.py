@@ -17,7 +17,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
-from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from components.base.errors import RunError
@@ -28,6 +28,7 @@ from flows.tracking.environment import log_environment
 from flows.tracking.git import find_commit
 from flows.tracking.lineage import lineage_tags, recorded_hashes
 from flows.tracking.resumed_runs import TRAINING_TAG, ResumableRun, logged_points
+from flows.tracking.services import deleted_experiment, require_mlflow, unusable_store
 from flows.tracking.stored_places import ARTIFACTS, KIND, absolute_uri, database_file, local_folder, repair_places
 
 if TYPE_CHECKING:
@@ -60,15 +61,24 @@ def open_client() -> MlflowClient:
     A file lock guards its creation: two processes that create it at the same time both fail.
     """
     uri = tracking_uri()
+    require_mlflow(uri, mlruns_folder())
     database = database_file(uri)
     if database is None:
         return MlflowClient(uri)
-    database.parent.mkdir(parents=True, exist_ok=True)
+    database.parent.mkdir(exist_ok=True)
     with FileLock(database.parent / ".lock"):
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
+        client = _open_database(uri)
         for line in repair_places(database) if _is_own(database) else ():
             print(f"mlflow: {line}", file=sys.stderr, flush=True)  # noqa: T201  # as RunLog.line
+    return client
+
+
+def _open_database(uri: str) -> MlflowClient:
+    try:
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    except Exception as error:  # of MLflow, alembic or SQLAlchemy, without a common base
+        raise unusable_store(uri, error) from error
     return client
 
 
@@ -76,13 +86,14 @@ def open_experiment(client: MlflowClient, name: str) -> str:
     """The id of an experiment, which is created where it is missing, with its artifacts next to the database.
 
     Raises:
-        RunError: where a database outside the checkout names a folder of artifacts that is gone.
+        RunError: where the experiment was deleted, or a database outside the checkout names a folder of artifacts that
+            is gone.
     """
     database = database_file(tracking_uri())
     folder = database.parent if database else mlruns_folder()
     folder.mkdir(exist_ok=True)
     with FileLock(folder / ".lock"):
-        found = client.get_experiment_by_name(name)
+        found = find_experiment(client, name)
         if found is not None:
             if database and not _is_own(database):
                 _check_artifacts(found, database)
@@ -91,6 +102,14 @@ def open_experiment(client: MlflowClient, name: str) -> str:
         if database:
             (folder / ARTIFACTS).mkdir(exist_ok=True)
         return str(client.create_experiment(name, artifact_location=place, tags=dict([KIND])))
+
+
+def find_experiment(client: MlflowClient, name: str) -> Experiment | None:
+    """The experiment of that name; None where there is none yet. RunError where it was deleted, with the way back."""
+    found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == LifecycleStage.DELETED:
+        raise deleted_experiment(tracking_uri(), name, found.experiment_id)
+    return found
 
 
 def _is_own(database: Path) -> bool:
