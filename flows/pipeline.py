@@ -55,10 +55,13 @@ from flows.tracking.mlflow_log import (
     end_dead_flows,
     end_orphans,
     log_dataset,
+    mlruns_folder,
     open_client,
     recorded_run,
     search_runs,
+    tracking_uri,
 )
+from flows.tracking.services import require_mlflow, require_prefect
 
 GPU_LIMIT = "dermflow-gpu"  # beginning of the names of Prefect's global concurrency limits, one for each GPU
 GPU_TRY_S = 10.0  # seconds after which a stage that waits for a GPU of another flow tries the next one
@@ -308,6 +311,8 @@ def main() -> int:
         The exit status: 0 where all stages are up to date, 1 after an error, 130 after Ctrl-C.
     """
     try:
+        require_prefect()
+        require_mlflow(tracking_uri(), mlruns_folder())
         pipeline()
     except DermflowError as error:
         print(f"dermflow: {error}", file=sys.stderr)  # noqa: T201  # the message of the command line
