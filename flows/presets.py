@@ -1,22 +1,33 @@
-"""Presets: demo.yaml holds all settings, every other preset only what differs; the result is params.yaml."""
+"""Presets: demo.yaml holds all settings, every other preset only what differs; the result is params.yaml.
+
+A preset may build on another one, which its key `base` names: `base: ham10000`. Without it, it builds on demo.yaml.
+What a preset holds is merged key by key into what it builds on. Lists and single values replace the former ones whole,
+and so does a section of another `kind`.
+"""
 
 from __future__ import annotations
 
 import difflib
 import io
 from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from components.base.config import key_parts
 from components.base.errors import SettingsError
 from components.base.files import write_text
-from flows.settings import PARAMS, parse_settings
+from components.base.home import HOME_ERROR
+from flows.settings import PARAMS, Settings, parse_settings
 
 FOLDER = Path("presets")
 BASE = FOLDER / "demo.yaml"
+BASE_KEY = "base"  # names the preset that one builds on
 
 
 def preset_names() -> list[str]:
@@ -29,33 +40,83 @@ def render(preset: str, changes: Iterable[str]) -> str:
 
     Args:
         preset: a name of `preset_names`.
-        changes: each `key=value`, with a dotted key and a value in YAML.
+        changes: each `key=value`, with a dotted key and a value in YAML. A path may begin with `~`: params.yaml gets
+            the whole path, since DVC reads it there.
 
     Raises:
         SettingsError: where the preset, a key or a value is wrong.
     """
-    if preset not in preset_names():
-        raise SettingsError(f"preset {preset!r} is not one of {preset_names()} (files in {FOLDER}/)")
-    yaml = _round_trip()
-    settings = yaml.load(BASE.read_text())
-    _merge(settings, yaml.load((FOLDER / f"{preset}.yaml").read_text()))
+    settings, *others = _chain(preset)
+    for other in others:
+        _merge(settings, other)
     for change in changes:
         _set(settings, change)
     _drop_other_arms(settings)
+    _expand_homes(settings)
+    text = _as_text(settings)
+    parse_settings(YAML(typ="safe").load(text), "use")
+    return text
+
+
+def _chain(preset: str) -> list[Any]:
+    """The contents of demo.yaml and of all presets on the way to `preset`, which comes last.
+
+    Raises:
+        SettingsError: where a preset is unknown or no mapping, or builds on itself.
+    """
+    names = [preset]
+    contents = [_read(preset)]
+    while names[-1] != BASE.stem:
+        base = contents[-1].pop(BASE_KEY, BASE.stem)
+        way = " -> ".join([*names, str(base)])
+        if base in names:
+            raise SettingsError(f"preset {preset!r} builds on itself: {way}; change `{BASE_KEY}` in one of these files")
+        names.append(base)
+        contents.append(_read(base, f"{FOLDER / names[-2]}.yaml: {BASE_KEY}"))
+    if BASE_KEY in contents[-1]:
+        raise SettingsError(f"{BASE}: holds all settings and builds on no other preset; remove `{BASE_KEY}`")
+    return contents[::-1]
+
+
+def _read(preset: str, what: str = "preset") -> Any:
+    """The content of a preset with its comments; `what` begins the message for an unknown one."""
+    if preset not in preset_names():
+        near = difflib.get_close_matches(str(preset), preset_names(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SettingsError(f"{what} {preset!r} is not one of {preset_names()} (files in {FOLDER}/){hint}")
+    path = FOLDER / f"{preset}.yaml"
+    try:
+        content = _round_trip().load(path.read_text("utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(content, Mapping):
+        raise SettingsError(f"{path}: expected sections of settings, as in {BASE}; it holds {content!r}")
+    return content
+
+
+def _as_text(settings: Any) -> str:
     text = io.StringIO()
-    yaml.dump(settings, text)
-    parse_settings(YAML(typ="safe").load(text.getvalue()), "use")
+    _round_trip().dump(settings, text)
     return text.getvalue()
+
+
+def _expand_homes(settings: Any) -> None:
+    """Write the whole path for each setting that is refused because it begins with `~`."""
+    data = YAML(typ="safe").load(_as_text(settings))
+    try:
+        Settings.model_validate(data)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            if problem["type"] == HOME_ERROR:
+                *parents, last = key_parts(problem["loc"], data)
+                reduce(getitem, parents, settings)[last] = problem["ctx"]["expanded"]
 
 
 def edit(text: str, change: str) -> str:
     """The text of a params.yaml with one `key=value` changed; in a key, the index into a list counts from 0."""
-    yaml = _round_trip()
-    settings = yaml.load(text)
+    settings = _round_trip().load(text)
     _set(settings, change)
-    changed = io.StringIO()
-    yaml.dump(settings, changed)
-    return changed.getvalue()
+    return _as_text(settings)
 
 
 def use(preset: str, changes: Iterable[str]) -> str:

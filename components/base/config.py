@@ -10,19 +10,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache, reduce
 from operator import or_
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, field_validator
 from pydantic_core import CoreSchema, ErrorDetails
 
 from components.base.errors import SettingsError
 from components.base.families import load_member, members
+from components.base.home import without_home
 
 
 class Frozen(BaseModel):
-    """Immutable settings in which an unknown key is an error and no number is NaN or infinite."""
+    """Immutable settings in which an unknown key is an error, no number is NaN or infinite and no path has `~`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*")
+    @classmethod
+    def _is_without_home(cls, value: Any) -> Any:
+        return without_home(value) if isinstance(value, Path) else value
 
 
 @cache
@@ -61,22 +68,22 @@ def explain(error: ValidationError, data: object, origin: str) -> SettingsError:
 
 def _place(problem: ErrorDetails, data: object) -> str:
     """`compute.device = 'tpu': `; empty for a check across sections, whose message names its settings."""
-    key = _key(problem["loc"], data)
+    key = ".".join(map(str, key_parts(problem["loc"], data)))
     return f"{key}{_given(problem)}: " if key else ""
 
 
-def _key(location: tuple[int | str, ...], data: object) -> str:
-    """The dotted key as the file has it: pydantic inserts the chosen kind into the location, the file does not."""
-    kept: list[str] = []
+def key_parts(location: tuple[int | str, ...], data: object) -> list[int | str]:
+    """The keys of a location as the file has them: pydantic inserts the chosen kind, the file does not."""
+    kept: list[int | str] = []
     for part in location:
         if isinstance(data, dict) and part not in data and data.get("kind") == part:
             continue
-        kept.append(str(part))
+        kept.append(part)
         try:
             data = data[part]  # type: ignore[index]  # a missing key, or a scalar: nothing lies below it
         except (KeyError, IndexError, TypeError):
             data = None
-    return ".".join(kept)
+    return kept
 
 
 def _given(problem: ErrorDetails) -> str:

@@ -5,12 +5,13 @@ Values and their checks only: importing this module loads no image library.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, model_validator
 
 from components.base.config import Frozen
 from components.base.fields import Share
+from components.base.home import without_home
 
 AdmissibleProblem = Literal["wrong_extension", "trailing_bytes", "cmyk", "sixteen_bit", "grey", "animated", "alpha"]
 """Problems of images that can still be decoded: the setting `validate.admit` or a person may accept them."""
@@ -82,7 +83,7 @@ class Validate(Frozen):
     )
     admit: tuple[AdmissibleProblem, ...] = Field(description="problems that all images may have, such as grey")
     near_duplicates: NearDuplicates
-    reference: str | None = Field(
+    reference: Annotated[str, AfterValidator(without_home)] | None = Field(
         min_length=1,
         description="the accepted version that this one is compared with: a git revision, or a validation.json's path",
     )

@@ -186,10 +186,12 @@ def reproduce(
 ) -> None:
     """Repeat a run in a clone and compare the outputs. Exit status: 0 equal, 1 different, 2 not possible."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from components.base.home import expand_home
     from flows.reproduction import reproduce as reproduction
     from flows.reproduction.report import describe, is_reproduced
 
     try:
+        into = None if into is None else expand_home(into)
         found = reproduction.reproduce(run, into=into, without_changes=without_changes, echo=typer.echo)
     except DermflowError as error:
         typer.echo(f"dermflow: {error}", err=True)
@@ -214,9 +216,10 @@ def compare_results(
     Weights, pixels, curves and predictions must be equal to the last bit, metrics within 1e-12. Use it
     after a change of the code that should change no result.
     """
+    from components.base.home import expand_home
     from flows.reproduction.compare_checkouts import compare_checkouts
 
-    found = compare_checkouts(other, Path.cwd())
+    found = compare_checkouts(expand_home(other), Path.cwd())
     typer.echo("\n".join(found.lines()))
     raise typer.Exit(0 if found.equal else 1)
 
@@ -230,8 +233,10 @@ def data_diff(
     ),
 ) -> None:
     """List changes of the data set since a git revision. Compares images, labels, class shares and quality."""
+    from components.base.home import expand_home
     from flows.commands.data_diff import diff
 
+    page = expand_home(page)
     answer = diff(rev)
     answer.write(page)
     typer.echo("\n".join([*answer.lines(), "", f"Page with images: {page}"]))

@@ -34,6 +34,7 @@ NO_EFFECT = (
     "components.base.config",  # how settings are checked: their values are params
     "components.base.families",
     "components.base.fields",
+    "components.base.home",
     "components.validation.executors",  # where a scan runs, and what it remembers
     "components.validation.scan_cache",
     "flows.settings",

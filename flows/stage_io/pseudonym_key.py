@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 from components.base.errors import SettingsError
+from components.base.home import expand_home
 from components.data.privacy import PUBLIC_KEY
 from flows.settings.data import Privacy
 from flows.tracking.checkout import real_root
@@ -21,7 +22,7 @@ def key_file() -> Path:
     A relative path starts at the checkout, also for a stage in DVC's temporary copy of it.
     """
     named = os.environ.get(VARIABLE)
-    return real_root() / Path(named).expanduser() if named else Path.home() / ".config" / "dermflow" / "key"
+    return real_root() / expand_home(Path(named)) if named else Path.home() / ".config" / "dermflow" / "key"
 
 
 def read_key(privacy: Privacy) -> bytes:

@@ -78,3 +78,54 @@ def test_one_value_is_edited_and_the_rest_is_kept(repo: Path) -> None:
     assert edited.count("#") == text.count("#")
     with pytest.raises(SettingsError, match=r"use: external\.1\.name is no setting; .* under external\.1 are: nothing"):
         presets.edit(text, "external.1.name=x")
+
+
+def write(checkout: Path, name: str, text: str) -> None:
+    (checkout / "presets" / f"{name}.yaml").write_text(text)
+
+
+def test_a_preset_builds_on_the_one_that_it_names(checkout: Path) -> None:
+    write(checkout, "clinic", "base: ham10000  # and more\nstudy: {name: clinic}\nfinetune: {full: {epochs: 9}}\n")
+    write(checkout, "night", "base: clinic\nstudy: {seeds: [5]}\npack: {image_size: 32}\n")
+    presets.use("night", [])
+    built = load_settings()
+    assert "base:" not in (checkout / "params.yaml").read_text()
+    presets.use("ham10000", ["study.name=clinic", "finetune.full.epochs=9", "study.seeds=[5]", "pack.image_size=32"])
+    assert built == load_settings()
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"a": "base: b\n", "b": "base: c\n", "c": "base: a\n"}, "preset 'a' builds on itself: a -> b -> c -> a"),
+        ({"a": "base: a\n"}, "preset 'a' builds on itself: a -> a"),
+        ({"a": "base: ham1000\n"}, r"presets/a.yaml: base 'ham1000' is not one of .* mean 'ham10000'\?"),
+        ({"a": "base: [ham10000]\n"}, r"presets/a.yaml: base \['ham10000'\] is not"),
+        ({"a": "- base\n"}, "presets/a.yaml: expected sections of settings, as in presets/demo.yaml"),
+        ({"a": "study: [\n"}, "presets/a.yaml: is not YAML"),
+        ({"a": ""}, "presets/a.yaml: expected sections of settings"),
+    ],
+)
+def test_a_wrong_base_is_named(checkout: Path, texts: dict[str, str], message: str) -> None:
+    for name, text in texts.items():
+        write(checkout, name, text)
+    with pytest.raises(SettingsError, match=message):
+        presets.render("a", [])
+
+
+def test_use_writes_the_whole_path_of_a_home_folder(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/erika")
+    cohort = "external=[{name: pad, dataset: {kind: pad_ufes, path: ~/pad}}]"
+    weights = "pretrain.arms.imagenet={kind: imagenet, source: file, file: ~/w.pth, sha256: " + "a" * 64 + "}"
+    presets.use("ham10000", ["dataset.path=~/ham", "validate.reference=~/validation.json", cohort, weights])
+    text = (checkout / "params.yaml").read_text()
+    assert "~" not in "".join(line.split("#")[0] for line in text.splitlines())
+    settings = load_settings()
+    assert str(settings.dataset.path) == "/home/erika/ham"
+    assert str(settings.external[0].dataset.path) == "/home/erika/pad"
+    assert settings.validate_.reference == "/home/erika/validation.json"
+    (checkout / "params.yaml").write_text(text.replace("/home/erika/ham", "~/ham"))
+    with pytest.raises(SettingsError, match=r"dataset.path = '~/ham': DVC reads .* write /home/erika/ham, which"):
+        load_settings()
+    with pytest.raises(SettingsError, match=r"dataset.path = '~nobody_here/x': .*no home folder of '~nobody_here'"):
+        presets.use("ham10000", ["dataset.path=~nobody_here/x"])
