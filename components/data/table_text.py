@@ -198,7 +198,8 @@ def _separator(file: Path, sample: Sequence[str], expected: Sequence[str]) -> st
     import clevercsv
 
     try:
-        dialect = clevercsv.Sniffer().sniff("".join(sample)[:SNIFFED], delimiters="".join(SEPARATORS))
+        text = "".join(sample)[:SNIFFED].encode(errors=SURROGATES).decode(errors="replace")  # it takes no kept bytes
+        dialect = clevercsv.Sniffer().sniff(text, delimiters="".join(SEPARATORS))
     except clevercsv.Error:
         dialect = None
     if dialect is None or dialect.delimiter not in present:

@@ -67,13 +67,13 @@ def read_table(
         DataError: where the file is missing, is no table, lacks a column, has a wanted column twice with different
             cells, or has rows with another number of cells than its header.
     """
-    file = find_table(file) or file
-    table = open_table(file, form, expected=[*columns, *optional], root=root)
-    missing = [name for name in dict.fromkeys(columns) if name not in table.header]
+    file = find_table(file)
+    table = open_table(file, form, expected=list(map(clean, [*columns, *optional])), root=root)
+    missing = [name for name in dict.fromkeys(columns) if clean(name) not in table.header]
     if missing:
         raise _lacks(file, table, missing)
-    chosen = list(dict.fromkeys([*columns, *(name for name in optional if name in table.header)]))
-    places = {name: [place for place, other in enumerate(table.header) if other == name] for name in chosen}
+    chosen = list(dict.fromkeys([*columns, *(name for name in optional if clean(name) in table.header)]))
+    places = {name: [place for place, other in enumerate(table.header) if other == clean(name)] for name in chosen}
     again = {
         place: match.group(1)
         for place, name in enumerate(table.header)
@@ -98,14 +98,17 @@ def read_header(file: Path, form: TableFormat | None = None) -> list[str]:
     return [name for name in dict.fromkeys(open_table(file, form).header) if name]
 
 
-def find_table(file: Path) -> Path | None:
-    """The file; else the only table beside it with its name, in upper or lower case and with any suffix of SUFFIXES."""
+def find_table(file: Path) -> Path:
+    """The file, or the only table beside it with its name in upper or lower case and with any suffix of SUFFIXES.
+
+    Where there is none or several, the file itself, which is missing.
+    """
     if file.is_file():
         return file
     tables = _tables_beside(file)
     same = [other for other in tables if other.name.casefold() == file.name.casefold()]
     found = same or [other for other in tables if other.stem.casefold() == file.stem.casefold()]
-    return found[0] if len(found) == 1 else None
+    return found[0] if len(found) == 1 else file
 
 
 def open_table(
@@ -224,8 +227,7 @@ def _tidied(raw: Sequence[str], name: str, file: Path, report: ReadReport) -> pd
     counts = Counter(raw)
     forms = {cell: clean(cell) for cell in counts}
     changed = sum(counts[cell] for cell, form in forms.items() if cell != form)
-    if changed:
-        report.changed[name] += changed
+    report.count_changed(name, changed)
     for kind, (found, what) in DOUBTFUL.items():
         cells = [cell for cell, form in forms.items() if found(form)]
         if cells:

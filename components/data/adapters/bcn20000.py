@@ -77,7 +77,7 @@ class Config(Frozen):
         return conform(translate(table).assign(image_id=names, path=paths, source="bcn20000"), str(self.path), report)
 
     def _table(self, file: Path, report: ReadReport) -> pd.DataFrame:
-        labelled = ["diagnosis"] if file.name == TABLES[0] else []
+        labelled = ["diagnosis"] if file == find_table(self.path / TABLES[0]) else []
         columns = [*COLUMNS, *labelled]
         table = read_table(file, columns, report, form=self.format, optional=["diagnosis"], root=self.path)
         return table.rename(columns=COLUMNS)

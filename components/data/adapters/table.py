@@ -20,7 +20,7 @@ from components.data.path_column import resolve_paths
 from components.data.read_report import ReadReport
 from components.data.records import SEXES, Raw, conform
 from components.data.sources import find_images, locate
-from components.data.tables import TableFormat, read_table
+from components.data.tables import TableFormat, read_header, read_table
 from components.data.vocabulary import translate
 
 TAKEN = tuple(name for name in Raw.columns if name != "label")  # the label comes from labels.schemes
@@ -137,7 +137,7 @@ class Config(Frozen):
         if unknown:
             raise DataError(
                 f"dataset.path_pattern = {self.path_pattern!r} (params.yaml) names {unknown}; {file} has no such column"
-            )
+            ).with_words(f"its columns are {read_header(file, self.format)[:30]}")
         paths = _filled(parts, known)
         ids = {name: known[name].map(clean_id, na_action="ignore") for name in ALL_IDS if name in known}
         otherwise = _filled(parts, known.assign(**ids))  # 7 for the 7.0 of a column with a gap

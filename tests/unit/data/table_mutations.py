@@ -8,10 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
+from components.base.normal_form import clean
+
 WORDS = (
     "", " ", "NA", "nan", "-", "0", "007", "7.0", "-1", "1e9", "True", "null", "x" * 300, "a,b", "a;b", 'say "no"',
     "line\nbreak", "\u00a0P1\u200b", "u\u0308brig", "übrig", "../../x", "C:\\bilder\\1.jpg", "/mnt/1.jpg",
-    "http://example.org/a.jpg", "=HYPERLINK(1)", "{'Eczema': 1}", "{", "[1, 2", "\U0001f600", "\uff11\uff17", "45,5", "85+",
+    "http://example.org/a.jpg", "=HYPERLINK(1)", "{'Eczema': 1}", "{", "[1, 2", "\U0001f600", "\uff11\uff17",
+    "45,5", "85+",
 )  # fmt: skip
 SEPARATORS = (",", ";", "\t", "|")
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "latin-1", "mac_roman", "utf-32")
@@ -40,8 +43,13 @@ class Written:
 
     @property
     def data_rows(self) -> int:
-        """Rows below the header that are not blank."""
-        return sum(any(cell.strip() for cell in row) for row in self.rows[1:])
+        """Rows below the header that carry data."""
+        return len(self.below())
+
+    def below(self) -> list[tuple[str, ...]]:
+        """The rows below the header that are neither blank nor the header again."""
+        again = tuple(map(clean, self.rows[0]))
+        return [row for row in self.rows[1:] if any(map(str.strip, row)) and tuple(map(clean, row)) != again]
 
 
 def parse(text: str) -> Written:
