@@ -15,7 +15,7 @@ from components.base.errors import DataError
 from components.base.files import whole
 from components.base.log import Log
 from components.data.adapters import Adapter
-from components.data.file_tree import list_images
+from components.data.folder_account import WITHOUT_ROW
 from components.data.labels import Labels
 from components.data.records import read_records, write_records
 from components.data.splits import group_rows
@@ -69,7 +69,7 @@ def validate(
     accepted = accepted_of(checked)
     _write_tables(checked, accepted, paths, log)
     usable = checked.usable.assign(group=group_rows(checked.usable, split.group_by))
-    report = _report(checked, accepted, labels.classes, dataset=dataset, privacy=privacy, paths=paths)
+    report = _report(checked, accepted, labels.classes, privacy=privacy, paths=paths)
     try:
         check_share(checked.reasons, len(records), validate.max_quarantined_share, str(paths.quarantine))
         outcomes = _accept(usable, labels.classes, validate, paths)
@@ -101,12 +101,11 @@ def _report(
     accepted: pd.DataFrame,
     classes: Sequence[str],
     *,
-    dataset: Adapter,
     privacy: Privacy,
     paths: Paths,
 ) -> ValidationReport:
     """The page's content before the acceptance."""
-    orphans = set(list_images(dataset.path)) - set(checked.rows["path"])
+    read = read_report(paths.read_report)
     pairs = pd.concat([identical_pairs(checked.usable), checked.pairs], ignore_index=True)
     return ValidationReport(
         rows=checked.rows,
@@ -116,9 +115,9 @@ def _report(
         review=review(checked.usable, pairs),
         outcomes=[],
         classes=classes,
-        orphans=len(orphans),
+        orphans=read.files.get(WITHOUT_ROW, 0),
         quarantine_file=str(paths.quarantine),
-        read=read_report(paths.read_report),
+        read=read,
         with_examples=privacy.key == "public",
         read_file=str(paths.read_report),
         docs=str(paths.docs),

@@ -32,6 +32,7 @@ from components.validation import (
 from components.validation.accepted_by_hand import ACCEPTED_BY_HAND, read_accepted
 from components.validation.duplicate_groups import name_groups
 from components.validation.duplicates import KnownPairs, find_pairs
+from components.validation.missing_images import name_nearest
 from components.validation.quarantine import apply_accepted, find_unusable
 from components.validation.settings import NearDuplicates, Validate
 
@@ -83,6 +84,7 @@ def check_images(
         log.line(f"{ACCEPTED_BY_HAND}: {len(accepted.table)} entries, whose images were found {ways}")
     scanned = scan.scan(root, records["path"].tolist(), executor, log.track, cache=cache, warn=log.line)
     reasons = find_unusable(records, scanned.facts, classes, settings.min_side, settings.admit)
+    reasons = name_nearest(reasons, root)
     decision = apply_accepted(reasons, accepted.table)
     for line in decision.unused:
         log.line(line)

@@ -20,8 +20,15 @@ OWN_WORDS = ("path", "value")  # of the data set: they must not leave this machi
 
 # Problem of ImageFacts -> what was expected, how to fix it.
 IMAGES = {
-    "missing": ("a file at the row's path", "add the file, or take the row out of the metadata"),
-    "outside_folder": ("a file below dataset.path", "copy the file into the folder instead of linking it"),
+    "missing": (
+        "a file at the row's path",
+        "add the file, correct its name in the table (value names the nearest file that exists), or take the row out",
+    ),
+    "outside_folder": (
+        "a file below dataset.path",
+        "copy the file into the folder instead of linking it; a table with paths of another machine needs "
+        "dataset.replace_start (adapter table, params.yaml), as value says",
+    ),
     "unreadable": ("a file that may be read", "correct the file's permissions or repair its disk"),
     "empty": ("a file with content", "fetch the file again"),
     "not_an_image": (f"one of {', '.join(sorted(readable()))}", "fetch the file again, or take the row out"),
@@ -61,7 +68,7 @@ def find_unusable(
 
     Returns:
         COLUMNS with the row's index in `records`, sorted by image and rule; `path` is relative to the data set's
-        folder, and no other column contains a path.
+        folder, and no other column contains a path, but for the value of VALUE_NAMES_A_PATH.
     """
     rows_with_facts = records.merge(facts, on="path", how="left").set_axis(records.index)
     found = [

@@ -12,6 +12,7 @@ from PIL import Image
 
 from components.base.config import Frozen
 from components.base.log import SilentLog
+from components.data.folder_account import account_for_files
 from components.data.labels import Labels
 from components.data.read_report import ReadReport
 from components.data.records import apply_labels, conform, read_records, write_records
@@ -85,6 +86,7 @@ class SmallDataset:
         report = ReadReport()
         table = apply_labels(conform(pd.DataFrame(self.rows), "test", report), self.labels.mapping)
         write_records(table, self.paths.records)
+        account_for_files(self.root, table["path"], report)
         write_report(report, self.paths.read_report, Privacy(key="public"), SilentLog())
         return dict(
             validate.work(

@@ -15,10 +15,10 @@ from components.base.errors import DataError
 from components.base.log import SilentLog
 from components.data.adapters.ham10000 import Config as Ham10000
 from components.data.labels import Labels
-from components.data.read_report import ReadReport
-from components.data.records import apply_labels, read_records, write_records
+from components.data.records import read_records, write_records
 from components.validation.settings import Scan
 from flows.settings.data import Privacy
+from flows.stage_io.datasets import read_dataset, write_report
 from flows.validate import validate
 from tests.unit.flows.small_dataset import SPLIT, SmallDataset, limits, place
 
@@ -225,7 +225,9 @@ def test_ham10000_is_accepted_with_its_two_pairs_of_equal_files(ham10000: Path, 
     dataset, paths = Ham10000(path=ham10000), place(tmp_path)
     words = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
     labels = Labels(scheme="seven", schemes={"seven": {word: (word,) for word in words}})
-    write_records(apply_labels(dataset.read(ReadReport()), labels.mapping), paths.records)
+    table, report = read_dataset(dataset, labels, Privacy(key="public"), key=b"")
+    write_records(table, paths.records)
+    write_report(report, paths.read_report, Privacy(key="public"), SilentLog())
     metrics = validate.work(
         dataset=dataset, labels=labels, privacy=Privacy(key="public"), split=SPLIT,
         validate=limits(max_quarantined_share=0), scan=Scan(workers=1, cluster=None), paths=paths,
