@@ -236,6 +236,7 @@ def test_a_database_outside_the_checkout_has_its_artifacts_next_to_it(
 ) -> None:
     """It can be that of several checkouts: its folders are not rewritten, and one that is gone is refused."""
     shared = tmp_path / "team" / "runs.db"
+    shared.parent.mkdir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shared}")
     record("second")
     assert newest("second").info.artifact_uri.startswith((tmp_path / "team" / "artifacts").as_uri())
