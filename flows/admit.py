@@ -12,7 +12,7 @@ from components.base.log import Log
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.data.leaks import prove_external
-from components.data.records import apply_labels, read_records, write_records
+from components.data.records import read_records, write_records
 from components.validation.checks import find_copies_across
 from components.validation.executors import open_executor
 from components.validation.quarantine import OUTSIDE_MAP, check_share, count_rules
@@ -21,9 +21,7 @@ from components.validation.settings import Validate as ValidateSettings
 from flows.settings.data import Cohort, Privacy, find_cohort
 from flows.settings.study import Paths
 from flows.stage import stage
-from flows.stage_io.datasets import read_dataset, write_report
 from flows.stage_io.image_checks import accepted_of, check_dataset
-from flows.stage_io.pseudonym_key import read_key
 
 
 @stage
@@ -41,9 +39,7 @@ def admit(
     """Write the accepted rows of a cohort; LeakError where they share images, lesions or patients with the study."""
     chosen = find_cohort(cohort, external)
     theirs = chosen.dataset
-    table, report = read_dataset(theirs, labels, privacy, read_key(privacy), study=dataset)
-    write_report(report, paths.external / f"{cohort}.read_report.json", privacy, log)
-    records = apply_labels(table, chosen.mapping(labels))
+    records = read_records(paths.external / f"{cohort}.records.parquet")
     cache = paths.model_copy(update={"cache": paths.cache / cohort})
     checked = check_dataset(
         records,
@@ -82,7 +78,6 @@ def admit(
         "rows": len(records),
         "accepted": len(accepted),
         "quarantined_by_rule": count_rules(checked.reasons),
-        "read": report.counts(),
     }
 
 

@@ -32,11 +32,11 @@ from components.validation.quarantine import OUTSIDE_MAP
 from flows.settings.data import Cohort, Pack, Privacy, Split, find_cohort
 from flows.settings.study import Paths, Study
 from flows.stage import stage
-from flows.stage_io.files import existing
+from flows.stage_io.files import existing, read_json
 from flows.stage_io.images import load_images
 from flows.stage_io.predictions import predict_runs, read_packed
 from flows.stage_io.publish import publish
-from flows.stage_io.question import build_question
+from flows.stage_io.question import build_question, describe_ids
 from flows.stage_io.runs import read_runs
 
 OTHER_WORDS = "other words (see the quarantine file)"
@@ -79,12 +79,20 @@ def external_validation(
         )
         predictions = dict(predicted)
     _write_predictions(paths.external_predictions / cohort, predictions)
-    question = build_question(study, dataset, labels, compare)
+    internal_read = read_json(paths.metrics / "ingest.json")["read"]
+    external_read = read_json(paths.metrics / "ingest_external" / f"{cohort}.json")["read"]
+    question = build_question(study, dataset, labels, compare, internal_read)
     result = assess(
         [_join(run, predictions[run.name]) for run in runs],
         label_map,
         replace(question, synthetic=question.synthetic or chosen.dataset.kind == "synthetic"),
-        ExternalSetup(cohort, clinical.malignant_classes(labels), clinical.levels, evaluate.calibration_bins),
+        ExternalSetup(
+            cohort,
+            clinical.malignant_classes(labels),
+            clinical.levels,
+            evaluate.calibration_bins,
+            **describe_ids(external_read),
+        ),
         log,
     )
     figures = draw_figures(result)

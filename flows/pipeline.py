@@ -32,7 +32,7 @@ from components.base.errors import DermflowError, RunError
 from components.base.keys import flat_keys
 from flows.orchestration.freshness import check_members
 from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph
-from flows.orchestration.policy import Policy, load_policies
+from flows.orchestration.policy import Policy, in_order, load_policies
 from flows.orchestration.processes import (
     DVC_HINTS,
     Processes,
@@ -240,8 +240,8 @@ def _run_all(nodes: list[Node], settings: Settings, state: RunState, log: RunLog
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
         with stop_on_sigterm():
-            for node in nodes:
-                waits = [futures[name] for name in node.upstream]
+            for node, upstream in in_order(nodes, run.policies):
+                waits = [futures[name] for name in upstream]
                 futures[node.address] = _as_task(node, run).submit(node, run, wait_for=waits)
             wait(list(futures.values()))
             return {name: future.state for name, future in futures.items()}

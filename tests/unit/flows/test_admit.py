@@ -10,10 +10,12 @@ import pytest
 
 from components.base.errors import DataError, LeakError
 from components.data.adapters.folder import Config as Own
-from components.data.records import read_records
+from components.data.records import apply_labels, read_records, write_records
 from components.validation.settings import Scan
 from flows.admit import admit
 from flows.settings.data import Cohort, Privacy
+from flows.stage_io.datasets import read_dataset
+from flows.stage_io.pseudonym_key import read_key
 from tests.unit.flows.small_dataset import LABELS, Folder, SmallDataset, draw_picture, limits
 
 
@@ -22,6 +24,9 @@ def admit_as(
 ) -> dict[str, object]:
     """Admit the folder's images, a class a subfolder, as an external cohort."""
     cohort = Cohort(name=name, dataset=Own(path=folder), diagnoses=diagnoses)
+    table, _ = read_dataset(cohort.dataset, LABELS, Privacy(key="public"), read_key(Privacy(key="public")))
+    records = apply_labels(table, cohort.mapping(LABELS))  # as ingest_external, which asks for more images than these
+    write_records(records, small_dataset.paths.external / f"{name}.records.parquet")
     return dict(
         admit.work(
             cohort=name, external=[cohort], dataset=Folder(path=small_dataset.root), labels=LABELS,

@@ -102,5 +102,5 @@ def test_a_stage_takes_the_sections_that_dvc_yaml_lists(repo: Path) -> None:
 def test_policy_names_stages_of_dvc_yaml(repo: Path) -> None:
     assert set(load_policies()) - {"default"} <= set(stages_of(repo))
     assert set(tomllib.loads((repo / "flows" / "orchestration" / "policy.toml").read_text())["default"]) == {
-        "retries", "retry_delay_s", "deadline_s", "gpu",
+        "retries", "retry_delay_s", "deadline_s", "gpu", "first",
     }  # fmt: skip
