@@ -53,7 +53,7 @@ _BRACKETS = "()[]{}<>\"'`\u00b4“”„«»#*?!;: "
 _MISSING_CODE = re.compile(r"-1|-9+|x{2,}")
 UNSTATED_DIAGNOSES = frozenset({"", "nan", "unk", "unknown"})  # "none" and "na" may be diagnoses of a data set
 SEX_WORDS = {"m": "male", "male": "male", "man": "male", "f": "female", "female": "female", "woman": "female"}
-_DECIMAL_COMMA = re.compile(r"^([0-9]+),([0-9]+)$")  # an age has no separator of thousands
+_DECIMAL_COMMA = re.compile(r"([0-9]+),([0-9]+)")
 ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6"}
 
 SITE_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -158,15 +158,23 @@ def is_site(word: str) -> bool:
     return _normalise(word) in _SITE
 
 
+def decimal_point(number: str) -> str:
+    """A number with a decimal comma, as spreadsheets in many countries write it, with a point; other words as they are.
+
+    Ages, skin types and marks have no separator of thousands.
+    """
+    return _DECIMAL_COMMA.sub(r"\1.\2", number) if _DECIMAL_COMMA.fullmatch(number) else number
+
+
 def age(word: str) -> str | None:
     """Years as text, None where not stated; `85+`, the upper limit in the ISIC Archive, is 85, and `45,5` is 45.5."""
     term = _normalise(word)
-    return None if is_unstated(word) else _DECIMAL_COMMA.sub(r"\1.\2", term.removesuffix("+"))
+    return None if is_unstated(word) else decimal_point(term.removesuffix("+"))
 
 
 def skin_type(word: str) -> str | None:
     """Fitzpatrick type as text of a number: VI is 6; None for 0 and for -1, which Fitzpatrick17k uses for unknown."""
-    term = _normalise(word)
+    term = decimal_point(_normalise(word))
     return None if is_unstated(word) or term in ("-1", "-1.0", "0", "0.0") else ROMAN.get(term, term)
 
 

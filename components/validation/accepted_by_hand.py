@@ -103,9 +103,9 @@ def _entries(file: Path) -> Iterator[_Entry]:
     named = [name for name in IMAGE if name in header]
     if not named or sorted(header) != sorted([*named, *_MEANING]):
         raise DataError(
-            f"{file}, line 1: has the columns {header}, expected {list(ACCEPTED_COLUMNS)}, with the column path "
+            f"{file}, line 1: has {len(header)} columns, expected {list(ACCEPTED_COLUMNS)}, with the column path "
             "instead of image_id or beside it"
-        )
+        ).with_words(f"it has {header}")
     for line, cells in lines:
         if len(cells) != len(header):
             raise DataError(
@@ -143,7 +143,13 @@ def _check_entry(entry: _Entry, place: str) -> None:
             raise DataError(f"{place}: {name} is empty, expected {meaning}")
     refusal = _refuse(entry.rule)
     if refusal:
-        raise DataError(f"{place}: rule is {entry.rule!r}, {refusal}; expected one of {', '.join(BY_HAND)}")
+        named = "" if refusal == NO_RULE else f" {entry.rule!r},"  # another text can be a word of the data set
+        raise DataError(f"{place}: rule is{named} {refusal}; expected one of {', '.join(BY_HAND)}").with_words(
+            "" if named else f"it is {entry.rule!r}"
+        )
+
+
+NO_RULE = "no rule of the quarantine"
 
 
 def _refuse(rule: str) -> str | None:
@@ -157,4 +163,4 @@ def _refuse(rule: str) -> str | None:
         return "and cannot be accepted by hand: the row has no class (map it under labels.schemes, params.yaml)"
     if part in Raw.columns:
         return "and cannot be accepted by hand: later stages rely on the contract, so correct the data set's metadata"
-    return "which is no rule"
+    return NO_RULE

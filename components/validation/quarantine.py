@@ -140,7 +140,7 @@ def apply_accepted(reasons: pd.DataFrame, accepted: pd.DataFrame) -> QuarantineD
     overruled = signed["who"].notna()
     needed = set(zip(reasons["image_id"], reasons["rule"], strict=True))
     unused = [
-        f"{row.image_id} {row.rule} was accepted by hand by {row.who}, but no longer needs it: delete the line"
+        f"{row.image_id} {row.rule} was accepted by hand, but no longer needs it: delete the line"
         for row in accepted.itertuples()
         if (row.image_id, row.rule) not in needed
     ]

@@ -11,7 +11,7 @@ import os
 import traceback
 from pathlib import Path
 
-from components.base.errors import DermflowError
+from components.base.errors import DermflowError, UnusableError
 from flows.tracking.checkout import real_root
 
 FOLDER = Path(".dvc/tmp/dermflow/errors")  # ignored by git, no output of a stage
@@ -26,6 +26,9 @@ def describe_error(error: Exception, stage: str, *, private: bool) -> str:
         private: whether the data set's words stay on the host.
     """
     kind = type(error).__name__
+    if private and isinstance(error, UnusableError):  # its detail names a file
+        place = _keep(str(error), stage)
+        return f"{kind}: a file of the data set is {error.problem}; which one is in {place}, on this host only"
     if isinstance(error, DermflowError):
         if not error.words or not private:
             return f"{kind}: {error.complete}"

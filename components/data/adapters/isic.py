@@ -33,7 +33,7 @@ from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
 from components.data.tables import SUFFIXES, TableFormat, open_table, read_table
-from components.data.vocabulary import is_site, translate
+from components.data.vocabulary import decimal_point, is_site, translate
 
 ONE_HOT = ("MEL", "NV", "BCC", "AK", "AKIEC", "BKL", "DF", "VASC", "SCC", "UNK")
 PREFIXES = ("meta.clinical.", "meta.acquisition.")  # the archive's, before 2022
@@ -269,14 +269,15 @@ def _read(file: Path, config: Config, report: ReadReport) -> pd.DataFrame:
 def _decode(table: pd.DataFrame, file: Path) -> pd.Series:
     """The name of the column with the row's 1; missing for UNK and for rows without a 1."""
     columns = [name for name in ONE_HOT if name in table]
-    marks = table[columns].apply(pd.to_numeric, errors="coerce")
+    points = table[columns].map(decimal_point, na_action="ignore")
+    marks = points.apply(pd.to_numeric, errors="coerce")
     wrong = ~marks.isin([0, 1]).all(axis="columns") | (marks.sum(axis="columns") > 1)
     if wrong.any():
         first = table[wrong].iloc[0]
         raise DataError(
-            f"{file}: {wrong.sum()} rows are not one-hot, first {first['image']}: {first[columns].to_dict()}; "
-            "expected 0 in every column and 1 in at most one"
-        )
+            f"{file}: {wrong.sum()} rows are not one-hot; expected 0 in every column of a diagnosis and 1 in at most "
+            "one"
+        ).with_words(f"first {first['image']}: {first[columns].to_dict()}")
     diagnosis: pd.Series = marks.idxmax(axis="columns").where(marks.any(axis="columns"))
     return diagnosis.mask(diagnosis == "UNK")
 

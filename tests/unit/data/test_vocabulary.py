@@ -33,14 +33,15 @@ def test_common_sites_are_their_own_translation():
 
 
 @pytest.mark.parametrize(
-    ("word", "years"), [("85+", "85"), ("45.0", "45.0"), ("unknown", None), ("", None), ("0", "0")]
+    ("word", "years"), [("85+", "85"), ("45.0", "45.0"), ("unknown", None), ("", None), ("0", "0"), ("45,5", "45.5")]
 )
 def test_words_for_ages(word, years):
     assert age(word) == years
 
 
 @pytest.mark.parametrize(
-    ("word", "number"), [("VI", "6"), ("iii", "3"), ("2.0", "2.0"), ("-1", None), ("", None), ("unknown", None)]
+    ("word", "number"),
+    [("VI", "6"), ("iii", "3"), ("2.0", "2.0"), ("2,0", "2.0"), ("-1", None), ("", None), ("unknown", None)],
 )
 def test_words_for_skin_types(word, number):
     assert skin_type(word) == number

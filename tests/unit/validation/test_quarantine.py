@@ -163,7 +163,7 @@ def test_reasons_are_split_into_holding_and_overruled_ones() -> None:
     assert 1 not in decision.holding.index and 0 in decision.holding.index  # i0 is too small all the same
     assert decision.overruled.index.tolist() == [0, 1, 1]
     assert decision.unused == [
-        "i5 image.cmyk was accepted by hand by Dr A, but no longer needs it: delete the line",
+        "i5 image.cmyk was accepted by hand, but no longer needs it: delete the line",
     ]
 
 
