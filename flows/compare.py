@@ -22,9 +22,11 @@ from components.comparison.settings import Compare, Evaluate
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.statistics.runs import Run, same_images
+from components.training.settings import Finetune
 from flows.settings.study import Paths, Study
 from flows.stage import stage
-from flows.stage_io.files import existing
+from flows.stage_io.files import existing, read_json
+from flows.stage_io.priors import read_priors
 from flows.stage_io.publish import as_json, publish
 from flows.stage_io.question import build_question
 from flows.stage_io.runs import read_complete_runs
@@ -38,14 +40,18 @@ def compare(
     evaluate: Evaluate,
     compare: Compare,
     clinical: Clinical,
+    finetune: Finetune,
     paths: Paths,
     log: Log,
 ) -> dict[str, float]:
     """Write comparison.json and .csv, clinical.json, index.html, answer.txt; return the metrics of every arm."""
-    question = build_question(study, dataset, labels, compare)
+    read = read_json(paths.metrics / "ingest.json")["read"]
+    question = build_question(study, dataset, labels, compare, read)
     runs = read_complete_runs(study, paths)
     comparison = compare_runs(runs, question, compare, log)
-    task = clinical_task(question, clinical, labels, evaluate.calibration_bins)
+    task = clinical_task(
+        question, clinical, labels, read_priors(paths, labels, finetune), evaluate.calibration_bins
+    )
     assessment = assess(runs, task, _attributes(runs, labels, clinical, paths), log)
     page_figures, clinical_figures = draw_figures(compare.figures, comparison, runs), draw_clinical(assessment)
     lines = summary(comparison)

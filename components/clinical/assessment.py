@@ -1,6 +1,12 @@
 """The clinical assessment of every arm: calibration, operating points, decision curves, triage, abstention, subgroups.
 
 Each part has its own module; here they get the same test images, the same resamples, and what val chose.
+
+Two kinds of probabilities are used. Balanced decisions (which class is most probable; abstention; subgroups' accuracy)
+take them as trained, where weighting or sampling made all classes equally frequent. Everything that speaks of
+probabilities (calibration, thresholds, net benefit, triage, conformal sets) takes them with the class frequencies of
+the train images restored by Bayes' rule; net benefit, triage and calibration also scale them by a temperature that val
+chose.
 Letters: N images, K classes, S seeds, C columns of resamples.
 """
 
@@ -39,6 +45,7 @@ from components.clinical.subgroups import SubgroupAnswers, Subgroups, compare_su
 from components.clinical.triage import Triage, triage
 from components.data.labels import Labels
 from components.statistics.intervals import Estimate, Interval
+from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import SHARE, Resampled, SeedPredictions, resample
 from components.statistics.runs import Run, by_protocol, probabilities, same_images
@@ -68,6 +75,7 @@ class ClinicalTask:
     """Classes; None: not known, and everything about malignancy is left out."""
     severity: Mapping[str, tuple[str, ...]] | None
     """Level -> classes, from least to most severe; None: no triage."""
+    priors: Priors
 
     @property
     def costs(self) -> tuple[tuple[float, ...], ...] | None:
@@ -80,10 +88,12 @@ class ClinicalTask:
         return np.isin(np.array(self.question.classes), np.array(self.malignant or (), dtype=str))
 
 
-def clinical_task(question: StudyQuestion, settings: Clinical, labels: Labels, calibration_bins: int) -> ClinicalTask:
+def clinical_task(
+    question: StudyQuestion, settings: Clinical, labels: Labels, priors: Priors, calibration_bins: int
+) -> ClinicalTask:
     """The task of these settings for the classes of `labels`; `calibration_bins` is a number of bins."""
     malignant, severity = settings.malignant_classes(labels), settings.severity_of_classes(labels)
-    return ClinicalTask(question, settings, calibration_bins, malignant, severity)
+    return ClinicalTask(question, settings, calibration_bins, malignant, severity, priors)
 
 
 @dataclass(frozen=True)
@@ -126,9 +136,15 @@ class _ArmPredictions:
     """One arm's seeds: what val chooses with, and what test measures."""
 
     val: SeedPredictions
+    """As trained."""
     test: SeedPredictions
+    """As trained: their highest class is the balanced decision."""
+    restored_val: SeedPredictions
+    """With the class frequencies of the train images."""
+    restored: SeedPredictions
+    """The same of test."""
     temperatures: Array  # (S,)
-    scaled: list[Array]  # (N, K) test probabilities a seed, at the seed's temperature
+    scaled: list[Array]  # (N, K) restored test probabilities a seed, at the seed's temperature
     curves: RiskCoverage
 
 
@@ -187,9 +203,11 @@ def _with_differences(
 
 def _predictions(runs: Sequence[Run], task: ClinicalTask, sample: Resampled) -> _ArmPredictions:
     val, test = (_split(runs, name, task.question.classes) for name in ("val", "test"))
-    temperatures = np.array([fit_temperature(val.labels, p) for p in val.p])
-    scaled = [scale(p, temperature) for p, temperature in zip(test.p, temperatures, strict=True)]
-    return _ArmPredictions(val, test, temperatures, scaled, measure_risk_coverage(sample, test.p))
+    restored_val, restored = (replace(each, p=[task.priors.restore(p) for p in each.p]) for each in (val, test))
+    temperatures = np.array([fit_temperature(val.labels, p) for p in restored_val.p])
+    scaled = [scale(p, temperature) for p, temperature in zip(restored.p, temperatures, strict=True)]
+    curves = measure_risk_coverage(sample, test.p)
+    return _ArmPredictions(val, test, restored_val, restored, temperatures, scaled, curves)
 
 
 def _split(runs: Sequence[Run], name: str, classes: Sequence[str]) -> SeedPredictions:
@@ -214,6 +232,7 @@ def _assess_model(
         calibration=calibrate(
             sample,
             test,
+            predictions.restored.p,
             predictions.scaled,
             temperatures=predictions.temperatures,
             malignant=task.is_malignant,
@@ -239,10 +258,10 @@ def _assess_model(
 def _binary_task(
     subject: str, names: Sequence[str], predictions: _ArmPredictions, task: ClinicalTask, *, scaled: bool
 ) -> BinaryTask:
-    """The classes `names` against all others; on test with scaled probabilities, or those as trained."""
+    """The classes `names` against all others, class frequencies restored; on test scaled or not."""
     positive = np.isin(np.array(task.question.classes), np.array(names, dtype=str))  # (K,)
-    test_p = predictions.scaled if scaled else predictions.test.p
-    val, test = (np.stack([p[:, positive].sum(1) for p in split]) for split in (predictions.val.p, test_p))
+    test_p = predictions.scaled if scaled else predictions.restored.p
+    val, test = (np.stack([p[:, positive].sum(1) for p in split]) for split in (predictions.restored_val.p, test_p))
     return BinaryTask(subject, val, positive[predictions.val.labels], test, positive[predictions.test.labels])
 
 
@@ -277,8 +296,8 @@ def _triage(predictions: _ArmPredictions, sample: Resampled, task: ClinicalTask)
 def _sets(predictions: _ArmPredictions, sample: Resampled, task: ClinicalTask, by_class: bool) -> ConformalSets:
     return conformal(
         sample,
-        predictions.val,
-        predictions.test.p,
+        predictions.restored_val,
+        predictions.restored.p,
         classes=task.question.classes,
         miss=task.settings.miss,
         by_class=by_class,

@@ -1,4 +1,4 @@
-"""Calibration: whether predicted probabilities agree with observed frequencies, before and after temperature scaling.
+"""Calibration: whether predicted probabilities agree with observed frequencies, as trained and for clinical use.
 
 Calibration errors in several binnings, Brier's score and its decomposition, one temperature fitted on val.
 Letters: N images, K classes, B bins, S seeds, C columns of resamples. `predicted` (N,) is the probability of an event,
@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 
 from components.statistics.intervals import Interval, student_interval
 from components.statistics.metrics.log_loss import image_losses, log_loss, log_probabilities
-from components.statistics.resampled import LOSS, SHARE, Resampled
+from components.statistics.resampled import ANY, LOSS, SHARE, Resampled
 from components.statistics.weighting import ratio, weighted_mean
 
 Array = npt.NDArray[Any]
@@ -67,6 +67,23 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True)
+class CalibrationLine:
+    """The probability of malignancy against what happened, as log odds (Cox 1958; Van Calster et al. 2019).
+
+    A calibrated model has intercept 0, slope 1, and predicts as many events as happen.
+    """
+
+    intercept: Interval
+    """Calibration in the large: added to the log odds, with slope 1; below zero: the probabilities are too high."""
+    slope: Interval
+    """Below 1: the probabilities are too extreme."""
+    predicted: Interval
+    """Mean probability."""
+    observed: float
+    """Share of malignant images."""
+
+
+@dataclass(frozen=True)
 class CalibrationScores:
     """One state of a model's probabilities on test images: as trained, or after temperature scaling."""
 
@@ -80,39 +97,47 @@ class CalibrationScores:
     """Of the predicted class's probability."""
     malignant: tuple[ReliabilityBin, ...]
     """Of the probability of malignancy; empty where no class is malignant."""
+    line: CalibrationLine | None
+    """Of the probability of malignancy; None where no class is malignant."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Before and after scaling with a temperature fitted on val."""
+    """As trained, with the class frequencies restored, and then scaled with a temperature fitted on val."""
 
     temperatures: tuple[float, ...]
-    """One a seed."""
+    """One a seed, fitted to the restored probabilities."""
     before: CalibrationScores
+    """As trained: balanced classes, where training weighted or drew them so."""
+    restored: CalibrationScores
+    """With the class frequencies of the train images."""
     after: CalibrationScores
+    """Restored and scaled: the probabilities that all clinical numbers use."""
 
 
 def calibrate(
     sample: Resampled,
     test: Sequence[Array],
+    restored: Sequence[Array],
     scaled: Sequence[Array],
     *,
     temperatures: Array,
     malignant: Array,
     bins: int,
 ) -> Calibration:
-    """Calibration of one arm's seeds, before and after scaling.
+    """Calibration of one arm's seeds in three states.
 
     Args:
         sample: the test images and their resamples.
         test: (N, K) probabilities a seed, as trained.
-        scaled: (N, K) probabilities a seed, after scaling.
+        restored: (N, K) probabilities a seed, with the class frequencies restored.
+        scaled: (N, K) restored probabilities a seed, after scaling.
         temperatures: (S,) that were used.
         malignant: (K,) bool, True for malignant classes.
         bins: of the calibration errors and of the Brier parts.
     """
-    before, after = (_scores(sample, state, malignant, bins) for state in (test, scaled))
-    return Calibration(tuple(temperatures.tolist()), before, after)
+    states = (_scores(sample, state, malignant, bins) for state in (test, restored, scaled))
+    return Calibration(tuple(temperatures.tolist()), *states)
 
 
 def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: int) -> CalibrationScores:
@@ -129,6 +154,18 @@ def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: i
         errors=_errors(answers, sample, bins),
         curve=reliability(answers, sample),
         malignant=reliability(risks, sample),
+        line=_line(risks, sample) if risks else None,
+    )
+
+
+def _line(seeds: Sequence[tuple[Array, Array]], sample: Resampled) -> CalibrationLine:
+    fits = [calibration_line(p, observed, sample.weights) for p, observed in seeds]
+    means = np.stack([weighted_mean(p, sample.weights) for p, _ in seeds])
+    return CalibrationLine(
+        intercept=sample.interval(np.stack([intercept for intercept, _ in fits]), ANY),
+        slope=sample.interval(np.stack([slope for _, slope in fits]), ANY),
+        predicted=sample.interval(means, SHARE),
+        observed=float(seeds[0][1].mean()),
     )
 
 
@@ -247,6 +284,51 @@ def reliability(seeds: Sequence[tuple[Array, Array]], sample: Resampled) -> tupl
         ReliabilityBin(float(centre), share, round(count / len(seeds)))
         for centre, share, count in zip(centres, shares, counts, strict=True)
     )
+
+
+# --- calibration intercept and slope
+
+NEWTON_STEPS = 25
+LARGEST_LOG_ODDS = 30.0
+"""Log odds beyond which a probability is 0 or 1 within 1e-13; they are cut there, since the odds of 1 are infinite."""
+
+
+def log_odds(p: Array) -> Array:
+    """Of probabilities, in [-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS]."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.clip(np.log(p) - np.log1p(-p), -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS))
+
+
+def calibration_line(p: Array, observed: Array, weights: Array) -> tuple[Array, Array]:
+    """Intercept with slope 1, and slope of a logistic regression on the log odds, each (C,).
+
+    Newton's method in all columns at once; NaN where a column has one kind of image only, or all log odds are equal.
+
+    Args:
+        p: (N,) probabilities of the event.
+        observed: (N,) bool.
+        weights: (N, C) how often each image counts.
+    """
+    x, y, w = log_odds(p), observed.astype(float), weights.astype(float)
+    both = (weighted_mean(observed, weights) > 0) & (weighted_mean(observed, weights) < 1)
+    offset, line = np.zeros((1, w.shape[1])), np.stack([np.zeros(w.shape[1]), np.ones(w.shape[1])])
+    for _ in range(NEWTON_STEPS):
+        offset = offset + _newton_step(np.ones((1, len(x))), offset, x, y, w)
+        line = line + _newton_step(np.stack([np.ones(len(x)), x]), line, np.zeros(len(x)), y, w)
+    known = both & np.isfinite(offset[0]) & np.isfinite(line).all(0)
+    return np.where(known, offset[0], np.nan), np.where(known, line[1], np.nan)
+
+
+def _newton_step(design: Array, values: Array, fixed: Array, y: Array, w: Array) -> Array:
+    """The change of coefficients (M, C) for a design (M, N) and fixed log odds (N,), at most 5 a coefficient."""
+    scores = np.clip(fixed[:, None] + design.T @ values, -2 * LARGEST_LOG_ODDS, 2 * LARGEST_LOG_ODDS)  # (N, C)
+    expected = 1 / (1 + np.exp(-scores))
+    gradient = design @ (w * (y[:, None] - expected))  # (M, C)
+    curvature = w * expected * (1 - expected)
+    hessian = np.einsum("mn,kn,nc->cmk", design, design, curvature, optimize=True)
+    with np.errstate(all="ignore"):
+        steps = np.linalg.solve(hessian + 1e-12 * np.eye(len(design)), gradient.T[:, :, None])[:, :, 0].T
+    return np.asarray(np.clip(steps, -5, 5))
 
 
 # --- temperature

@@ -9,6 +9,7 @@ import numpy as np
 
 from components.base.json_data import plain
 from components.clinical.assessment import ClinicalAssessment, ClinicalTask
+from components.statistics.prior import as_mapping
 
 
 def as_record(assessment: ClinicalAssessment) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def _plan(task: ClinicalTask) -> dict[str, Any]:
         "malignant": task.malignant,
         "severity": task.severity,
         "costs": task.costs,
+        "train_frequencies": as_mapping(task.priors.frequencies, question.classes),
+        "trained_prior": as_mapping(task.priors.trained, question.classes),
         "bins": task.calibration_bins,
         "confidence": question.rule.confidence,
         "resamples": question.resamples,

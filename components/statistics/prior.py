@@ -8,6 +8,7 @@ Weighted losses and balanced batches train for a uniform prior. Bayes' rule give
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -83,3 +84,27 @@ def prevalence_prior(frequencies: Array, groups: Sequence[Array], shares: Sequen
 def as_mapping(prior: Array, classes: Sequence[str]) -> Mapping[str, float]:
     """Class -> share, for records."""
     return {name: float(share) for name, share in zip(classes, prior, strict=True)}
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Class frequencies that a model learned, and those of the train images, (K,) each."""
+
+    trained: Array
+    frequencies: Array
+
+    def restore(self, p: Array) -> Array:
+        """Probabilities (N, K) as trained, for the frequencies of the train images."""
+        return change_prior(p, self.trained, self.frequencies)
+
+
+def find_priors(train_labels: Array, classes: int, imbalance: str) -> Priors:
+    """The priors of a study.
+
+    Args:
+        train_labels: (N,) class indices of the labelled train images.
+        classes: number of classes.
+        imbalance: setting finetune.imbalance.
+    """
+    frequencies = class_frequencies(train_labels, classes)
+    return Priors(training_prior(imbalance, frequencies), frequencies)

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from components.base.log import SilentLog
@@ -16,6 +17,7 @@ from components.clinical.figures import draw_figures
 from components.clinical.settings import Clinical
 from components.report import page
 from components.report.figures import arm_colours
+from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
 from components.statistics.rule import Rule
 from tests.unit.clinical.simulation import CLASSES, COSTS, MALIGNANT, SEVERITY, simulate
@@ -44,7 +46,10 @@ QUESTION = StudyQuestion(
     seed=0,
     synthetic=False,
 )
-TASK = ClinicalTask(QUESTION, SETTINGS, calibration_bins=15, malignant=MALIGNANT, severity=SEVERITY)
+UNIFORM = np.full(len(CLASSES), 1 / len(CLASSES))
+TASK = ClinicalTask(
+    QUESTION, SETTINGS, calibration_bins=15, malignant=MALIGNANT, severity=SEVERITY, priors=Priors(UNIFORM, UNIFORM)
+)
 
 
 def assess_simulation(task: ClinicalTask = TASK, with_attributes: bool = True) -> ClinicalAssessment:

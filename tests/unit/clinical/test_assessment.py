@@ -14,6 +14,8 @@ from components.base.log import SilentLog
 from components.clinical.assessment import HEADLINE, ClinicalAssessment, assess
 from components.clinical.record import as_record
 from components.report.formatting import interval_range, p_value, signed
+from components.statistics.prior import Priors, change_prior
+from components.statistics.runs import Run
 from components.statistics.significance import holm
 from tests.unit.clinical.simulated_assessment import SKILLS, TASK, assess_simulation, assess_six_models, render, words
 from tests.unit.clinical.simulation import MALIGNANT, simulate
@@ -133,3 +135,32 @@ def test_where_malignancy_and_severity_are_not_known_the_rest_is_assessed() -> N
     assert "Malignant or benign" not in text
     assert "for whom is the model worse" not in text
     assert "when the model may leave an image unanswered" in text
+
+
+def test_a_model_trained_for_balanced_classes_is_calibrated_for_the_frequencies_of_train() -> None:
+    """The simulated models are right for the frequencies of their images; balanced training is put on top of them."""
+    runs, *_ = simulate(SKILLS, lesions=400, seeds=3)
+    test = runs[0].predictions[runs[0].predictions["split"] == "test"]
+    counts = test["label"].value_counts()
+    frequencies = np.array([counts.get(name, 0) for name in TASK.question.classes], float) / len(test)
+    uniform = np.full(len(frequencies), 1 / len(frequencies))
+    balanced = [_with_prior(run, frequencies, uniform) for run in runs]
+    task = replace(
+        TASK, question=replace(TASK.question, seeds=(0, 1, 2)), priors=Priors(trained=uniform, frequencies=frequencies)
+    )
+    plain_task = replace(task, priors=Priors(frequencies, frequencies))
+    found, expected = (assess(each, of, None, SilentLog()) for each, of in ((balanced, task), (runs, plain_task)))
+    for ours, theirs in zip(found.models, expected.models, strict=True):
+        after, right = ours.calibration.after, theirs.calibration.after
+        assert after.log_loss.mean == pytest.approx(right.log_loss.mean, rel=1e-6)  # the same as if never balanced
+        assert ours.benefit is not None and theirs.benefit is not None
+        for own, other in zip(ours.benefit.model, theirs.benefit.model, strict=True):
+            assert own.mean == pytest.approx(other.mean, abs=1e-9)
+        assert after.log_loss.mean < ours.calibration.before.log_loss.mean - 0.05
+
+
+def _with_prior(run: Run, old: np.ndarray, new: np.ndarray) -> Run:
+    columns = [f"p_{name}" for name in TASK.question.classes]
+    table = run.predictions.copy()
+    table[columns] = change_prior(table[columns].to_numpy(float), old, new)
+    return replace(run, predictions=table)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as sklearn_log_loss
 
@@ -182,8 +183,8 @@ def test_scaling_an_overconfident_model_improves_every_score() -> None:
     sample = resampled(labels, np.arange(3000) // 2, resamples=50)
     temperature = calibration.fit_temperature(labels, sharp)
     none = np.zeros(3, bool)
-    pair = [sharp, sharp], [calibration.scale(sharp, temperature)] * 2
-    found = calibration.calibrate(sample, *pair, temperatures=np.array([temperature] * 2), malignant=none, bins=15)
+    states = [sharp, sharp], [sharp, sharp], [calibration.scale(sharp, temperature)] * 2
+    found = calibration.calibrate(sample, *states, temperatures=np.array([temperature] * 2), malignant=none, bins=15)
     before, after = found.before, found.after
     assert after.log_loss.mean < before.log_loss.mean
     assert after.brier.mean < before.brier.mean
@@ -204,3 +205,44 @@ def test_reliability_whiskers_hold_the_diagonal_of_a_calibrated_model() -> None:
         assert [point.images for point in points] == [40] * 10
         covered += [point.observed.low <= point.predicted <= point.observed.high for point in points]
     assert 0.88 < np.mean(covered) < 0.99  # 250 intervals at 95 %, of 40 images each
+
+
+# --- calibration intercept and slope
+
+
+def test_intercept_and_slope_are_those_of_logistic_regression() -> None:
+    rng = np.random.default_rng(3)
+    p = rng.uniform(0.02, 0.98, 400)
+    observed = rng.random(400) < special.expit(0.6 * special.logit(p) - 0.8)
+    weights = np.concatenate([np.ones((400, 1)), rng.poisson(1, (400, 5))], axis=1).astype(np.float32)
+    intercept, slope = calibration.calibration_line(p, observed, weights)
+    for column in range(6):
+        model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000)
+        model.fit(special.logit(p)[:, None], observed, sample_weight=weights[:, column])
+        assert slope[column] == pytest.approx(model.coef_[0, 0], abs=1e-5)
+        moved = special.expit(special.logit(p) + intercept[column])
+        assert np.average(moved, weights=weights[:, column]) == pytest.approx(  # the score equation of the intercept
+            np.average(observed, weights=weights[:, column]), abs=1e-9
+        )
+
+
+def test_a_calibrated_model_has_intercept_zero_and_slope_one() -> None:
+    rng = np.random.default_rng(4)
+    p = rng.beta(1, 3, 200_000)
+    intercept, slope = calibration.calibration_line(p, rng.random(len(p)) < p, np.ones((len(p), 1), np.float32))
+    assert intercept[0] == pytest.approx(0, abs=0.02)
+    assert slope[0] == pytest.approx(1, abs=0.02)
+
+
+def test_the_line_of_one_kind_of_images_is_not_known() -> None:
+    weights = np.array([[1, 1], [1, 0], [1, 0]], np.float32)
+    intercept, slope = calibration.calibration_line(np.array([0.2, 0.6, 0.7]), np.array([False, True, False]), weights)
+    assert np.isfinite(intercept[0])
+    assert np.isnan(intercept[1]) and np.isnan(slope[1])
+
+
+def test_probabilities_of_zero_and_one_keep_the_line_finite() -> None:
+    p = np.array([0.0, 1.0, 0.5, 0.3, 0.8, 1.0])
+    observed = np.array([False, True, True, False, True, False])
+    intercept, slope = calibration.calibration_line(p, observed, np.ones((6, 1), np.float32))
+    assert np.isfinite([intercept[0], slope[0]]).all()
