@@ -22,6 +22,7 @@ from components.data.sources import read_bytes
 from components.validation.drift import DatasetChanges, assemble, compare, most_changed
 from components.validation.drift_page import ChangedImage, points, write_page
 from components.validation.thumbnails import Thumbnail, shrink
+from flows.tracking.git import find_commit, read_git
 
 TABLES = ("records", "facts", "accepted")
 WORKSPACE = "workspace"
@@ -30,9 +31,12 @@ WORKSPACE = "workspace"
 class DatasetVersion:
     """A data set's tables and files, read through DVC: at the revision `rev`, or in the workspace where it is None."""
 
-    def __init__(self, files: Any, rev: str | None, scratch: Path) -> None:
-        self._files, self._rev, self._scratch = files, rev, scratch
-        self.name = rev or WORKSPACE
+    def __init__(self, repo: Any, rev: str | None, scratch: Path) -> None:
+        """Of an open DVC repository at the revision, with a folder for files that are fetched."""
+        self._files, self._rev, self._scratch = repo.dvcfs, rev, scratch
+        self._unrecorded = {out.def_path for out in repo.index.outs if not out.hash_info}
+        self._remotes = ", ".join(repo.config["remote"])
+        self.name = WORKSPACE if rev is None else rev
 
     @cached_property
     def params(self) -> Mapping[str, Any]:
@@ -69,19 +73,31 @@ class DatasetVersion:
         """A file's bytes; the DataError says whether the version has no such file or DVC's cache does not hold it."""
         if not self._files.exists(path):
             raise DataError(f"{self.name} has no {path}; {self._fix()}")
+        if path in self._unrecorded and self._rev is not None:
+            raise DataError(f"{self.name}: its dvc.lock records no version of {path}; {self._fix()}")
         try:
             with self._files.open(path, "rb") as file:
                 return bytes(file.read())
         except OSError as error:
+            if self._rev is None:
+                raise DataError(f"{self.name} has no {path}; {self._fix()}") from error
             raise DataError(
-                f"{self.name}: DVC knows {path}, but its content is neither in the cache nor in a remote; fetch it "
-                f"with `dvc fetch --all-commits {path}` where a remote has it, or run the pipeline at that revision"
+                f"{self.name}: DVC knows {path}, but its content is not in the cache, and {self._where_else(path)}"
             ) from error
 
     def _fix(self) -> str:
         if self._rev is None:
-            return "create it with `dermflow run`"
+            return "create it with `dermflow run`, or get it with `dvc checkout` where the cache has it"
         return "name a revision at which the pipeline had run and dvc.lock was committed (git log dvc.lock)"
+
+    def _where_else(self, path: str) -> str:
+        fetch = f"`dvc fetch --all-commits {path}`"
+        if not self._remotes:
+            return (
+                f"this repository has no remote: add one that has it (`dvc remote add`) and run {fetch}, or run this "
+                "command where the pipeline ran then"
+            )
+        return f"no remote gave it ({self._remotes}): see why with {fetch}, or run this command where the pipeline ran then"
 
     def image(self, path: str, sha256: str | None) -> bytes | None:
         """An image's bytes; None where they are not available or have another sha256 than in the tables."""
@@ -118,21 +134,49 @@ def open_version(rev: str | None) -> Iterator[DatasetVersion]:
     """The repository's data at a git revision, or in the workspace for None.
 
     Raises:
-        RunError: the revision is unknown, or this is no git and DVC repository.
+        RunError: the revision is unknown or DVC cannot read it, or this is no git and DVC repository.
     """
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
-    from dvc.scm import RevError, SCMError
+    from dvc.scm import SCMError
 
+    name = WORKSPACE if rev is None else rev
     try:
-        with Repo(rev=rev) as repo, TemporaryDirectory(prefix="dermflow-") as scratch:
-            yield DatasetVersion(repo.dvcfs, rev, Path(scratch))
-    except RevError as error:
-        raise RunError(f"{rev}: git knows no such revision; expected a commit, tag or branch (git log)") from error
+        commit = None if rev is None else _find_commit(rev)
+        with Repo(rev=commit, config=_present_config()) as repo, TemporaryDirectory(prefix="dermflow-") as scratch:
+            yield DatasetVersion(repo, rev, Path(scratch))
     except (NotDvcRepoError, SCMError) as error:
-        raise RunError(f"{rev or WORKSPACE}: no git and DVC repository; run from the repository's root") from error
+        raise RunError(f"{name}: no git and DVC repository; run from the repository's root") from error
     except DvcException as error:
-        raise RunError(f"dvc: {error}") from error
+        raise RunError(
+            f"{name}: DVC cannot read this version, most likely its dvc.yaml or dvc.lock: {error}"
+        ) from error
+
+
+def _present_config() -> dict[str, Any]:
+    """Cache and remotes as the workspace has them: those of an older commit may no longer exist."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return {section: repo.config[section] for section in ("core", "cache", "remote")}
+
+
+def _find_commit(rev: str) -> str:
+    """The full id of a revision's commit.
+
+    Raises:
+        RunError: git has no such commit, or there is no repository; in a shallow clone with the command that helps.
+    """
+    if found := read_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}"):
+        return found
+    here = find_commit(Path.cwd())
+    if here.unknown:
+        raise RunError(f"{rev}: no git and DVC repository; run from the repository's root. Here {here.found}")
+    shallow = read_git("rev-parse", "--is-shallow-repository") == "true"
+    raise RunError(
+        f"{rev or repr(rev)}: git knows no such revision; expected a commit, tag or branch (git log)"
+        + ("; this clone is shallow and lacks older commits: git fetch --unshallow --tags" if shallow else "")
+    )
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,10 @@ def process(folder: Path) -> None:
 
 def commit(folder: Path, tag: str) -> None:
     command(folder, sys.executable, "-m", "dvc", "add", "-q", str(DATA), *TABLES.values())
+    commit_files(folder, tag)
+
+
+def commit_files(folder: Path, tag: str) -> None:
     command(folder, "git", "add", "-A")
     command(folder, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", tag)
     command(folder, "git", "tag", tag)
@@ -170,6 +174,59 @@ def test_a_revision_before_the_pipeline_ran_is_named(checkout: Path) -> None:
         pytest.raises(DataError, match=r"empty has no data/records.parquet; name a revision at which"),
     ):
         diff("empty")
+
+
+@pytest.mark.parametrize("lock", [None, "schema: '2.0'\nstages: {}\n"])
+def test_a_revision_without_an_entry_in_dvc_lock_is_named(copied: Path, lock: str | None) -> None:
+    for path in TABLES.values():
+        (copied / f"{path}.dvc").unlink()
+    stage = f"stages:\n  ingest:\n    cmd: python -m flows.ingest\n    outs: [{', '.join(TABLES.values())}]\n"
+    (copied / "dvc.yaml").write_text(stage)
+    if lock is not None:
+        (copied / "dvc.lock").write_text(lock)
+    commit_files(copied, "planned")
+    message = r"planned: its dvc.lock records no version of data/records.parquet; name a revision at which the pipeline"
+    with chdir(copied), pytest.raises(DataError, match=message):
+        diff("planned")
+
+
+@pytest.mark.parametrize("name", ["dvc.lock", "dvc.yaml"])
+def test_a_revision_that_dvc_cannot_read_is_named_with_the_file(copied: Path, name: str) -> None:
+    (copied / "dvc.yaml").write_text("stages: {a: {cmd: 'true'}}\n")
+    (copied / name).write_text("stages: [\n")
+    commit_files(copied, "broken")
+    (copied / name).unlink()
+    with chdir(copied), pytest.raises(RunError, match=rf"broken: DVC cannot read this version.*'{name}'"):
+        diff("broken")
+
+
+def test_a_commit_that_a_shallow_clone_lacks_is_told_from_an_unknown_one(copied: Path, tmp_path: Path) -> None:
+    commit(copied, "v2")
+    clone = tmp_path / "clone"
+    command(tmp_path, "git", "clone", "-q", "--depth", "1", f"file://{copied}", str(clone))
+    with chdir(clone), pytest.raises(RunError, match=r"v1: git knows no such revision.*git fetch --unshallow --tags"):
+        diff("v1")
+    with chdir(clone), pytest.raises(DataError, match=r"HEAD: DVC knows .* not in the cache, and .* has no remote"):
+        diff("HEAD")
+
+
+@pytest.mark.parametrize("rev", ["v1:params.yaml", "--help", "", "HEAD~99"])
+def test_what_is_no_commit_is_no_revision(checkout: Path, rev: str) -> None:
+    with chdir(checkout), pytest.raises(RunError, match=r"git knows no such revision"):
+        diff(rev)
+
+
+def test_a_remote_that_was_added_after_the_revision_is_read(copied: Path, tmp_path: Path) -> None:
+    command(copied, sys.executable, "-m", "dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
+    command(copied, sys.executable, "-m", "dvc", "push", "-q")  # what the files of v1 name
+    commit(copied, "v2")
+    shutil.rmtree(copied / ".dvc" / "cache")
+    with chdir(copied):
+        assert len(diff("v1").changes.removed) == 1
+    shutil.rmtree(copied / ".dvc" / "cache", ignore_errors=True)
+    shutil.rmtree(tmp_path / "store")
+    with chdir(copied), pytest.raises(DataError, match=r"v1: DVC knows .*, and no remote gave it \(store\): see why"):
+        diff("v1")
 
 
 def test_a_workspace_without_tables_says_what_makes_them(copied: Path) -> None:
