@@ -46,6 +46,7 @@ from flows.orchestration.run_state import RUN_STATE, VARIABLE, RunState, describ
 from flows.settings import Settings, load_settings
 from flows.tracking.checkout import check_own_code
 from flows.tracking.environment import Gpu, count_cores, unused_gpu_entries, usable_gpus
+from flows.tracking.inputs import log_inputs
 from flows.tracking.lineage import LOCK, file_md5, lineage_tags
 from flows.tracking.mlflow_log import (
     FLOW_VARIABLE,
@@ -54,7 +55,6 @@ from flows.tracking.mlflow_log import (
     RunLog,
     end_dead_flows,
     end_orphans,
-    log_dataset,
     mlruns_folder,
     open_client,
     recorded_run,
@@ -281,7 +281,7 @@ def _conclude(states: dict[str, State[Any]], settings: Settings, changes: list[s
     failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
     blocked = [name for name, state in states.items() if state.is_pending()]
     log.metrics({"stages/skipped": skipped, "stages/failed": len(failed), "stages/all": len(states)})
-    log_dataset(log.client, log.run_id, settings)
+    log_inputs(log.client, log.run_id, settings, [cohort.name for cohort in settings.external])
     log.artifact(LOCK)
     if failed or blocked:
         raise RunError(

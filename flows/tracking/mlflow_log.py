@@ -5,7 +5,6 @@ Each run closes with the status that it really had: FINISHED, FAILED or KILLED.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
-from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, LifecycleStage, Metric, Param, Run, RunTag
+from mlflow.entities import Experiment, LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from components.base.errors import RunError
@@ -26,7 +25,8 @@ from flows.settings import Settings
 from flows.tracking.checkout import real_root
 from flows.tracking.environment import log_environment
 from flows.tracking.git import find_commit
-from flows.tracking.lineage import lineage_tags, recorded_hashes
+from flows.tracking.inputs import log_inputs
+from flows.tracking.lineage import lineage_tags
 from flows.tracking.resumed_runs import TRAINING_TAG, ResumableRun, logged_points
 from flows.tracking.services import deleted_experiment, require_mlflow, unusable_store
 from flows.tracking.stored_places import ARTIFACTS, KIND, absolute_uri, database_file, local_folder, repair_places
@@ -253,7 +253,7 @@ def recorded_run(
     if not os.environ.get(PARENT_VARIABLE):  # else the flow has said it
         _warn_of_unknown_commit(log)
     try:
-        log_dataset(client, log.run_id, settings)
+        log_inputs(client, log.run_id, settings, _cohorts(settings, tags))
         log.tags(log_environment(client, log.run_id, settings))
         yield log
         log.flush()
@@ -270,6 +270,11 @@ def _warn_of_unknown_commit(log: RunLog) -> None:
     commit = find_commit(Path.cwd())
     if commit.unknown:
         log.line(f"WARNING: no commit is recorded, so this run cannot be repeated: {commit.found} ({commit.fix})")
+
+
+def _cohorts(settings: Settings, tags: Mapping[str, str]) -> list[str]:
+    """The external test sets that a run reads: the one of a stage's item, all of a pipeline run."""
+    return [each.name for each in settings.external if tags["stage"] == PIPELINE or tags.get("cohort") == each.name]
 
 
 def _shareable(error: BaseException, settings: Settings) -> str:
@@ -322,20 +327,6 @@ def _create(client: MlflowClient, settings: Settings, name: str, tags: Mapping[s
     experiment = open_experiment(client, settings.study.name)
     all_tags = {**_common_tags(settings), **tags}
     return str(client.create_run(experiment, run_name=name, tags=all_tags).info.run_id)
-
-
-def log_dataset(client: MlflowClient, run_id: str, settings: Settings) -> None:
-    """Log the data set as the run's input, with DVC's md5, unless the run has one.
-
-    Before the stage `ingest` has run once, dvc.lock has no md5 of the data, and nothing is logged.
-    """
-    digest = recorded_hashes().get(str(settings.dataset.path))
-    known = client.get_run(run_id).inputs
-    if digest is None or (known and known.dataset_inputs):
-        return
-    source = json.dumps({"uri": str(settings.dataset.path)})
-    dataset = Dataset(settings.dataset.kind, digest[:36], "local", source)  # 36 characters are MLflow's limit
-    client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
 def end_orphans(parent: RunLog) -> None:

@@ -44,7 +44,7 @@ from tests.unit.training.small_trainings import (
 # Module, function, and before which of its calls the process dies.
 DEATHS = {
     "a mark but no run": ("flows.tracking.mlflow_log", "_create", 1),
-    "a run but nothing in it": ("flows.tracking.mlflow_log", "log_dataset", 1),
+    "a run but nothing in it": ("flows.tracking.mlflow_log", "log_inputs", 1),
     "an epoch logged that no state holds": ("components.training.history", "History.add", 2),
     "a result but no numbers": ("flows.stage", "write_metrics", 1),
     "numbers that MLflow lacks": ("flows.stage", "_log_result", 1),
