@@ -6,6 +6,8 @@ import contextlib
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -34,18 +36,13 @@ def examine(root: Path) -> list[MachineCheck]:
     Args:
         root: the repository's root folder.
     """
-    return [
-        _python(),
-        _environment(root),
-        _tools(root),
-        _git(root),
-        _disk(root),
-        _settings(),
-        _data(),
-        _mlflow(),
-        _prefect(),
-        _gpu(),
-    ]
+    # MLflow is imported before threads begin: two that import it at the same time see parts of it
+    import flows.tracking.mlflow_log  # noqa: F401
+
+    with ThreadPoolExecutor() as pool:  # services that do not answer are waited for at the same time
+        asked = [pool.submit(copy_context().run, check) for check in (_mlflow, _prefect)]
+        here = [_python(), _environment(root), _tools(root), _git(root), _disk(root), _settings(), _data(), _gpu()]
+        return [*here, *(check.result() for check in asked)]
 
 
 def _python() -> MachineCheck:

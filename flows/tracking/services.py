@@ -277,7 +277,8 @@ def _ask_prefect(address: str, settings: PrefectSettings) -> tuple[str, str] | N
         return answer.words, f"see the log of the server and of a proxy in front of it, {UNSET_PREFECT}"
     cloud = (urlsplit(address).hostname or "").endswith(PREFECT_CLOUD)  # its API has no page of its health
     if answer.is_page or (answer.status != 200 and not cloud):
-        return f"{answer.words}, which is not Prefect's API", f"the address of the API ends in /api: {fix}"
+        form = "" if address.rstrip("/").endswith("/api") else "add /api to the address, "
+        return f"{answer.words}, which is not Prefect's API", f"{form}{fix}"
     return None
 
 

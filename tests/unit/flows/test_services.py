@@ -140,8 +140,20 @@ ANSWERS = {
     "broken": (500, "text/plain", "boom", "it answers 500 (boom); see the log", "see the log"),
     "gateway": (502, "text/html", "<html>Bad gateway</html>", "it answers 502 (a web page)", "it answers 502"),
     "another program": (200, "text/html", "<!doctype html>hello", "is not MLflow's API", "is not Prefect's API"),
-    "no such path": (404, "application/json", '{"detail": "Not Found"}', "is not MLflow's API", "ends in /api"),
+    "no such path": (
+        404,
+        "application/json",
+        '{"detail": "Not Found"}',
+        "is not MLflow's API",
+        "is not Prefect's API; start",
+    ),
 }
+
+
+def test_the_address_of_a_server_without_its_api_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(200, "text/html", "<html>Prefect's pages</html>") as port:
+        told = prefect_problem_of(monkeypatch, f"http://127.0.0.1:{port}")
+    assert "it answers 200 (a web page), which is not Prefect's API; add /api to the address" in told
 
 
 @pytest.mark.parametrize("name", ANSWERS)
