@@ -49,9 +49,7 @@ def compare(
     question = build_question(study, dataset, labels, compare, read)
     runs = read_complete_runs(study, paths)
     comparison = compare_runs(runs, question, compare, log)
-    task = clinical_task(
-        question, clinical, labels, read_priors(paths, labels, finetune), evaluate.calibration_bins
-    )
+    task = clinical_task(question, clinical, labels, read_priors(paths, labels, finetune), evaluate.calibration_bins)
     assessment = assess(runs, task, _attributes(runs, labels, clinical, paths), log)
     page_figures, clinical_figures = draw_figures(compare.figures, comparison, runs), draw_clinical(assessment)
     lines = summary(comparison)

@@ -17,6 +17,7 @@ from components.cards import page
 from components.cards.licences import limits_of_use
 from components.cards.settings import CardSettings
 from components.clinical.attributes import NAMES, UNKNOWN, age_bands
+from components.data.ids import about_missing_ids
 from components.data.vocabulary import is_site
 from components.report.formatting import count, percent
 
@@ -74,6 +75,7 @@ class DataRecords:
 
 def write(dataset: DataRecords, settings: CardSettings) -> str:
     """The sheet as Markdown; the same run gives the same bytes."""
+    read = dataset.ingested["read"]
     return page.fill(
         "cards/data_sheet.md.j2",
         sheet=dataset,
@@ -88,6 +90,9 @@ def write(dataset: DataRecords, settings: CardSettings) -> str:
         missing={
             name.replace("_", " "): percent(share) for name, share in dataset.validation["profile"]["missing"].items()
         },
+        known_ids=read["known_ids"],
+        ids_known=any(read["known_ids"].values()),
+        missing_ids=about_missing_ids(read["images"], read["known_ids"]),
         groups=count(dataset.images["group"].nunique()),
         sides={name: f"{value:g}" for name, value in dataset.validation["profile"]["quantiles"]["side"].items()},
         failed=[name for name, each in dataset.validation["expectations"].items() if not each["success"]],

@@ -58,9 +58,10 @@ def limits(comparison: Comparison) -> list[str]:
     question = comparison.question
     rare = [f"{name} ({n})" for name, n in comparison.test_lesions.items() if n < FEW_LESIONS]
     pairs = len(comparison.differences)
+    groups = f" of {comparison.groups:,} lesions or patients" if question.ids_known else ""
     lines = [
-        f"One data set, one split, {sum(comparison.test_images.values()):,} test images of {comparison.groups:,} "
-        "lesions or patients: the intervals are not valid for other clinics, cameras or skin.",
+        f"One data set, one split, {sum(comparison.test_images.values()):,} test images{groups}: the intervals are not "
+        "valid for other clinics, cameras or skin.",
         f"{len(question.seeds)} seed{'s' * (len(question.seeds) != 1)}: the seed changes head, batches and "
         "augmentation; each encoder was pretrained once, so the variance of pretraining is in no interval.",
         "The gap's interval counts seeds alone, not which images happened to be in train and val.",
@@ -74,6 +75,7 @@ def limits(comparison: Comparison) -> list[str]:
             f"chance below {100 * question.rule.alpha:g} %, and so for each other hypothesis. It does not widen the "
             "intervals shown. The differences of AUROC, accuracy and log loss decide nothing."
         )
+    lines[:0] = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in question.missing_ids]
     if question.synthetic:
         lines.insert(0, "The images are drawings. Nothing here is evidence about skin, lesions or pretraining.")
     return lines
@@ -82,6 +84,7 @@ def limits(comparison: Comparison) -> list[str]:
 def summary(comparison: Comparison) -> list[str]:
     """The answer for a terminal: verdicts, recommendation and a table of at most 80 columns."""
     lines = [each.verdict.sentence for each in comparison.differences] + [comparison.recommendation.sentence]
+    lines += [f"Note: {sentence}." for sentence in comparison.question.missing_ids]
     width = max(len(row.name) for row in comparison.rows)
     lines.append(f"{'':{width}}  val loss  train acc  val acc  gap/loss  test bal. acc")
     for row in comparison.rows:

@@ -164,12 +164,12 @@ def warn_of_shared(ours: pd.DataFrame, theirs: pd.DataFrame, report: ReadReport)
     Equal ids of one source are no matter of a warning: `leaks.prove_external` refuses them.
 
     Args:
-        ours: of the study, with source, patient_id and lesion_id as the data set's own words.
+        ours: of the study, with the columns of `records.Raw`, ids as the data set's own words.
         theirs: the same of the external test set.
         report: of the external test set; gets the warnings `similar_ids_of_study` and `equal_ids_of_study`.
     """
     for name in PERSON_IDS:
-        mine, other = (each[["source", name]].dropna().drop_duplicates() for each in (ours, theirs))
+        mine, other = (_ids_of(each, name) for each in (ours, theirs))
         pairs = mine.assign(form=mine[name].map(fold)).merge(
             other.assign(form=other[name].map(fold)), on="form", suffixes=("", "_theirs")
         )
@@ -193,3 +193,9 @@ def warn_of_shared(ours: pd.DataFrame, theirs: pd.DataFrame, report: ReadReport)
                 "different. If they are the same, take their images out of the external test set",
                 (f"{row[0]!r} of {row[1]} (study) and {row[2]}" for row in zip(*places, strict=True)),
             )
+
+
+def _ids_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Source and id, each pair once; without lesions that are the image itself, as in `records.Raw`."""
+    known = table[table[name].notna() & (table[name] != table["image_id"])]
+    return known[["source", name]].drop_duplicates()

@@ -58,7 +58,8 @@ class ReadReport:
     changed: Counter[str] = field(default_factory=Counter)
     """Column -> cells that got another form before they were compared."""
     files: dict[str, int] = field(default_factory=dict)
-    """What lies in the folder: `images`, `images without a row`, `.heic` ... -> number of files."""
+    """What lies in the folder: `images with a row`, `images without a row`, `.heic` ... -> number of files, each
+    counted once; see `folder_account`."""
     images: int = 0
     """Rows of the data set, one an image."""
     known_ids: dict[str, int] = field(default_factory=dict)
@@ -71,9 +72,9 @@ class ReadReport:
             self.changed[column] += cells
 
     def warn(self, kind: str, count: int, message: str, examples: Iterable[str] = ()) -> None:
-        """Add a warning; see `ReadWarning`."""
-        first = [example for example, _ in zip(examples, range(EXAMPLES), strict=False)]
-        self.warnings.append(ReadWarning(kind, count, message, tuple(first)))
+        """Add a warning; see `ReadWarning`. Bytes of a file's name that are no text are written as `\\udc..`."""
+        first = [_as_text(example) for example, _ in zip(examples, range(EXAMPLES), strict=False)]
+        self.warnings.append(ReadWarning(kind, count, _as_text(message), tuple(first)))
 
     def lines(self, *, with_examples: bool) -> list[str]:
         """The report as log lines.
@@ -85,7 +86,9 @@ class ReadReport:
         joins = [f"{join.table}: {join.matched} of {join.rows} images matched ({join.how})" for join in self.joins]
         cells = [f"{column}: {count} cells changed to one form" for column, count in sorted(self.changed.items())]
         ids = [f"{name}: known of {count} of {self.images} images" for name, count in self.known_ids.items()]
-        return tables + joins + cells + ids + [_line(warning, with_examples) for warning in self.warnings]
+        files = [f"in the folder: {', '.join(f'{count} {kind}' for kind, count in self.files.items())}"]
+        warnings = [_line(warning, with_examples) for warning in self.warnings]
+        return tables + joins + cells + ids + (files if self.files else []) + warnings
 
     def counts(self) -> dict[str, Any]:
         """The report for metrics: numbers only."""
@@ -123,6 +126,10 @@ class ReadReport:
                 ReadWarning(**{**warning, "examples": tuple(warning["examples"])}) for warning in data["warnings"]
             ],
         )
+
+
+def _as_text(words: str) -> str:
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def _line(warning: ReadWarning, with_examples: bool) -> str:

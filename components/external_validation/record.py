@@ -26,6 +26,7 @@ def as_record(result: ExternalValidationResult) -> dict[str, Any]:
         "resamples": question.resamples,
         "seed": question.seed,
         "synthetic": question.synthetic,
+        "missing_ids": {"internal": question.missing_ids, "external": setup.missing_ids},
     }
     classes = {"compared": labels.compared, "lacking": labels.lacking, "few": labels.few}
     record: dict[str, Any] = plain(

@@ -57,6 +57,10 @@ class ExternalSetup:
     """Of specificity and sensitivity, for which thresholds are chosen on val."""
     bins: int
     """Of the calibration error."""
+    ids_known: bool = True
+    """Whether any image of the cohort has the id of a patient or lesion."""
+    missing_ids: tuple[str, ...] = ()
+    """Sentences about images of the cohort without ids."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,10 @@ class StudyQuestion:
     """Of the resamples."""
     synthetic: bool
     """Whether the images are drawings, which every page then says."""
+    ids_known: bool = True
+    """Whether any image has the id of a patient or lesion; otherwise each counts as a lesion of its own."""
+    missing_ids: tuple[str, ...] = ()
+    """Sentences about images without ids, which the main page and the card show."""
 
     @property
     def challengers(self) -> tuple[str, ...]:

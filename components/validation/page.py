@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from components.base.files import write_text
+from components.data.ids import about_missing_ids
+from components.data.read_report import ReadReport
 from components.report import page
 from components.report.figures import PALETTE
 from components.report.formatting import count
@@ -41,6 +43,7 @@ TITLES = {
     "image.unreadable": "The file cannot be read",
     "image.empty": "The file is empty",
     "image.not_an_image": "The file is not an image",
+    "image.unread_format": "The file is an image of a format that is not read",
     "image.corrupt": "The image is damaged",
     "image.too_large": "The image is too large to open safely",
     "image.wrong_extension": "The file's extension means another format",
@@ -104,6 +107,9 @@ class ValidationReport:
     classes: Sequence[str]
     orphans: int  # image files without a row
     quarantine_file: str  # path of the complete quarantine table, as shown on the page
+    read: ReadReport  # what reading the data set did
+    with_examples: bool  # whether the page may show words of the data set's tables
+    read_file: str  # path of the complete ReadReport
     docs: str  # the folder of Great Expectations' Data Docs
 
 
@@ -186,6 +192,9 @@ def render(report: ValidationReport, lookup: ImageLookup) -> str:
         "validation/page.html.j2",
         {"count": count, "plural": plural, "percent_text": percent_text, "observed": observed},
         report=report,
+        read=report.read,
+        with_examples=report.with_examples,
+        missing_ids=about_missing_ids(report.read.images, report.read.known_ids),
         sources=sorted(report.rows["source"].dropna().unique()),
         synthetic=bool((report.rows["source"] == "SYNTHETIC").any()),
         files=describe_files(report.rows),

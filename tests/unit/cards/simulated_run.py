@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def write_tables(images: pd.DataFrame) -> None:
     images[["image_id", "label", "group", "split"]].to_csv("split", index=False)
 
 
-def write_metrics(images: pd.DataFrame) -> None:
+def write_metrics(images: pd.DataFrame, read: Mapping[str, object]) -> None:
     """What the stages before finetune say, counted from the table."""
     by_split = {name: images[images["split"] == name] for name in ("train", "val", "test", "unlabelled", "withheld")}
     of_class = {name: int((images["label"] == name).sum()) for name in CLASSES}
@@ -64,6 +65,7 @@ def write_metrics(images: pd.DataFrame) -> None:
     write_json(Path("metrics/ingest.json"), {
         "images": len(images) + 3, "labelled": len(images), "unlabelled": 0, "outside": 1, "patients": 0,
         "lesions": images["lesion_id"].nunique(),
+        "read": read,
     })  # fmt: skip
     write_json(Path("metrics/validation.json"), {
         "rows": len(images) + 3, "accepted": len(images), "quarantined": 3, "accepted_by_hand": {},
@@ -113,15 +115,17 @@ def arguments(repo: Path, **changes: object) -> dict[str, object]:
     return {**study, **others, "cards": CardSettings(**UNSTATED), "log": SilentLog(), **changes}
 
 
-def prepare(**compared: object) -> None:
-    """Everything that the stage reads, in this folder."""
+def prepare(known_lesions: int = 600, **compared: object) -> None:
+    """Everything that the stage reads, in this folder; of 600 images that were read, so many have a lesion id."""
     fabricate(TRUTH, Path())
+    read = {"images": 600, "known_ids": {"patient_id": 0, "lesion_id": known_lesions}}
+    write_json(Path("metrics/ingest.json"), {"read": read})
     compare.work(**{**settings(TRUTH, resamples=100), **compared})
     measured = json.loads(Path("metrics/evaluate.json").read_text())
     write_json(Path("metrics/evaluate.json"), {run: measured_by(run) for run in measured})
     images = draw_table()
     write_tables(images)
-    write_metrics(images)
+    write_metrics(images, read)
     write_weights()
     Path("pyproject.toml").write_text('[project]\nversion = "9.8.7"\n')
 

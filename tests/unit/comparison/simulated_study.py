@@ -125,6 +125,8 @@ def fabricate(truth: Truth, folder: Path) -> None:
         measured[run] = measure(table, truth.classes)
         write_run(folder, truth.paths, run, table, curve, fingerprints(protocol, seed))
     write_json(folder / truth.paths.metrics / "evaluate.json", measured)
+    read = {"images": len(images), "known_ids": {"patient_id": 0, "lesion_id": len(images)}}
+    write_json(folder / truth.paths.metrics / "ingest.json", {"read": read})
 
 
 def write_run(

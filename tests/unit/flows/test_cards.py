@@ -16,6 +16,7 @@ from components.base.errors import CheckpointError, DataError
 from components.base.log import SilentLog
 from components.cards.settings import CardSettings
 from components.data.adapters.ham10000 import Config as Ham10000
+from components.data.ids import NO_IDS
 from flows.cards import cards
 from tests.unit.cards.simulated_run import (
     PAGES,
@@ -92,3 +93,28 @@ def test_a_missing_file_of_a_stage_is_named(tmp_path: Path, repo: Path) -> None:
 def test_the_cards_need_no_torch(repo: Path) -> None:
     code = "import sys, flows.cards; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repo, check=False).returncode == 0
+
+
+def _heads(folder: Path) -> list[str]:
+    """The top of the main page, the model card and the data sheet."""
+    ends = {"index.html": "</section>", "model_card.md": "## Model details", "data_sheet.md": "## Motivation"}
+    return [read_text(folder, name).partition(end)[0] for name, end in ends.items()]
+
+
+@pytest.mark.parametrize(("known", "sentence"), [
+    (0, f"{NO_IDS}."),
+    (550, "50 of 600 images have no lesion id: each of them counts as a lesion of its own."),
+])  # fmt: skip
+def test_index_and_cards_say_what_is_not_known_of_ids(tmp_path: Path, repo: Path, known, sentence) -> None:
+    with chdir(tmp_path):
+        prepare(known_lesions=known)
+        cards.work(**arguments(repo))
+    assert all(sentence in head for head in _heads(tmp_path))
+    assert f"Note: {sentence}" in read_text(tmp_path, "answer.txt")
+    unit = "lesions or patients that no model was trained or selected on"
+    assert (unit in " ".join(read_text(tmp_path, "index.html").split())) is (known > 0)
+    assert ("None of these patients or lesions" in read_text(tmp_path, "model_card.md")) is (known > 0)
+
+
+def test_nothing_is_said_of_ids_that_are_known(folder: Path) -> None:
+    assert not any("Ids:" in head or ">Ids<" in head for head in _heads(folder))

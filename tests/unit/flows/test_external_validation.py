@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from components.base.errors import DataError, SettingsError
+from components.base.files import write_text
 from components.base.log import SilentLog
+from components.data.ids import NO_IDS
 from components.data.labels import Labels
 from components.data.records import write_records
 from components.external_validation.results import EXTERNAL
@@ -88,6 +90,9 @@ def _admit(test: Path, external: Path) -> None:
     write_records(table.assign(twins=None), external / "again.parquet")
     reasons = pd.DataFrame({"image_id": ["a", "b"], "rule": ["diagnosis.outside_map", "image.grey"], "value": "SCC"})
     reasons.to_csv(external / "again.quarantine.csv", index=False)
+    known = {"ingest_external/again": {"patient_id": 0, "lesion_id": 0}, "ingest": {"patient_id": 0, "lesion_id": 24}}
+    for name, ids in known.items():
+        write_text(Path(f"metrics/{name}.json"), json.dumps({"read": {"images": 24, "known_ids": ids}}))
 
 
 def test_the_stage_predicts_as_evaluate_does_and_logs_what_it_left_out(place: Path) -> None:
@@ -111,7 +116,10 @@ def test_the_stage_predicts_as_evaluate_does_and_logs_what_it_left_out(place: Pa
     assert (record["labels"]["outside"], record["labels"]["unlabelled"]) == ({"SCC": 1}, 1)
     assert metrics["images"] == 23 and metrics["classes"] == 3
     assert "again: 1 images of 'SCC' are in no class and are left out" in given["log"].lines
-    assert Path("reports/external/again.html").is_file()
+    page = Path("reports/external/again.html").read_text()
+    assert f"again: {NO_IDS}." in page
+    assert "internal test: no ids" not in page
+    assert record["plan"]["missing_ids"] == {"internal": [], "external": [NO_IDS]}
     assert sorted(path.name for path in Path("data/external").iterdir()) == ["again.parquet", "again.quarantine.csv"]
 
 
