@@ -13,8 +13,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from components.base.errors import DataError
+
 PUBLIC_KEY = b"dermflow: ids of published data sets"
 """The key for published data sets: their ids are public, and the same pseudonyms everywhere make results repeatable."""
+
+MOST_SOURCES = 8
+ROWS_PER_SOURCE = 10
 
 DIGITS = 16
 """Hexadecimal digits of a pseudonym."""
@@ -33,6 +38,24 @@ def pseudonymise(table: pd.DataFrame, columns: Sequence[str], key: bytes) -> pd.
         17 of two clinics is two persons.
     """
     return table.assign(**{column: _pseudonyms(table, column, key) for column in columns})
+
+
+def check_sources(sources: pd.Series, origin: str) -> None:
+    """Refuse ids as names of data sets, since metrics and pages show these names.
+
+    Args:
+        sources: the column `source`.
+        origin: the file or folder that the message names.
+
+    Raises:
+        DataError: for more than MOST_SOURCES names of fewer than ROWS_PER_SOURCE rows each on average.
+    """
+    count = sources.nunique()
+    if count > MOST_SOURCES and count * ROWS_PER_SOURCE > len(sources):
+        raise DataError(
+            f"{origin}: column source has {count} values in {len(sources)} rows, expected names of data sets, of "
+            f"{ROWS_PER_SOURCE} or more rows each; map another column to source, or none (dataset.columns, params.yaml)"
+        ).with_words(f"such as {sources.dropna().unique()[:3].tolist()}")
 
 
 def _pseudonyms(table: pd.DataFrame, column: str, key: bytes) -> pd.Series:

@@ -18,6 +18,7 @@ from components.base.errors import DataError
 from components.base.files import whole
 from components.base.normal_form import clean
 from components.data.ids import ALL_IDS, check_ids, normalise_ids
+from components.data.privacy import check_sources
 from components.data.read_report import ReadReport
 
 CONTENT = ("sha256", "twins")
@@ -201,7 +202,8 @@ def conform(table: pd.DataFrame, origin: str, report: ReadReport) -> pd.DataFram
         `failures` finds them.
 
     Raises:
-        DataError: for a missing or unknown column, or a cell of a numeric column that is not a number.
+        DataError: for a missing or unknown column, a cell of a numeric column that is not a number, or a source that is
+            no name of a data set.
     """
     missing = [name for name in _REQUIRED if name not in table]
     unknown = [str(name) for name in table if name not in Raw.columns]
@@ -214,6 +216,7 @@ def conform(table: pd.DataFrame, origin: str, report: ReadReport) -> pd.DataFram
     typed = pd.DataFrame({name: _typed(table, name, origin, report) for name in Raw.columns})
     typed = normalise_ids(typed, report).astype({name: "str" for name in (*ALL_IDS, "source")})
     check_ids(typed, report)
+    check_sources(typed["source"], origin)
     typed["lesion_id"] = typed["lesion_id"].fillna(typed["image_id"])
     return typed.fillna(_UNKNOWN).fillna({"image_id": "", "path": ""})
 

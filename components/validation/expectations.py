@@ -37,6 +37,8 @@ MEASURE_PHRASES = {  # of ImageFacts
 PATIENT = ("age", "sex", "site")  # few data sets have skin_type: it is compared with the reference, not required
 Unit = Literal["share", ""]
 
+NAMED_SOURCES, LONGEST_TITLE = 4, 100  # data sets, characters: of a title
+
 SLACK = 1e-5  # relative: a profile keeps six digits, and a value on the limit has not drifted
 SIZE, PATIENTS, IMAGES, DRIFT = "size", "patients", "pictures", "drift"
 TOPICS = {
@@ -141,7 +143,9 @@ def _great_expectations() -> ModuleType:
 
 def _title(sources: pd.Series) -> str:
     """The suite's name, `SYNTHETIC acceptance`; GX uses it as a file name."""
-    return re.sub(r"[^\w -]", "_", f"{' and '.join(sorted(sources.unique()))} acceptance")
+    names = sorted(sources.unique())
+    title = " and ".join(names) if len(names) <= NAMED_SOURCES else f"{len(names)} sources"
+    return re.sub(r"[^\w -]", "_", f"{title[:LONGEST_TITLE]} acceptance")
 
 
 def _context(gx: ModuleType, site: Path) -> EphemeralDataContext:

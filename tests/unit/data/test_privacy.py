@@ -6,8 +6,10 @@ import hashlib
 import hmac
 
 import pandas as pd
+import pytest
 
-from components.data.privacy import fingerprint, pseudonym, pseudonymise
+from components.base.errors import DataError
+from components.data.privacy import check_sources, fingerprint, pseudonym, pseudonymise
 
 
 def test_a_pseudonym_is_the_hmac_of_its_definition() -> None:
@@ -30,3 +32,13 @@ def test_equal_ids_stay_equal_and_other_keys_and_kinds_differ() -> None:
     assert not set(hidden["patient_id"].dropna()) & set(other["patient_id"].dropna())
     assert table["patient_id"].tolist()[:3] == ["a", "a", "b"]
     assert fingerprint(b"key") != fingerprint(b"another")
+
+
+def test_ids_as_names_of_data_sets_are_refused():
+    ids = pd.Series([f"P{row // 3}" for row in range(90)])
+    with pytest.raises(DataError, match=r"here.csv: column source has 30 values in 90 rows") as caught:
+        check_sources(ids, "here.csv")
+    assert "P0" not in str(caught.value)
+    assert caught.value.words == "such as ['P0', 'P1', 'P2']"
+    check_sources(pd.Series([f"clinic {row // 10}" for row in range(90)]), "here.csv")
+    check_sources(ids[:24], "here.csv")  # few names are shown anyway
