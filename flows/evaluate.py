@@ -61,14 +61,15 @@ def evaluate(
             table.to_parquet(folder / f"{run}.parquet", index=False)
             metrics[run] = measure_run(table, labels.classes, evaluate)
             _write_confusion(folder / f"{run}.confusion.csv", table, labels.classes)
-        lesion_shares(examples["test"]).to_csv(folder / "lesion_share.csv", index=False, lineterminator="\n")
+        lesion_shares(examples["test"], log).to_csv(folder / "lesion_share.csv", index=False, lineterminator="\n")
     return metrics
 
 
-def lesion_shares(examples: Examples) -> pd.DataFrame:
+def lesion_shares(examples: Examples, log: Log) -> pd.DataFrame:
     """The share of each image that the lesion covers, for subgroups by lesion size; NaN where no outline is found."""
     pixels = examples.pixels
-    shares = [lesion_share(pixels.take(np.array([row]))[0]) for row in range(len(pixels))]
+    rows = log.track(range(len(pixels)), len(pixels), "lesions outlined")
+    shares = [lesion_share(pixels.take(np.array([row]))[0]) for row in rows]
     return pixels.index[["image_id"]].assign(lesion_share=np.round(shares, 6))
 
 

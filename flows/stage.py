@@ -35,6 +35,7 @@ from flows.orchestration.freshness import check_members
 from flows.orchestration.run_state import StageState, changed_since_start, describe_changes
 from flows.settings import Settings, load_settings
 from flows.tracking.checkout import check_own_code
+from flows.tracking.heartbeat import heartbeat
 from flows.tracking.lineage import file_md5, recorded_hashes
 from flows.tracking.mlflow_log import RunLog, recorded_run
 from flows.tracking.private_words import describe_error
@@ -136,7 +137,7 @@ class Stage:
     ) -> Mapping[str, Any]:
         name = f"{self.name}@{item}" if item else self.name
         tags = {"stage": self.name, "item": item, **_text(varying)}
-        with recorded_run(settings, name, tags, training) as log:
+        with recorded_run(settings, name, tags, training) as log, heartbeat(log):
             log.settings(self._shown(settings))
             began = time.monotonic()
             metrics = self._call(settings, varying, log)

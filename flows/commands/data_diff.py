@@ -97,7 +97,10 @@ class DatasetVersion:
                 f"this repository has no remote: add one that has it (`dvc remote add`) and run {fetch}, or run this "
                 "command where the pipeline ran then"
             )
-        return f"no remote gave it ({self._remotes}): see why with {fetch}, or run this command where the pipeline ran then"
+        return (
+            f"no remote gave it ({self._remotes}): see why with {fetch}, or run this command where the pipeline "
+            "ran then"
+        )
 
     def image(self, path: str, sha256: str | None) -> bytes | None:
         """An image's bytes; None where they are not available or have another sha256 than in the tables."""

@@ -150,6 +150,7 @@ class RunLog:
 
     def __init__(self, client: MlflowClient, run_id: str, name: str, before: Run | None = None) -> None:
         self.client, self.run_id, self.name = client, run_id, name
+        self.shown_at = time.monotonic()  # of the last line or progress
         self._waiting: list[Metric] = []
         self._logged = logged_points(client, before) if before else set()
         self._params = dict(before.data.params) if before else {}
@@ -207,12 +208,15 @@ class RunLog:
 
     def line(self, text: str) -> None:
         """Print one line to the terminal, and so to the flow's log."""
+        self.shown_at = time.monotonic()
         print(f"{self.name}: {text}", flush=True)  # noqa: T201  # stages report on stdout
 
     def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
         """The items, with a progress bar on a terminal, else with a line every 10 s at most."""
         if sys.stderr.isatty():
-            yield from _bar(items, total, f"{self.name}: {what}")
+            for item in _bar(items, total, f"{self.name}: {what}"):
+                self.shown_at = time.monotonic()
+                yield item
         else:
             yield from self._lines(items, total, what)
 
