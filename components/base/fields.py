@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from components.base.normal_form import clean
 
@@ -18,8 +19,30 @@ Seed = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 """Lower case, digits and underscores, not too many, so that it can be a part of file names and run names."""
 
-Word = Annotated[str, Field(min_length=1), AfterValidator(clean)]
+
+def _check_word(text: str) -> str:
+    word = clean(text)
+    if not word:
+        raise ValueError("expected a word, found only blanks")
+    return word
+
+
+def _check_keys(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        texts = [key for key in values if isinstance(key, str)]
+        same = {word: [text for text in texts if clean(text) == word] for word in map(clean, texts)}
+        twice = [spellings for spellings in same.values() if len(spellings) > 1]
+        if twice:
+            found = " and ".join(map(repr, twice[0]))
+            raise ValueError(f"{found} are one word, which differs in blanks or Unicode form alone: expected it once")
+    return values
+
+
+Word = Annotated[str, AfterValidator(_check_word)]
 """A word of a data set, such as a diagnosis or a class, in the form in which the tables' words are compared."""
+
+DistinctWords = BeforeValidator(_check_keys)
+"""Of a mapping by `Word`, in which a later key would replace one that is the same word."""
 
 
 def _check_relative(path: Path) -> Path:

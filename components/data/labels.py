@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from components.base.config import Frozen
-from components.base.fields import Word
+from components.base.fields import DistinctWords, Word
 
 
 class Labels(Frozen):
     """Which scheme of classes is used, and the diagnoses of each class; section `labels` of params.yaml."""
 
     scheme: str = Field(description="one of schemes")
-    schemes: dict[str, dict[Word, tuple[Word, ...]]] = Field(
+    schemes: dict[str, Annotated[dict[Word, tuple[Word, ...]], DistinctWords]] = Field(
         description="scheme -> class -> diagnoses; the order of the classes is their index"
     )
 

@@ -126,7 +126,7 @@ def read_yaml(path: Path) -> object:
         SettingsError: where the file cannot be read or is not YAML; the message has line and column.
     """
     try:
-        return YAML(typ="safe").load(path.read_text())
+        return YAML(typ="safe").load(path.read_text("utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); run from the repository's root") from error
     except Exception as error:  # ruamel's scanner errors share no public base

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from components.base.config import Frozen, OneOf
 from components.base.errors import SettingsError
-from components.base.fields import Name, OpenShare, Seed, Share, Word
+from components.base.fields import DistinctWords, Name, OpenShare, Seed, Share, Word
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 
@@ -42,7 +42,7 @@ class Cohort(Frozen):
 
     name: Name
     dataset: Annotated[Adapter, OneOf("data.adapters")]
-    diagnoses: Mapping[Word, Word | None] = Field(
+    diagnoses: Annotated[Mapping[Word, Word | None], DistinctWords] = Field(
         default={},
         description="diagnosis of this data set -> diagnosis of labels.schemes with the same meaning; null: the images "
         "are excluded; a diagnosis that labels.schemes contains needs no entry",

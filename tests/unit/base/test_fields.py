@@ -19,7 +19,7 @@ RIGHT = [
 ]
 WRONG = [
     (Share, 1.01), (Share, -0.01), (OpenShare, 0.0), (OpenShare, 1.0), (Seed, -1), (Name, "VAE"), (Name, "a-b"),
-    (Name, "2a"), (Name, ""), (RelativePath, Path("/data")), (RelativePath, Path("data/../../x")),
+    (Name, "2a"), (Name, "a" * 65), (Name, ""), (RelativePath, Path("/data")), (RelativePath, Path("data/../../x")),
 ]  # fmt: skip
 
 

@@ -24,6 +24,9 @@ def test_classes_and_mapping_are_those_of_the_scheme_in_use() -> None:
     [
         ("four", SCHEMES["three"], r"labels.scheme is 'four', expected one of \['s'\]"),
         ("s", {"a": ("x", "y"), "b": ("y",)}, "labels.schemes.s maps 'y' to two classes, expected one"),
+        ("s", {"a": ("x",), "a ": ("y",)}, "'a' and 'a ' are one word, which differs in blanks or Unicode form alone"),
+        ("s", {"\u00fc": ("x",), "u\u0308": ("y",)}, "are one word"),
+        ("s", {"a": ("x",), " ": ("y",)}, "expected a word, found only blanks"),
         ("s", {"a": ("x",)}, "labels.schemes.s has 1 classes, expected at least 2"),
     ],
 )
