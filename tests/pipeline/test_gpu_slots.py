@@ -12,8 +12,9 @@ from prefect.testing.utilities import prefect_test_harness
 
 from components.base.environment import CUDA_VARIABLE
 from flows import pipeline
-from flows.orchestration.policy import Policy, load_policies
+from flows.orchestration.policy import load_policies
 from flows.orchestration.processes import Processes
+from flows.orchestration.run_state import RunState
 from flows.pipeline import GPU_LIMIT, PipelineRun, _environment, _gpu_queue, _gpu_slot, workers
 from flows.settings import load_settings
 from flows.tracking import environment
@@ -40,7 +41,7 @@ def gpus(*entries: str) -> list[Gpu]:
 def make_run(repo: Path, found: list[Gpu], devices: int = 1) -> PipelineRun:
     settings = load_settings(repo / "params.yaml")
     return PipelineRun(
-        settings=settings, policies=load_policies(), processes=Processes(), parent="none",
+        settings=settings, state=RunState({}, {}), policies=load_policies(), processes=Processes(), parent="none",
         slots=threading.BoundedSemaphore(4), gpus=_gpu_queue(found, devices),
     )  # fmt: skip
 
@@ -59,7 +60,8 @@ def test_two_stages_at_once_get_two_gpus_and_a_third_waits(prefect: object, repo
 
 def test_a_stage_without_a_gpu_policy_takes_none(prefect: object, repo: Path) -> None:
     run = make_run(repo, gpus("0"))
-    plain = Policy(retries=0, retry_delay_s=0, deadline_s=1, gpu=False)
+    plain = run.policies["default"]
+    assert not plain.gpu
     with _gpu_slot(run, run.policies["pretrain"]) as taken, _gpu_slot(run, plain) as none:
         assert (taken, none) == ("0", "")
 
