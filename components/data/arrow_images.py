@@ -51,7 +51,7 @@ def read_row(file: Path, here: str, inside: str) -> bytes:
             raise SourceError("missing", f"{here} has rows 0 to {table.rows - 1}, no {row!r}")
         names = image_columns(table.schema)
         if not column and not names:
-            raise SourceError("missing", f"{here} has no column of images, but {table.schema.names}")
+            raise SourceError("missing", f"{here} has no column of images among its {len(table.schema.names)}")
         value = table.value(column or names[0], int(row))
     if not isinstance(value, bytes):
         raise SourceError("missing", f"{here}: row {row} holds no bytes of an image")
@@ -117,7 +117,7 @@ class Rows:
         import pyarrow.compute as pc
 
         if self.schema.get_field_index(name) < 0:
-            raise SourceError("missing", f"has no column {name!r} (or twice), but {self.schema.names}")
+            raise SourceError("missing", f"has no column {name!r}, or it twice")
         kind = self.schema.field(name).type
         nested = _is_struct_of_bytes(kind)
         if not nested and not _is_binary(kind):
@@ -131,6 +131,81 @@ class Rows:
         table = self.source.read_row_group(group, columns=[leaf])
         found = table.column(name)
         return pc.struct_field(found, "bytes") if nested else found
+
+    def values(self, name: str) -> list[Any]:
+        """A whole column of text or numbers.
+
+        Raises:
+            SourceError: where it cannot be read, or holds lists or structs.
+        """
+        import pyarrow as pa
+
+        kind = self.schema.field(name).type
+        if pa.types.is_nested(kind):
+            raise SourceError("unreadable", f"is {kind}, expected text or numbers")
+        return [value for array in self._arrays(name) for value in array.to_pylist()]
+
+    def outside(self, image: str) -> dict[int, str | None]:
+        """Rows whose image has no bytes here -> its path or address, None where there is none.
+
+        Of a parquet file the bytes are read only where the file does not state how many of them are missing.
+
+        Raises:
+            SourceError: where the column is none of images or of text, or is damaged.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        kind = self.schema.field(image).type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            return dict(enumerate(self.values(image)))
+        if not self._has_nulls(image):
+            return {}
+        found: dict[int, str | None] = {}
+        for group, start in enumerate(self.starts[:-1]):
+            with _named("it"):
+                missing = pc.indices_nonzero(pc.is_null(self.column(image, group))).to_pylist()
+            paths = self._paths(image, group) if missing else []
+            found |= {start + row: paths[row] for row in missing}
+        return found
+
+    def _has_nulls(self, image: str) -> bool:
+        """Whether some bytes may be missing, by the footer of a parquet file; of others by the data."""
+        if isinstance(self.source, list):
+            return True
+        for group in range(self.source.metadata.num_row_groups):
+            described = self.source.metadata.row_group(group)
+            for index in range(described.num_columns):
+                column = described.column(index)
+                if column.path_in_schema in (image, f"{image}.bytes"):
+                    stated = column.statistics
+                    if stated is None or not stated.has_null_count or stated.null_count:
+                        return True
+        return False
+
+    def _paths(self, image: str, group: int) -> list[str | None]:
+        """The paths in one row group of a column of images; null for plain bytes."""
+        import pyarrow.compute as pc
+
+        kind = self.schema.field(image).type
+        if not _is_struct_of_bytes(kind) or kind.get_field_index("path") < 0:
+            return [None] * (self.starts[group + 1] - self.starts[group])
+        if isinstance(self.source, list):
+            found = self.source[group].column(image)
+        else:
+            found = self.source.read_row_group(group, columns=[f"{image}.path"]).column(image)
+        return list(pc.struct_field(found, "path").to_pylist())
+
+    def _arrays(self, name: str) -> Iterator[pa.Array]:
+        """A column, one row group or batch at a time."""
+        for group in range(len(self.starts) - 1):
+            with _named("it"):
+                if isinstance(self.source, list):
+                    array = self.source[group].column(name)
+                    array.validate(full=True)
+                    yield array
+                else:
+                    yield self.source.read_row_group(group, columns=[name]).column(name)
 
     def _refuse_size(self, leaf: str, group: int) -> None:
         described = self.source.metadata.row_group(group)

@@ -59,17 +59,25 @@ def read_bytes(root: Path, path: str) -> bytes:
     Raises:
         SourceError: where there is no such image, it lies outside of `root` or cannot be read. Nothing else is raised.
     """
+    data = read_stored(root, path)
+    convert = CONVERTERS.get(sniff(data) or format_of_name(path) or "")
+    return convert(data, path) if convert else data
+
+
+def read_stored(root: Path, path: str) -> bytes:
+    """The bytes at a path as they are stored: as `read_bytes`, but of a DICOM file the whole file.
+
+    Raises:
+        SourceError: see `read_bytes`.
+    """
     try:
         file, inside = _locate(root, path)
         if not inside:
-            data = file.read_bytes()
-        else:
-            here = path[: -len(inside) - 1]
-            data = CONTAINERS[PurePosixPath(here).suffix.lower()](file, here, inside)
+            return file.read_bytes()
+        here = path[: -len(inside) - 1]
+        return CONTAINERS[PurePosixPath(here).suffix.lower()](file, here, inside)
     except OSError as error:
         raise _source_error(error) from error
-    convert = CONVERTERS.get(sniff(data) or format_of_name(path) or "")
-    return convert(data, path) if convert else data
 
 
 def _locate(root: Path, path: str) -> tuple[Path, str]:

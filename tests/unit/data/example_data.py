@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ def example_of(name: str) -> ExampleData:
     return example
 
 
+def tables_of(name: str) -> dict[str, str]:
+    """The example's CSV tables by path; its other texts are no tables."""
+    return {path: text for path, text in example_of(name).texts.items() if path.lower().endswith(".csv")}
+
+
 def write_example(name: str, root: Path, **settings: Any) -> Adapter:
     """The example of an adapter below `root`, and the adapter that reads it."""
     example = example_of(name)
@@ -37,12 +43,14 @@ def write_example(name: str, root: Path, **settings: Any) -> Adapter:
         write(root, path, text)
     for path, arrays in example.arrays.items():
         np.savez_compressed(root / path, **arrays)
+    places = count()  # each image is of another colour
     for path, members in example.packed.items():
-        pack(root / path, {name: text.encode() or drawn(place) for place, (name, text) in enumerate(members.items())})
+        pack(root / path, {name: text.encode() or drawn(next(places)) for name, text in members.items()})
     for path, rows in example.rows.items():
-        write_rows(root / path, rows)
-    for place, (path, attributes) in enumerate(example.dicom.items()):
-        write_dicom(root / path, drawn_pixels(place), **attributes)
+        write_rows(root / path, rows, first=next(places))
+        places = count(next(places) + len(rows))
+    for path, attributes in example.dicom.items():
+        write_dicom(root / path, drawn_pixels(next(places)), **attributes)
     return load_member(FAMILY, name).Config(path=root, **{**example.settings, **settings})
 
 
@@ -95,7 +103,9 @@ def pack(file: Path, members: Mapping[str, bytes]) -> Path:
     return file
 
 
-def write_rows(file: Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, str] | None = None) -> Path:
+def write_rows(
+    file: Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, str] | None = None, first: int = 0
+) -> Path:
     """A parquet file, or an Arrow stream as `datasets` saves it; images without bytes are drawn."""
     file.parent.mkdir(parents=True, exist_ok=True)
     filled = [
@@ -105,7 +115,7 @@ def write_rows(file: Path, rows: Sequence[Mapping[str, Any]], metadata: Mapping[
             else value
             for name, value in row.items()
         }
-        for place, row in enumerate(rows)
+        for place, row in enumerate(rows, first)
     ]
     table = pa.Table.from_pylist(filled).replace_schema_metadata(metadata)
     if file.suffix == ".parquet":

@@ -22,7 +22,7 @@ from components.base.licence import Licence
 from components.data.adapters import Adapter, ExampleData
 from components.data.read_report import ReadReport
 from components.data.records import Raw, failures
-from tests.unit.data.example_data import FAMILY, example_of, read_pixels_of, write, write_example
+from tests.unit.data.example_data import FAMILY, example_of, read_pixels_of, tables_of, write, write_example
 
 
 @pytest.fixture(params=members(FAMILY))
@@ -128,7 +128,7 @@ def test_another_spelling_of_cells_gives_the_same_table(name, spelling, tmp_path
     """Ids, diagnoses and names of files alike: only what a table says counts, not how its cells were typed."""
     clean = write_example(name, tmp_path / "clean")
     odd = write_example(name, tmp_path / "odd")
-    for path, text in example_of(name).texts.items():
+    for path, text in tables_of(name).items():
         write(odd.path, path, _odd_rows(text, SPELLINGS[spelling]))
     pd.testing.assert_frame_equal(odd.read(ReadReport()), clean.read(ReadReport()))
 
@@ -139,7 +139,7 @@ def test_decomposed_letters_of_ids_give_the_same_groups(name, tmp_path: Path):
     found = []
     for form in ("NFC", "NFD"):
         config = write_example(name, tmp_path / form)
-        for path, text in example_of(name).texts.items():
+        for path, text in tables_of(name).items():
             accented = _odd_rows(text, lambda cell: f"{cell}\u00e9" if cell in ids else cell)
             again = _odd_rows(accented, lambda cell, form=form: unicodedata.normalize(form, cell))
             write(config.path, path, again)
@@ -150,10 +150,12 @@ def test_decomposed_letters_of_ids_give_the_same_groups(name, tmp_path: Path):
 @pytest.mark.parametrize("word", ["NA", "-", "keine Angabe", "(unknown)"])
 def test_a_word_for_nothing_is_no_person(name, word, tmp_path: Path):
     """Every cell that is a patient's or lesion's id has the word: then no two images belong together."""
+    if not tables_of(name):
+        pytest.skip("the ids of this layout are in no table that a test can write otherwise")
     plain = write_example(name, tmp_path / "plain").read(ReadReport())
     ids = set(plain[["patient_id", "lesion_id"]].stack()) - set(plain["image_id"])
     config = write_example(name, tmp_path / "words")
-    for path, text in example_of(name).texts.items():
+    for path, text in tables_of(name).items():
         header, *rows = list(csv.reader(io.StringIO(text)))
         written = io.StringIO()
         csv.writer(written).writerows([header, *[[word if cell in ids else cell for cell in row] for row in rows]])
