@@ -78,7 +78,7 @@ RULES: Mapping[str, Callable[[str], str]] = {
     "the suffix differs": _stem,
     "case and suffix differ": lambda path: _stem(path).casefold(),
     "zeros, blanks or case differ": _folded_stem,
-    "what a publisher added to the name differs": _bare_stem,
+    "an addition to the name differs": _bare_stem,
     "marks differ": lambda path: _MARKS.sub("", _bare_stem(path)),
 }
 """Difference -> the form of a path in which the two are equal."""

@@ -15,12 +15,13 @@ from pydantic import Field
 from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
+from components.base.normal_form import clean_path
 from components.data.adapters import ExampleData
 from components.data.ids import normalise_ids
 from components.data.read_report import ReadReport
 from components.data.records import conform
-from components.data.sources import find_images
-from components.data.tables import TableFormat, read_table
+from components.data.sources import find_images, locate
+from components.data.tables import TableFormat, find_table, read_table
 from components.data.vocabulary import translate
 
 TABLE = "meta/meta.csv"
@@ -60,7 +61,7 @@ class Config(Frozen):
 
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a case, with the id case_NUMBER_derm or case_NUMBER_clinic."""
-        file = self.path / TABLE
+        file = find_table(self.path / TABLE)
         if not file.is_file():
             raise DataError(
                 f"dataset.path = {self.path}: {file} is missing; name the folder that holds meta/ and images/ "
@@ -69,16 +70,20 @@ class Config(Frozen):
         table = read_table(file, [*COLUMNS, self.image], report, form=self.format, root=self.path)
         table = normalise_ids(table.rename(columns={**COLUMNS, self.image: "path"}), report)
         lesions = "case_" + table["lesion_id"]
-        paths = _located(table["path"].fillna(""), find_images(self.path))
+        paths = _located(table["path"].fillna(""), find_images(self.path), report)
         table = translate(table).assign(image_id=lesions + f"_{self.image}", lesion_id=lesions, path=paths)
         return conform(table.assign(source="derm7pt"), str(file), report)
 
 
-def _located(names: pd.Series, found: Mapping[str, list[str]]) -> list[str]:
-    """Paths of names such as `NEL/Nel025.jpg`, below images/ or in a tar; upper and lower case are equal."""
-    places = {_last_two(path): path for paths in found.values() for path in sorted(paths, reverse=True)}
-    return [places.get(_last_two(name), f"images/{name}" if name else "") for name in names]
+def _located(names: pd.Series, found: Mapping[str, list[str]], report: ReadReport) -> list[str]:
+    """Paths of names such as `NEL/Nel025.jpg`, which lie below images/, elsewhere or in a tar."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(path for paths in found.values() for path in paths):
+        places.setdefault(_last_two(path), []).append(path)
+    places = {name: [path for path in paths if path.startswith("images/")] or paths for name, paths in places.items()}
+    paths = locate([_last_two(name) for name in names], places, "images/{}", report)
+    return [path if name else "" for name, path in zip(names, paths, strict=True)]
 
 
-def _last_two(path: str) -> tuple[str, ...]:
-    return PurePosixPath(path.lower()).parts[-2:]
+def _last_two(path: str) -> str:
+    return "/".join(PurePosixPath(clean_path(path)).parts[-2:])

@@ -139,7 +139,8 @@ class Config(Frozen):
                 f"dataset.path_pattern = {self.path_pattern!r} (params.yaml) names {unknown}; {file} has no such column"
             ).with_words(f"its columns are {read_header(file, self.format)[:30]}")
         paths = _filled(parts, known)
-        ids = {name: known[name].map(clean_id, na_action="ignore") for name in ALL_IDS if name in known}
+        of_ids = {name for ours in ALL_IDS for name in (ours, self.columns.get(ours, ours)) if name in known}
+        ids = {name: known[name].map(clean_id, na_action="ignore") for name in of_ids}
         otherwise = _filled(parts, known.assign(**ids))  # 7 for the 7.0 of a column with a gap
         return resolve_paths(paths, self.path, report, otherwise=otherwise, replace_start=self.replace_start)
 
