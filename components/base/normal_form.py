@@ -48,6 +48,9 @@ def fold(text: str) -> str:
 
     For warnings and for the search for a similar name, never to join rows: `a1` and `A1` may be two patients.
     """
-    folded = unicodedata.normalize("NFKC", _DASH.sub("-", clean_id(text))).casefold()
+    tidy = clean_id(text)
+    if tidy.isascii():
+        return _BLANKS.sub("", _LEADING_ZEROS.sub("", tidy.lower()))
+    folded = unicodedata.normalize("NFKC", _DASH.sub("-", tidy)).casefold()
     bare = _BLANKS.sub("", _LEADING_ZEROS.sub("", folded))
     return unicodedata.normalize("NFKC", bare)  # letters that a blank had kept apart may combine

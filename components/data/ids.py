@@ -74,9 +74,10 @@ def _normalise(column: pd.Series, name: str, report: ReadReport) -> pd.Series:
 
 def _words_for_nothing(forms: set[str]) -> set[str]:
     """The forms that are no id; whether initials can be ids is seen from those that are ids in any case."""
-    sure = [form for form in forms if not is_no_id(form, coded=True)]
+    nothing = {form for form in forms if is_no_id(form, coded=True)}
+    sure = forms - nothing
     coded = sum(any(letter.isdigit() for letter in form) for form in sure) * 2 >= len(sure)
-    return {form for form in forms if is_no_id(form, coded=coded)}
+    return {form for form in nothing if is_no_id(form, coded=coded)}
 
 
 def check_ids(table: pd.DataFrame, report: ReadReport) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import PurePosixPath
 
 import pandas as pd
 
@@ -25,7 +24,7 @@ _FILE_SUFFIXES = re.compile(r"(\.[A-Za-z][A-Za-z0-9]{1,3})+$")
 
 def bare_name(name: str) -> str:
     """An image's name without folders, file suffixes and the additions of publishers."""
-    stem = _FILE_SUFFIXES.sub("", PurePosixPath(clean_id(name).replace("\\", "/")).name)
+    stem = _FILE_SUFFIXES.sub("", clean_id(name).replace("\\", "/").rstrip("/").rpartition("/")[2])
     for added in _ADDED:
         stem = stem.removesuffix(added)
     return stem

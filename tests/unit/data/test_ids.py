@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from components.data.adapters.folder import Config as Folder
 from components.data.adapters.ham10000 import Config as Ham
 from components.data.adapters.isic import Config as Isic
 from components.data.adapters.pad_ufes import Config as PadUfes
@@ -158,6 +160,20 @@ def test_normalising_twice_reports_once():
     before = report.complete()
     pd.testing.assert_frame_equal(normalise_ids(once, report), once)
     assert report.complete() == before
+
+
+def test_names_of_files_in_either_unicode_form_are_of_one_patient_and_one_diagnosis(tmp_path: Path):
+    """As a folder that was copied together from a Mac and another computer."""
+    for place, form, blank in ((0, "NFC", " "), (1, "NFD", "\u00a0")):
+        name = unicodedata.normalize(form, f"\u00fcbrige/M\u00fcller {place}.png")
+        paint(tmp_path, name, f"mel/Meier{blank}{place}.png")
+        paint(tmp_path, unicodedata.normalize(form, f"ohne B\u00e4nder/NA {place}.png"))
+    report = ReadReport()
+    pattern = unicodedata.normalize("NFD", "^([A-Z\u00fca-z]+) ")
+    table = Folder(path=tmp_path, patient_pattern=pattern, unlabelled="ohne Ba\u0308nder").read(report)
+    assert table.groupby("patient_id").size().to_dict() == {"M\u00fcller": 2, "Meier": 2}
+    assert table["diagnosis"].value_counts().to_dict() == {"mel": 2, "\u00fcbrige": 2}  # the others: unlabelled
+    assert kinds(report)["ids_not_stated"] == 2
 
 
 # --- tables as people have them -------------------------------------------------------------------------------------
