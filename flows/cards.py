@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.models.weights_file import count_parameters, read_header
 from components.training.settings import Augment, Finetune
-from flows.settings.data import Pack, Privacy
+from flows.settings.data import Cohort, Pack, Privacy
 from flows.settings.data import Split as SplitSettings
 from flows.settings.study import Paths, Study
 from flows.stage import stage
+from flows.stage_io.external_results import read_external
 from flows.stage_io.files import read_json
 
 PROJECT = Path("pyproject.toml")
@@ -39,6 +40,7 @@ PROJECT = Path("pyproject.toml")
 def cards(
     study: Study,
     dataset: Adapter,
+    external: Sequence[Cohort],
     privacy: Privacy,
     labels: Labels,
     split: SplitSettings,
@@ -51,7 +53,7 @@ def cards(
     log: Log,
 ) -> dict[str, int]:
     """Write model_card and data_sheet, .md and .html; return the number of statements that a person has yet to make."""
-    model = _read_model(dataset, augment, finetune, paths)
+    model = _read_model(dataset, external, augment, finetune, paths)
     sheet = DataRecords(
         licence=dataset.licence,
         published=dataset.published,
@@ -84,7 +86,9 @@ def cards(
     return {"not_stated": len(missing)}
 
 
-def _read_model(dataset: Adapter, augment: Augment, finetune: Finetune, paths: Paths) -> ModelRecords:
+def _read_model(
+    dataset: Adapter, external: Sequence[Cohort], augment: Augment, finetune: Finetune, paths: Paths
+) -> ModelRecords:
     """The records of the run that compare recommends."""
     comparison = read_json(paths.reports / "comparison.json")
     run = RunId.parse(comparison["recommendation"]["run"])
@@ -106,6 +110,7 @@ def _read_model(dataset: Adapter, augment: Augment, finetune: Finetune, paths: P
         dataset=dataset.kind,
         licence=dataset.licence,
         version=str(tomllib.loads(PROJECT.read_text())["project"]["version"]),
+        external=read_external(external, paths),
     )
 
 

@@ -25,6 +25,7 @@ from components.statistics.runs import Run, same_images
 from components.training.settings import Finetune
 from flows.settings.study import Paths, Study
 from flows.stage import stage
+from flows.stage_io.external_results import FOLDER, INTERNAL
 from flows.stage_io.files import existing, read_json
 from flows.stage_io.priors import read_priors
 from flows.stage_io.publish import as_json, publish
@@ -44,7 +45,7 @@ def compare(
     paths: Paths,
     log: Log,
 ) -> dict[str, float]:
-    """Write comparison.json and .csv, clinical.json, index.html, answer.txt; return the metrics of every arm."""
+    """Write comparison.json, .csv and .html, clinical.json, answer.txt; return the metrics of every arm."""
     read = read_json(paths.metrics / "ingest.json")["read"]
     question = build_question(study, dataset, labels, compare, read)
     runs = read_complete_runs(study, paths)
@@ -57,13 +58,13 @@ def compare(
         "clinical.json": as_json(clinical_record.as_record(assessment)),
         "comparison.csv": record.as_table(comparison).to_csv(index=False, lineterminator="\n"),
         "answer.txt": "\n".join(lines) + "\n",
+        f"{FOLDER}/{INTERNAL}": as_json(record.internal_test(comparison)),
     }.items():
         write_text(paths.reports / name, text)
         log.artifact(paths.reports / name, "report")
     publish(
         paths.reports,
         "comparison",
-        page_name="index",
         record=record.as_record(comparison, evaluate) | {"few_lesions": FEW_LESIONS, "limits": limits(comparison)},
         page=render(comparison, evaluate, page_figures, assessment, clinical_figures),
         figures={each.file_name(name): panel for each in page_figures for name, panel in each.panels.items()}

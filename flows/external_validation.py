@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -99,7 +99,7 @@ def external_validation(
     publish(
         paths.reports / "external",
         cohort,
-        record=as_record(result),
+        record=as_record(result) | {"data": asdict(chosen.dataset.licence)},
         page=render(result, figures),
         figures=figures,
         lines=[claim.text for claim in result.claims],

@@ -14,10 +14,11 @@ from components.base.licence import Licence
 from components.base.run_id import RunId
 from components.cards import page
 from components.cards.licences import limits_of_use
-from components.cards.page import difference, interval, plain_number, share
+from components.cards.page import difference, plain_number, share
 from components.cards.settings import CardSettings
 from components.clinical.subgroups import Subgroup
 from components.report.formatting import DASH, count, exact, number, percent
+from components.statistics.intervals import read_interval
 
 Json = Mapping[str, Any]
 
@@ -73,6 +74,8 @@ class ModelRecords:
     """Of the images."""
     version: str
     """Of Dermflow."""
+    external: Sequence[Json] = ()
+    """reports/external/COHORT.json, in the order of params.yaml."""
 
     @property
     def published(self) -> Licence | None:
@@ -83,19 +86,20 @@ class ModelRecords:
     @property
     def row(self) -> Json:
         """The record of the run's arm and protocol in the comparison."""
-        return self._own(self.comparison["rows"])
+        return self.own(self.comparison["rows"])
 
     @property
     def assessment(self) -> Json:
         """The record of the run's arm and protocol in the clinical assessment."""
-        return self._own(self.clinical["sheets"])
+        return self.own(self.clinical["sheets"])
 
     @property
     def place(self) -> int:
         """Position of the run's seed among the seeds of the study."""
         return list(self.comparison["plan"]["seeds"]).index(self.run.seed)
 
-    def _own(self, found: Sequence[Json]) -> Json:
+    def own(self, found: Sequence[Json]) -> Json:
+        """The record of the run's arm and protocol among those of all."""
         return next(each for each in found if (each["arm"], each["protocol"]) == (self.run.arm, self.run.protocol))
 
 
@@ -117,6 +121,7 @@ def write(model: ModelRecords, settings: CardSettings) -> str:
         confidence=f"{100 * plan['confidence']:g}",
         overall=_overall(model),
         classes=_classes(model),
+        external=[_external(model, record) for record in model.external],
         operating=_operating(model),
         calibration=_calibration(model),
         temperature=exact(model.assessment["calibration"]["temperatures"][model.place]),
@@ -192,6 +197,23 @@ def _percent_of(value: float | None) -> str:
     return DASH if value is None else f"{percent(value)} %"
 
 
+def _external(model: ModelRecords, record: Json) -> dict[str, Any]:
+    """Balanced accuracy of the run's arm and protocol on one external test set."""
+    labels, changed = record["labels"], model.own(record["sheets"])["changes"]["balanced_accuracy"]
+    images = sum(each["external_images"] for each in labels["classes"] if each["name"] in labels["compared"])
+    return {
+        "name": record["plan"]["cohort"],
+        "data": Licence(**record["data"]),
+        "images": count(images),
+        "lesions": count(record["lesions"]["external"]),
+        "classes": labels["compared"],
+        "internal": share(changed["internal"]),
+        "external": share(changed["external"]),
+        "drop": difference(changed["drop"]),
+        "missing_ids": record["plan"]["missing_ids"]["external"],
+    }
+
+
 def _operating(model: ModelRecords) -> list[dict[str, str]]:
     """Each threshold chosen on val, with the rates on test images."""
     return [
@@ -245,8 +267,8 @@ def _subgroup(found: Json) -> Subgroup:
         images=found["images"],
         groups=found["groups"],
         classes=tuple(found["classes"]),
-        values={name: interval(each) for name, each in found["values"].items()},
-        differences={name: interval(each) for name, each in found["differences"].items()},
+        values={name: read_interval(each) for name, each in found["values"].items()},
+        differences={name: read_interval(each) for name, each in found["differences"].items()},
         by_seed={name: tuple(seeds) for name, seeds in found["by_seed"].items()},
     )
 

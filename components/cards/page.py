@@ -11,7 +11,6 @@ from importlib.resources import files
 from io import StringIO
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
@@ -22,7 +21,7 @@ from ruamel.yaml import YAML
 from components.cards.settings import CardSettings
 from components.report import page
 from components.report.formatting import count, interval_range, number, percent, points
-from components.statistics.intervals import Interval
+from components.statistics.intervals import read_interval
 
 NOT_STATED = Markup("**not stated**")
 
@@ -89,27 +88,21 @@ def missing_statements(settings: CardSettings) -> list[str]:
 # --- numbers
 
 
-def interval(found: Mapping[str, float | None]) -> Interval:
-    """An interval from its JSON record; null becomes NaN or an infinite end."""
-    mean, low, high = (found[end] for end in ("mean", "low", "high"))
-    return Interval(np.nan if mean is None else mean, -np.inf if low is None else low, np.inf if high is None else high)
-
-
 def share(found: Mapping[str, float | None]) -> str:
     """`71.3 % (56.8 to 84.2)`."""
-    known = interval(found)
+    known = read_interval(found)
     return f"{percent(known.mean)} % ({interval_range(known, percent)})"
 
 
 def plain_number(found: Mapping[str, float | None]) -> str:
     """`0.842 (0.801 to 0.880)`."""
-    known = interval(found)
+    known = read_interval(found)
     return f"{number(known.mean)} ({interval_range(known)})"
 
 
 def difference(found: Mapping[str, float | None]) -> str:
     """In percentage points: `+2.1 (−0.3 to +4.5)`."""
-    known = interval(found)
+    known = read_interval(found)
     return f"{points(known.mean)} ({interval_range(known, points)})"
 
 

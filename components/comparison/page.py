@@ -16,6 +16,7 @@ from components.comparison.verdict import Outcome
 from components.report import page
 from components.report.figures import arm_colours
 from components.report.formatting import MINUS
+from components.report.places import EXTERNAL, place
 from components.statistics.runs import FINGERPRINTS
 
 PAPER = (
@@ -89,6 +90,7 @@ def render(
         headline_names=HEADLINE,
         measures=MEASURES,
         pages=PAGES,
+        external=place(EXTERNAL),
         colours=arm_colours(question.arms),
         page_figures={name: _inline([each for each in figures if each.section == name]) for name in SECTIONS},
         figures={name: page.inline_svg(figure, name, _words(name)) for name, figure in clinical_figures.items()},

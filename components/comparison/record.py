@@ -57,6 +57,21 @@ def _interval_cells(name: str, interval: Interval) -> dict[str, float]:
     return {f"{name}{end}": value for end, value in _ends(interval)}
 
 
+def internal_test(comparison: Comparison) -> dict[str, Any]:
+    """The internal test, beside which the results on external test sets are shown."""
+    found: dict[str, Any] = plain(
+        {
+            "images": sum(comparison.test_images.values()),
+            "groups": comparison.groups,
+            "models": [
+                {"arm": row.arm, "protocol": row.protocol, "balanced_accuracy": asdict(row.test["balanced_accuracy"])}
+                for row in comparison.rows
+            ],
+        }
+    )
+    return found
+
+
 def as_metrics(comparison: Comparison) -> dict[str, float]:
     """The few numbers to follow from run to run, by `ARM-PROTOCOL/NAME`; what is not known is left out."""
     found: dict[str, float] = {}

@@ -8,7 +8,7 @@ Steps: `bootstrap.make_design` resamples whole groups, stratified by class (boot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,12 @@ class Interval:
     def known(self) -> bool:
         """False where an end is infinite or NaN, as for a single seed."""
         return bool(np.isfinite([self.mean, self.low, self.high]).all())
+
+
+def read_interval(found: Mapping[str, float | None]) -> Interval:
+    """An interval from its JSON record; null becomes NaN or an infinite end."""
+    mean, low, high = (found[end] for end in ("mean", "low", "high"))
+    return Interval(np.nan if mean is None else mean, -np.inf if low is None else low, np.inf if high is None else high)
 
 
 def student_interval(values: Array, confidence: float) -> Interval:

@@ -169,7 +169,12 @@ def report() -> None:
     if not answer.exists():
         raise RunError(f"{answer} does not exist, since no comparison has been made yet; `dermflow run` makes it")
     typer.echo(answer.read_text().rstrip())
-    typer.echo(f"Report page: {folder / 'index.html'}; runs in MLflow: `dermflow ui`")
+    pages = [
+        folder / name for name in ("index.html", "comparison.html")
+    ]  # the second where an external test set failed
+    typer.echo(
+        f"Report page: {next((page for page in pages if page.exists()), pages[0])}; runs in MLflow: `dermflow ui`"
+    )
 
 
 @app.command()

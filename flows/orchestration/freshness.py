@@ -158,12 +158,14 @@ class StageEntry:
         return body
 
     def choices(self) -> list[Choice]:
-        """The choices that its params hold, whole or in part."""
+        """The choices that its params hold, whole or in part; those of an item where the stage has items."""
         keys = [f"{key}." for key in self.body.get("params", ())]
+        has_items = not {"matrix", "foreach"}.isdisjoint(self.content)
         return [
             c
             for c in CHOICES
-            if any(f"{c.setting}.".startswith(key) or key.startswith(f"{c.setting}.") for key in keys)
+            if (has_items or "${item." not in (c.kind or ""))
+            and any(f"{c.setting}.".startswith(key) or key.startswith(f"{c.setting}.") for key in keys)
         ]
 
     @property

@@ -24,7 +24,6 @@ def publish(
     lines: Iterable[str],
     log: Log,
     artifacts: str = "report",
-    page_name: str | None = None,
 ) -> None:
     """Write `NAME.json` and `NAME.html` into `folder`, and keep both and every figure in the run.
 
@@ -37,9 +36,8 @@ def publish(
         lines: shown in the terminal, followed by the path of the page.
         log: the run.
         artifacts: the folder in MLflow that holds the two files.
-        page_name: of the page, without extension, where it is not `name`.
     """
-    page_path = folder / f"{page_name or name}.html"
+    page_path = folder / f"{name}.html"
     for path, text in ((folder / f"{name}.json", as_json(record)), (page_path, page)):
         write_text(path, text)
         log.artifact(path, artifacts)

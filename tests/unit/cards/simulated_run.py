@@ -112,7 +112,7 @@ def arguments(repo: Path, **changes: object) -> dict[str, object]:
     study = {name: known[name] for name in ("study", "dataset", "labels", "clinical", "paths")}
     others = {name: getattr(params, name) for name in ("privacy", "split", "pack", "augment", "finetune")}
     assert isinstance(others["augment"], Augment)
-    return {**study, **others, "cards": CardSettings(**UNSTATED), "log": SilentLog(), **changes}
+    return {**study, **others, "cards": CardSettings(**UNSTATED), "external": (), "log": SilentLog(), **changes}
 
 
 def prepare(known_lesions: int = 600, **compared: object) -> None:

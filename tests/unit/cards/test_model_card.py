@@ -149,5 +149,5 @@ def test_the_cards_limits_are_those_of_the_comparison(folder: Path) -> None:
     text = re.sub(r"\\(.)", r"\1", read_text(folder, "model_card.md"))
     assert len(limits) >= 4
     assert all(f"- {limit}\n" in text for limit in limits)
-    page = unescape((folder / "reports" / "index.html").read_text())
+    page = unescape((folder / "reports" / "comparison.html").read_text())
     assert all(limit in page for limit in limits)

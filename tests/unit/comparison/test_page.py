@@ -31,7 +31,7 @@ def _page(folder: Path, truth: Truth, **chosen: object) -> str:
     with chdir(folder):
         fabricate(truth, Path())
         compare.work(**settings(truth, **chosen))
-        return Path("reports/index.html").read_text()
+        return Path("reports/comparison.html").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +241,7 @@ def test_the_papers_numbers_give_the_papers_percentages(tmp_path: Path) -> None:
                 summary = {"first": first, "last": last, "best": last, **fingerprints("frozen", seed)}
                 write_json(Path(f"metrics/finetune/{arm}-frozen-{seed}.json"), summary)
         compare.work(**settings(truth))
-        words = re.sub(r"\s+", " ", _read(Path("reports/index.html").read_text()).words)
+        words = re.sub(r"\s+", " ", _read(Path("reports/comparison.html").read_text()).words)
     ours = words[words.index("How the models learned") : words.index("The paper, cited")]
     for number in (f"{MINUS}33.33 %", "45.0 → 65.0 +44.44 %", f"{MINUS}16.67 %", "58.0 → 87.0 +50.00 %", "+19.05 %"):
         assert number in ours
@@ -281,7 +281,7 @@ def test_a_study_with_a_hostile_name_writes_no_markup(tmp_path: Path) -> None:
         given = settings(truth)
         given["study"] = given["study"].model_copy(update={"name": "<script>alert(1)</script>"})
         compare.work(**given)
-        assert "<script" not in Path("reports/index.html").read_text()
+        assert "<script" not in Path("reports/comparison.html").read_text()
 
 
 def test_the_page_shows_the_figures_that_the_setting_names(tmp_path: Path) -> None:

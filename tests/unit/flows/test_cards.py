@@ -97,7 +97,7 @@ def test_the_cards_need_no_torch(repo: Path) -> None:
 
 def _heads(folder: Path) -> list[str]:
     """The top of the main page, the model card and the data sheet."""
-    ends = {"index.html": "</section>", "model_card.md": "## Model details", "data_sheet.md": "## Motivation"}
+    ends = {"comparison.html": "</section>", "model_card.md": "## Model details", "data_sheet.md": "## Motivation"}
     return [read_text(folder, name).partition(end)[0] for name, end in ends.items()]
 
 
@@ -112,7 +112,7 @@ def test_index_and_cards_say_what_is_not_known_of_ids(tmp_path: Path, repo: Path
     assert all(sentence in head for head in _heads(tmp_path))
     assert f"Note: {sentence}" in read_text(tmp_path, "answer.txt")
     unit = "lesions or patients that no model was trained or selected on"
-    assert (unit in " ".join(read_text(tmp_path, "index.html").split())) is (known > 0)
+    assert (unit in " ".join(read_text(tmp_path, "comparison.html").split())) is (known > 0)
     assert ("None of these patients or lesions" in read_text(tmp_path, "model_card.md")) is (known > 0)
 
 

@@ -110,13 +110,13 @@ def test_synthetic_images_recommend_nothing_and_say_what_they_are() -> None:
     compare.work(**given)
     assert given["log"].lines[0].startswith("SYNTHETIC, pipeline check, not evidence: vae against imagenet")
     assert "No recommendation: synthetic images" in given["log"].lines[1]
-    assert given["log"].lines[-1] == "Look at reports/index.html"
-    assert "SYNTHETIC DATA" in Path("reports/index.html").read_text()
+    assert given["log"].lines[-1] == "Look at reports/comparison.html"
+    assert "SYNTHETIC DATA" in Path("reports/comparison.html").read_text()
 
 
 def test_the_same_runs_give_the_same_bytes() -> None:
     _answer(SMALL)
-    names = ("comparison.json", "comparison.csv", "index.html")
+    names = ("comparison.json", "comparison.csv", "comparison.html")
     first = {name: Path("reports", name).read_bytes() for name in names}
     compare.work(**settings(SMALL))
     assert {name: Path("reports", name).read_bytes() for name in names} == first
@@ -228,7 +228,7 @@ def test_arms_that_met_other_batches_are_not_compared() -> None:
     _edit("metrics/finetune/imagenet-frozen-1.json", batches_sha256="f" * 64)
     with pytest.raises(DataError, match=r"vae-frozen-1 and imagenet-frozen-1 differ in batches_sha256 .*ffffffffffff"):
         compare.work(**settings(SMALL))
-    assert not Path("reports/index.html").exists()
+    assert not Path("reports/comparison.html").exists()
 
 
 def test_a_run_without_fingerprints_is_named() -> None:
