@@ -12,6 +12,24 @@ MINUS = "\N{MINUS SIGN}"  # as wide as a plus
 DASH = "\N{EN DASH}"  # in place of a value that is not known
 
 
+MOST_DIGITS = 8
+"""Decimals after which a value counts as zero: rounding of the computation is smaller."""
+
+
+def decimals(value: float, digits: int, sign: bool = False) -> str:
+    """A value with `digits` decimals and a true minus sign; `sign` adds a plus to values that are not below zero.
+
+    Zero has no minus sign. A value that would be rounded to zero gets as many decimals as its first digit needs, so
+    that the end of an interval that excludes zero is not written as zero.
+    """
+    if not np.isfinite(value):
+        return DASH
+    if float(f"{value:.{digits}f}") == 0:
+        shown = (more for more in range(digits, MOST_DIGITS + 1) if float(f"{value:.{more}f}") != 0)
+        digits = next(shown, digits)
+    return f"{value:{'+' if sign else ''}z.{digits}f}".replace("-", MINUS)
+
+
 def count(number: int) -> str:
     """`10,015`."""
     return f"{number:,}"
@@ -19,12 +37,12 @@ def count(number: int) -> str:
 
 def percent(share: float) -> str:
     """A share in percent, without the sign `%`: 0.713 is `71.3`."""
-    return f"{100 * share:.1f}".replace("-", MINUS) if np.isfinite(share) else DASH
+    return decimals(100 * share, 1)
 
 
 def number(value: float, sign: bool = False, digits: int = 3) -> str:
     """A value with `digits` decimals; `sign` adds a plus to values above zero."""
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", MINUS) if np.isfinite(value) else DASH
+    return decimals(value, digits, sign)
 
 
 def exact(value: float | None) -> str:
@@ -39,12 +57,12 @@ def signed(value: float) -> str:
 
 def change(share: float) -> str:
     """A relative change in percent, with the decimals of the paper: `+44.44 %`."""
-    return f"{100 * share:+.2f} %".replace("-", MINUS) if np.isfinite(share) else DASH
+    return f"{decimals(100 * share, 2, sign=True)} %" if np.isfinite(share) else DASH
 
 
 def points(share: float) -> str:
     """A difference of shares in percentage points: 0.021 is `+2.1`."""
-    return f"{100 * share:+.1f}".replace("-", MINUS) if np.isfinite(share) else DASH
+    return decimals(100 * share, 1, sign=True)
 
 
 def p_value(value: float) -> str:

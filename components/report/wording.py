@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from components.report.formatting import MINUS
+from components.report.formatting import decimals
 from components.statistics.intervals import Interval
+from components.statistics.significance import resamples_needed, smallest_p
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,26 @@ def value_with_interval(interval: Interval, confidence: float) -> str:
 
 
 def _with_interval(interval: Interval, confidence: float, *, digits: int, unit: str) -> str:
-    mean, low, high = (f"{value:+.{digits}f}" for value in (interval.mean, interval.low, interval.high))
+    mean, low, high = (decimals(value, digits, sign=True) for value in (interval.mean, interval.low, interval.high))
     ends = f"{100 * confidence:g} % interval {low} to {high}" if interval.known else "no interval"
-    return f"{mean}{unit} ({ends})".replace("-", MINUS)
+    return f"{mean}{unit} ({ends})"
+
+
+def too_few_resamples(resamples: int, comparisons: int, alpha: float, what: str) -> str:
+    """A sentence where no p-value of a family can reach alpha after Holm's correction; empty where one can.
+
+    Args:
+        resamples: bootstrap resamples behind each p-value.
+        comparisons: of the family.
+        alpha: highest adjusted p-value that decides.
+        what: the comparisons of the family: `clinical comparisons`.
+    """
+    needed = resamples_needed(comparisons, alpha)
+    if resamples >= needed:
+        return ""
+    smallest = comparisons * smallest_p(resamples)
+    return (
+        f"{comparisons:,} {what} with {resamples:,} resamples: the smallest p after Holm's correction is "
+        f"{min(1.0, smallest):.3f}, above {alpha:g}, so that none can be significant; set compare.resamples to "
+        f"{needed:,} or more."
+    )

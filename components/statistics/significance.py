@@ -168,6 +168,19 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+def smallest_p(resamples: int) -> float:
+    """The smallest two-sided p-value of a bootstrap (`Estimate.p_value`)."""
+    return 2 / (resamples + 1)
+
+
+def resamples_needed(comparisons: int, alpha: float) -> int:
+    """The fewest resamples with which the smallest p-value of a family can reach alpha after Holm's correction."""
+    needed = max(1, int(2 * comparisons / alpha) - 2)
+    while comparisons * smallest_p(needed) > alpha:
+        needed += 1
+    return needed
+
+
 def holm_by_key(p: Mapping[Key, float]) -> dict[Key, AdjustedP]:
     """Holm's correction of one family of named p-values."""
     return {

@@ -36,3 +36,23 @@ def test_an_interval_is_written_or_called_missing() -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.03215, "= 0.032"), (0.0009, "< 0.001"), (1.0, "= 1.000")])
 def test_a_p_value_has_its_relation_sign(value: float, text: str) -> None:
     assert formatting.p_value(value) == text
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "text"),
+    [
+        (formatting.points, -0.0, "+0.0"),
+        (formatting.points, -1e-12, "+0.0"),
+        (formatting.points, -0.0003, f"{MINUS}0.03"),  # an end below zero is not written as zero
+        (formatting.points, 0.0003, "+0.03"),
+        (formatting.points, -0.0006, f"{MINUS}0.1"),
+        (formatting.signed, -0.0004, f"{MINUS}0.0004"),
+        (formatting.number, -0.0, "0.000"),
+        (formatting.percent, -0.0, "0.0"),
+        (formatting.change, -0.0, "+0.00 %"),
+    ],
+)
+def test_zero_has_no_minus_sign_and_what_is_not_zero_is_not_written_as_zero(
+    form: object, value: float, text: str
+) -> None:
+    assert form(value) == text

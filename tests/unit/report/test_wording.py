@@ -11,6 +11,7 @@ from components.report.wording import (
     join_claims,
     mark_synthetic,
     points_with_interval,
+    too_few_resamples,
     value_with_interval,
 )
 from components.statistics.intervals import Interval
@@ -21,6 +22,7 @@ from components.statistics.intervals import Interval
     [
         (Interval(0.021, -0.003, 0.045), f"+2.1 points (95 % interval {MINUS}0.3 to +4.5)"),
         (Interval(-0.021, -np.inf, np.inf), f"{MINUS}2.1 points (no interval)"),
+        (Interval(-0.02, -0.04, -0.0002), f"{MINUS}2.0 points (95 % interval {MINUS}4.0 to {MINUS}0.02)"),
     ],
 )
 def test_a_difference_of_shares_is_in_points(interval: Interval, text: str) -> None:
@@ -37,3 +39,13 @@ def test_claims_are_joined_and_synthetic_ones_are_marked_first() -> None:
     assert join_claims(claims) == "One. Two."
     assert mark_synthetic("One.", synthetic=True) == "SYNTHETIC, pipeline check, not evidence: One."
     assert mark_synthetic("One.", synthetic=False) == "One."
+
+
+def test_resamples_that_cannot_reach_alpha_after_the_correction_are_named() -> None:
+    """63 comparisons: 63 * 2 / 2001 = 0.063 can never be 0.05; 2,519 resamples give 63 * 2 / 2520 = 0.05."""
+    found = too_few_resamples(2000, 63, 0.05, "comparisons")
+    assert found.startswith("63 comparisons with 2,000 resamples: the smallest p after Holm's correction is 0.063")
+    assert found.endswith("set compare.resamples to 2,519 or more.")
+    assert too_few_resamples(2518, 63, 0.05, "comparisons")
+    assert too_few_resamples(2519, 63, 0.05, "comparisons") == ""
+    assert too_few_resamples(2000, 4, 0.05, "comparisons") == ""
