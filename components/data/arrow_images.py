@@ -241,13 +241,19 @@ def _opened(file: Path, size: int, mtime_ns: int) -> Rows | SourceError:  # noqa
 
     try:
         if file.suffix.lower() == ".arrow":
-            return _open_arrow(file)
+            return _readable(_open_arrow(file))
         parquet = pq.ParquetFile(file)
         groups = [parquet.metadata.row_group(index).num_rows for index in range(parquet.metadata.num_row_groups)]
-        return Rows(parquet, parquet.schema_arrow, _starts(groups))
+        return _readable(Rows(parquet, parquet.schema_arrow, _starts(groups)))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         kind = "Arrow file" if file.suffix.lower() == ".arrow" else "parquet file"
         return SourceError("unreadable", f"is not an intact {kind} ({type(error).__name__}); copy it again")
+
+
+def _readable(table: Rows) -> Rows:
+    """The table itself; a UnicodeError where a name of a column is damaged."""
+    image_columns(table.schema)
+    return table
 
 
 def _open_arrow(file: Path) -> Rows:
@@ -285,7 +291,7 @@ def _named(here: str) -> Iterator[None]:
         yield
     except SourceError as error:
         raise SourceError(error.problem, str(error) if here in str(error) else f"{here}: {error}") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise SourceError("unreadable", f"{here} is damaged ({type(error).__name__}); copy it again") from error

@@ -8,6 +8,7 @@ Private attributes are never read (DICOM PS3.5, 7.8).
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import warnings
 import zlib
@@ -50,9 +51,10 @@ DICOM_ERRORS = (
     RuntimeError,
     TypeError,
     ValueError,
+    struct.error,
     zlib.error,
 )
-"""What pydicom raises for damaged files; its own errors are among them."""
+"""What pydicom raises for damaged files, besides errors of its own."""
 
 _one_at_a_time = threading.RLock()  # warnings can be switched off for a whole process only
 
@@ -141,7 +143,7 @@ def _quiet(path: str) -> Iterator[None]:
             raise SourceError(
                 "unreadable", f"{path} is no DICOM file: it lacks DICM at byte 128; write it again with `dcmconv +f`"
             ) from error
-        except (*DICOM_ERRORS, OSError) as error:
+        except (*DICOM_ERRORS, OSError, _pydicom().errors.BytesLengthException) as error:
             raise SourceError(
                 "unreadable", f"{path} is a damaged DICOM file ({type(error).__name__}); export it again"
             ) from error

@@ -161,13 +161,9 @@ def _child(group: h5py.h5g.GroupID, here: str, part: str, name: str) -> Any:
     import h5py
 
     key = part.encode("utf-8", "surrogateescape")
-    try:
-        kind = group.links.get_info(key).type if part not in ("", ".") else None
-    except KeyError:
-        kind = None
-    if kind is None:
+    if part in ("", ".") or not group.links.exists(key):
         raise SourceError("missing", f"{here} has no dataset {name}")
-    if kind != h5py.h5l.TYPE_HARD:
+    if group.links.get_info(key).type != h5py.h5l.TYPE_HARD:
         raise SourceError("outside_folder", f"{here}: {name} is a link, not followed; store the image itself there")
     return h5py.h5o.open(group, key)
 
