@@ -18,7 +18,7 @@ _INVISIBLE = re.compile(
 )
 _OUTER = "".join(chr(code) for code in (*range(33), *range(127, 161)))  # blanks and control characters
 _WHOLE_AS_DECIMAL = re.compile(r"([0-9]+)[.,]0+")
-_BLANK, _BLANKS = re.compile(r"\s"), re.compile(r"\s+")
+_BLANK, _BLANKS = re.compile(r"[^\S\x00-\x7f]"), re.compile(r"\s+")  # the first: blanks outside ASCII
 _DASH = re.compile("[\u2010-\u2015\u2212\ufe58\uff0d]")
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 

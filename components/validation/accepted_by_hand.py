@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from components.base.errors import DataError
+from components.base.normal_form import clean
 from components.data.image_names import ImageNames
 from components.data.records import Raw
 from components.validation.quarantine import BY_HAND, IMAGES, OUTSIDE_MAP
@@ -128,8 +129,9 @@ def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
             separator = max(SEPARATORS, key=header.count)
             reader, begin = csv.reader(opened, delimiter=separator, strict=True), 1
             for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield begin, [cell.strip() for cell in cells]
+                tidy = [clean(cell) for cell in cells]
+                if any(tidy):
+                    yield begin, tidy
                 begin = reader.line_num + 1
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: is no table of comma-separated values in UTF-8 ({error})") from error

@@ -32,7 +32,8 @@ def test_a_word_in_form_c_stays_as_it_is(word):
 
 
 def test_an_inner_blank_of_any_kind_is_a_plain_one():
-    assert clean("mel\u00a0in situ") == clean("mel in situ") == "mel in situ"
+    assert clean("mel\u00a0in\u2003situ") == clean("mel in situ") == "mel in situ"
+    assert clean("m\u00e9l\nin situ") == "m\u00e9l\nin situ"  # a line break is visible
 
 
 @pytest.mark.parametrize(("given_id", "form"), [

@@ -42,6 +42,12 @@ def test_the_file_is_read_whatever_the_order_of_columns_and_the_spreadsheet(tmp_
     assert entries.named_by == {"id": 2}
 
 
+def test_invisible_characters_around_a_cell_are_no_matter(tmp_path: Path) -> None:
+    text = 'image_id,rule\u200b,who,why\n\u00a0i0\u200b,image.grey\u200b,\u00c4 B,"as\nthere"\n'
+    entries = read_accepted(write(tmp_path, text), images(tmp_path))
+    assert entries.table.iloc[0].to_list() == ["i0", "image.grey", "\u00c4 B", "as\nthere"]
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_the_separator_is_that_of_the_header(tmp_path: Path, separator: str) -> None:
     text = "image_id,rule,who,why\ni0,image.grey,A,B\n".replace(",", separator)
