@@ -16,7 +16,7 @@ from components.data.adapters.table import Config as Table
 from components.data.ids import NO_IDS, about_missing_ids, check_ids, normalise_ids, similar_pairs, warn_of_shared
 from components.data.read_report import ReadReport
 from components.data.records import conform
-from components.data.splits import group_rows
+from components.data.splits import group_rows, split_table
 from tests.unit.data.example_data import paint, write
 
 
@@ -192,6 +192,20 @@ def test_trailing_blanks_in_a_table_of_ones_own_make_no_second_patient(cases: Pa
     assert text.count(" \n") > 0
     pd.testing.assert_series_equal(*read_ids)
     assert read_ids[0].nunique() == len({line.split(",")[2].strip() for line in text.splitlines()[1:]})
+
+
+def test_no_patient_is_on_two_sides_of_a_split_where_every_second_id_ends_with_a_blank(tmp_path: Path):
+    patients = [f"P{place // 3:03}" for place in range(260)]  # 87
+    rows = "".join(f"im{n:03},{('nv', 'mel')[n % 2]},{name}{' ' * (n % 2)}\n" for n, name in enumerate(patients))
+    write(tmp_path, "t.csv", f"file,dx,patient\n{rows}")
+    paint(tmp_path, "im000.png")
+    columns = {"image_id": "file", "diagnosis": "dx", "patient_id": "patient"}
+    table = Table(path=tmp_path, file="t.csv", columns=columns).read(ReadReport())
+    assert table["patient_id"].nunique() == 87
+    accepted = table.assign(label=table["diagnosis"], sha256=table["image_id"], twins=None)
+    split = split_table(accepted, ("nv", "mel"), ["patient_id"], {"train": 0.7, "val": 0.15, "test": 0.15}, 0)
+    sides = split.set_index("image_id")["split"].groupby(pd.Series(patients, table["image_id"])).nunique()
+    assert (len(sides), sides.max()) == (87, 1)
 
 
 def test_trailing_blanks_in_ham10000_make_no_second_lesion(cases: Path, tmp_path: Path):
