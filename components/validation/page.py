@@ -1,7 +1,8 @@
 """The data validation page: what was read, what was quarantined and why, what a person has to review.
 
 It names images only by image_id. Pictures are encoded again from pixels, and the page contains neither paths nor ids of
-patients and lesions: of these it says only whether two of them are the same.
+patients and lesions, except as examples of warnings about public data: of these it says only whether two of them are
+the same.
 """
 
 from __future__ import annotations

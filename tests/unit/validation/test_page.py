@@ -384,7 +384,7 @@ def test_the_page_says_what_was_read(folder: Path, tmp_path: Path) -> None:
         "metadata.csv 29 of 30 ids without file suffix",
         "Images with a patient id 28 of 30 Images with a lesion id 30 of 30",
         "Cells changed to one form patient_id 12",
-        "images 31 files images without a row 1 file",
+        "In the folder: images 31 files In the folder: images without a row 1 file",
         f"1 pairs of patient_id differ only in case '{NAME}' and 'Mustermann'",
     ):
         assert says(text, part), part
