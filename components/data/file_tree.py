@@ -48,9 +48,16 @@ def list_files(root: Path) -> list[FoundFile]:
     """Every file below a folder, each once, sorted by path.
 
     Raises:
-        SourceError: for a tar that cannot be read, since an incomplete list would drop images silently.
+        SourceError: for an archive that cannot be read, since an incomplete list would drop images silently; its name
+            is in the words of the error.
     """
-    return sorted(_walk(root), key=lambda file: file.path)
+    try:
+        return sorted(_walk(root), key=lambda file: file.path)
+    except SourceError as error:
+        raise SourceError(
+            error.problem,
+            f"dataset.path = {root}: an archive in it cannot be read; copy it again from its source, or take it out",
+        ).with_words(str(error)) from error
 
 
 def list_images(root: Path) -> list[str]:

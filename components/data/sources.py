@@ -155,7 +155,7 @@ def find_images(root: Path, within: str = "", prefer: tuple[str, ...] = ()) -> M
         if file.is_candidate:
             found.setdefault(clean(image_name(file.path)), []).append(file)
     if not found:
-        raise DataError(_no_image(root, inside, files))
+        raise _no_image(root, inside, files)
     return {name: _preferred(_readable_first(paths), prefer) for name, paths in found.items()}
 
 
@@ -179,16 +179,15 @@ def _preferred(paths: list[str], prefer: tuple[str, ...]) -> list[str]:
     return paths
 
 
-def _no_image(root: Path, inside: str, files: list[FoundFile]) -> str:
+def _no_image(root: Path, inside: str, files: list[FoundFile]) -> DataError:
+    """The error where a folder has no image, with what else is in it."""
     packed = sorted(file.path for file in files if file.path.lower().endswith(COMPRESSED_TARS))
-    hints = [_how_to_unpack(packed[0])] if packed else []
     others = Counter(file.kind for file in files)
-    hints += [f"there are {count} {kind}: {REMEDIES[kind]}" for kind, count in others.items() if kind in REMEDIES]
-    told = "".join(f"; {hint}" for hint in hints)
-    return (
+    hints = [f"; there are {count} {kind}: {REMEDIES[kind]}" for kind, count in others.items() if kind in REMEDIES]
+    return DataError(
         f"dataset.path = {root}: no image {f'in {inside} ' if inside else ''}there; put the images into "
-        f"{root / (inside or 'images')}, or leave them in uncompressed .tar files{told}"
-    )
+        f"{root / (inside or 'images')}, or leave them in uncompressed .tar files{''.join(hints)}"
+    ).with_words(_how_to_unpack(packed[0]) if packed else "")
 
 
 def locate(

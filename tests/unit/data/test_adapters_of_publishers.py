@@ -101,7 +101,7 @@ def test_scin_takes_the_one_condition_with_enough_weight(tmp_path: Path, weights
 def test_scin_labels_of_other_cases_are_refused(tmp_path: Path):
     write_example("scin", tmp_path)
     (tmp_path / "scin_labels.csv").write_text("case_id,weighted_skin_condition_label\n901,{}\n902,{}\n")
-    with pytest.raises(DataError, match=r"scin_labels.csv: 0 of 2 images matched, expected at least 90%"):
+    with pytest.raises(DataError, match=r"scin_labels.csv: 0 of 2 images matched; expected at least 90%"):
         Scin(path=tmp_path).read(ReadReport())
 
 
