@@ -14,8 +14,7 @@ from components.data.labels import Labels
 from components.data.read_report import ReadReport
 from components.data.records import apply_labels, write_records
 from components.data.source_error import SourceError
-from components.external_validation.diagnoses import propose, to_paste
-from components.external_validation.label_map import MIN_LESIONS
+from components.external_validation.diagnoses import MIN_LESIONS, propose, to_paste
 from components.validation.settings import Validate as ValidateSettings
 from flows.settings.data import Cohort, Privacy, find_cohort
 from flows.settings.study import Paths

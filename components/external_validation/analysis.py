@@ -191,9 +191,10 @@ class _Analysis:
         return _TestSet(split, kept, sample)
 
     def fit_on_val(self, runs: Sequence[Run]) -> _FittedRuns:
-        """Temperatures of one arm's seeds."""
+        """Temperatures of one arm's seeds, for probabilities with the class frequencies of the train images."""
         val = same_images(runs, "val", self.question.classes)
-        p = [probabilities(run, "val", self.question.classes) for run in runs]
+        restore = self.setup.priors.restore
+        p = [restore(probabilities(run, "val", self.question.classes)) for run in runs]
         temperatures = np.array([calibration.fit_temperature(val.labels, each) for each in p])
         return _FittedRuns(runs, SeedPredictions(val.labels, val.groups, p), temperatures)
 
@@ -218,7 +219,8 @@ class _Analysis:
         labels, classes = self.labels, self.question.classes
         sample, truth, weights = test.sample, test.sample.labels, test.sample.weights
         p = [probabilities(run, test.split, classes)[test.kept] for run in fitted.runs]
-        scaled = [calibration.scale(each, t) for each, t in zip(p, fitted.temperatures, strict=True)]
+        restored = [self.setup.priors.restore(each) for each in p]
+        scaled = [calibration.scale(each, t) for each, t in zip(restored, fitted.temperatures, strict=True)]
         by_class = np.stack([sensitivity(truth, each, weights) for each in p])  # (S, K, C)
         places = [classes.index(name) for name in labels.compared]
         mix = np.array([each.internal_images for each in labels.classes if each.compared]) / labels.images("internal")
@@ -229,7 +231,7 @@ class _Analysis:
             errors = [calibration_errors(truth, sample.groups, each, weights, self.setup.bins) for each in predicted]
             found[name] = np.stack(errors)
         if "malignant_auroc" in self.measures:
-            found |= self._malignant(sample, p, fitted.val)
+            found |= self._malignant(sample, restored, fitted.val)
         return found | {f"sensitivity.{name}": by_class[:, k] for k, name in zip(places, labels.compared, strict=True)}
 
     def _malignant(self, sample: Resampled, p: Sequence[Array], val: SeedPredictions) -> dict[str, Array]:

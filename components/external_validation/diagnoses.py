@@ -27,6 +27,9 @@ SAME = (
 """Terms that publishers use for the diagnoses of HAM10000 (Tschandl et al. 2018, table 2; the vocabulary of the ISIC
 Archive). They are never used silently: `propose` only prints them for a person to check."""
 
+MIN_LESIONS = 5
+"""Lesions that a class must have in both test sets; a class with fewer in one of them is left out of both."""
+
 SHOWN = 100
 """Terms that a message lists at most."""
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from components.base.errors import DataError
+from components.external_validation.diagnoses import MIN_LESIONS
 from components.statistics.runs import Images
-
-MIN_LESIONS = 5
-"""Lesions that a class must have in both test sets; a class with fewer in one of them is left out of both."""
 
 
 @dataclass(frozen=True)

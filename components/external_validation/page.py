@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from components.external_validation import figure as change_figure
-from components.external_validation.label_map import MIN_LESIONS
+from components.external_validation.diagnoses import MIN_LESIONS
 from components.external_validation.results import (
     LEADING,
     ExternalMeasure,

@@ -9,6 +9,7 @@ from components.base.run_id import FinetuneProtocol, model_name
 from components.external_validation.label_map import LabelMap
 from components.report.wording import Claim
 from components.statistics.intervals import Interval
+from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import LOSS, SHARE
 from components.statistics.significance import AdjustedP
@@ -57,6 +58,8 @@ class ExternalSetup:
     """Of specificity and sensitivity, for which thresholds are chosen on val."""
     bins: int
     """Of the calibration error."""
+    priors: Priors
+    """Of the study's models and of its train images; the external set's own frequencies are used nowhere."""
     ids_known: bool = True
     """Whether any image of the cohort has the id of a patient or lesion."""
     missing_ids: tuple[str, ...] = ()

@@ -41,7 +41,7 @@ def examine(root: Path) -> list[MachineCheck]:
 
     with ThreadPoolExecutor() as pool:  # services that do not answer are waited for at the same time
         asked = [pool.submit(copy_context().run, check) for check in (_mlflow, _prefect)]
-        here = [_python(), _environment(root), _tools(root), _git(root), _disk(root), _settings(), _data(), _gpu()]
+        here = [_python(), _environment(root), _tools(root), _git(root), _disk(root), _settings(), *_data(), _gpu()]
         return [*here, *(check.result() for check in asked)]
 
 
@@ -99,14 +99,21 @@ def _settings() -> MachineCheck:
     return MachineCheck("params.yaml", True, f"study {study.name!r}, {runs} fine-tuning runs")
 
 
-def _data() -> MachineCheck:
+def _data() -> list[MachineCheck]:
+    """Whether the folders are there; the stages `ingest` and `ingest_external` read them before any training."""
     try:
-        dataset = load_settings().dataset
+        settings = load_settings()
     except SettingsError:
-        return MachineCheck("data set", False, "unknown while params.yaml is wrong", "fix params.yaml first")
-    if dataset.kind == "synthetic" or Path(dataset.path).is_dir():
-        return MachineCheck("data set", True, f"{dataset.kind} at {dataset.path}")
-    return MachineCheck("data set", False, f"{dataset.path} is not a folder", "set dataset.path (docs/your-data.md)")
+        return [MachineCheck("data set", False, "unknown while params.yaml is wrong", "fix params.yaml first")]
+    dataset = settings.dataset
+    study = dataset.kind == "synthetic" or dataset.path.is_dir()
+    found = f"{dataset.kind} at {dataset.path}" if study else f"{dataset.path} is not a folder"
+    checks = [MachineCheck("data set", study, found, "set dataset.path (docs/your-data.md)")]
+    for name, path in ((each.name, each.dataset.path) for each in settings.external):
+        found = f"{name} at {path}" if path.is_dir() else f"{name}: {path} is not a folder"
+        fix = "set its dataset.path under external (params.yaml; docs/your-data.md), or take the set out"
+        checks.append(MachineCheck("external test set", path.is_dir(), found, fix))
+    return checks
 
 
 def _mlflow() -> MachineCheck:

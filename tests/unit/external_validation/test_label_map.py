@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from components.base.errors import DataError
-from components.external_validation.label_map import MIN_LESIONS, check_labels
+from components.external_validation.diagnoses import MIN_LESIONS
+from components.external_validation.label_map import check_labels
 from components.statistics.runs import same_images
 from tests.unit.clinical.simulation import CLASSES
 from tests.unit.external_validation.planted_drop import simulate_runs

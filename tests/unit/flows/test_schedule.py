@@ -74,3 +74,18 @@ def test_doctor_says_what_to_fix(tmp_path: Path, repo: Path, monkeypatch: pytest
     assert "compute.threads = 'none'" in checks["params.yaml"].found
     assert not checks["tools"].passed
     assert all(check.fix for check in checks.values() if not check.passed)
+
+
+def test_doctor_names_the_external_test_sets_that_are_missing(
+    tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = ", ".join(f"{{name: {name}, dataset: {{kind: isic, path: {name}}}}}" for name in ("here", "away"))
+    text = (repo / "params.yaml").read_text().replace("external: []", f"external: [{sets}]")
+    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    checks = [check for check in examine(tmp_path) if check.what == "external test set"]
+    assert [(check.passed, check.found) for check in checks] == [
+        (True, "here at here"),
+        (False, "away: away is not a folder"),
+    ]
