@@ -27,7 +27,7 @@ from components.external_validation.results import EXTERNAL, ExternalSetup
 from components.models.backbone import Backbone
 from components.report.wording import join_claims
 from components.statistics.runs import Run, same_images
-from components.training.settings import Compute
+from components.training.settings import Compute, Finetune
 from components.validation.quarantine import OUTSIDE_MAP
 from flows.settings.data import Cohort, Pack, Privacy, Split, find_cohort
 from flows.settings.study import Paths, Study
@@ -35,6 +35,7 @@ from flows.stage import stage
 from flows.stage_io.files import existing, read_json
 from flows.stage_io.images import load_images
 from flows.stage_io.predictions import predict_runs, read_packed
+from flows.stage_io.priors import read_priors
 from flows.stage_io.publish import publish
 from flows.stage_io.question import build_question, describe_ids
 from flows.stage_io.runs import read_runs
@@ -57,6 +58,7 @@ def external_validation(
     evaluate: Evaluate,
     compare: Compare,
     clinical: Clinical,
+    finetune: Finetune,
     paths: Paths,
     compute: Compute,
     log: Log,
@@ -91,6 +93,7 @@ def external_validation(
             clinical.malignant_classes(labels),
             clinical.levels,
             evaluate.calibration_bins,
+            read_priors(paths, labels, finetune),
             **describe_ids(external_read),
         ),
         log,

@@ -80,7 +80,9 @@ def build_augmentation(policy: Augment, seed: int) -> Augmentation:
 
 def _transforms(policy: Augment) -> list[BasicTransform]:
     """Geometry, then color, all on uint8; settings of zero add no transform. The encoder normalizes afterwards."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise its import looks for a newer release on the network
+    os.environ.setdefault(
+        "NO_ALBUMENTATIONS_UPDATE", "1"
+    )  # otherwise its import looks for a newer release on the network
     import cv2
 
     cv2.setNumThreads(1)  # images are small: a second thread took 25 % more CPU at 224 px and twice as much at 64

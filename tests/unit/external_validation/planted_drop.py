@@ -10,6 +10,7 @@ from components.base.run_id import FinetuneProtocol, RunId
 from components.external_validation.analysis import assess
 from components.external_validation.label_map import LabelMap, check_labels
 from components.external_validation.results import EXTERNAL, ExternalSetup, ExternalValidationResult
+from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
 from components.statistics.rule import Rule
 from components.statistics.runs import Run, same_images
@@ -59,4 +60,6 @@ def assess_runs(
         study="planted", arms=arms, protocols=(FinetuneProtocol.FROZEN,), seeds=(0, 1, 2), reference="imagenet",
         classes=CLASSES, rule=Rule(0.95, 0.02, 3), resamples=resamples, seed=0, synthetic=synthetic,
     )  # fmt: skip
-    return assess(runs, map_labels(runs), question, ExternalSetup("pad", malignant, (0.9,), 15), SilentLog())
+    equal = np.full(len(CLASSES), 1 / len(CLASSES))
+    setup = ExternalSetup("pad", malignant, (0.9,), 15, priors=Priors(equal, equal))
+    return assess(runs, map_labels(runs), question, setup, SilentLog())

@@ -52,6 +52,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         header = {"classes": THREE, "head": {"hidden": 8, "dropout": 0.2}}
         name = settings.paths.classifiers / f"{arm}-frozen-0.safetensors"
         save_classifier(name, classifier.state_dict(), settings.backbone, header)
+    train = pd.DataFrame({"image_id": [f"t{n}" for n in range(6)], "label": [*THREE, *THREE][:6], "split": "train"})
+    train.to_csv(settings.paths.split, index=False)
     given = _given(settings)
     evaluate.work(**{name: given[name] for name in evaluate.arguments})
     _admit(settings.paths.pixels / "test", settings.paths.external)
