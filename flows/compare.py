@@ -14,9 +14,10 @@ from components.clinical.attributes import describe
 from components.clinical.figures import draw_figures as draw_clinical
 from components.clinical.settings import Clinical
 from components.comparison import record
-from components.comparison.comparison import FEW_LESIONS, compare_runs
+from components.comparison.comparison import compare_runs
 from components.comparison.figures import draw_figures
 from components.comparison.page import render
+from components.comparison.recommendation import FEW_LESIONS
 from components.comparison.sentences import limits, summary
 from components.comparison.settings import Compare, Evaluate
 from components.data.adapters import Adapter
@@ -49,8 +50,9 @@ def compare(
     read = read_json(paths.metrics / "ingest.json")["read"]
     question = build_question(study, dataset, labels, compare, read)
     runs = read_complete_runs(study, paths)
-    comparison = compare_runs(runs, question, compare, log)
-    task = clinical_task(question, clinical, labels, read_priors(paths, labels, finetune), evaluate.calibration_bins)
+    priors = read_priors(paths, labels, finetune)
+    comparison = compare_runs(runs, question, compare, priors, log)
+    task = clinical_task(question, clinical, labels, priors, evaluate.calibration_bins)
     assessment = assess(runs, task, _attributes(runs, labels, clinical, paths), log)
     page_figures, clinical_figures = draw_figures(compare.figures, comparison, runs), draw_clinical(assessment)
     lines = summary(comparison)

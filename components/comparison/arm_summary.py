@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.base.run_id import FinetuneProtocol, model_name
+from components.comparison.against_null import RESTORED
 from components.comparison.measurements import RESAMPLED, RunMeasurements, val_balanced_accuracy
 from components.comparison.overfitting_gap import (
     DECIDING_GAP,
@@ -60,11 +61,13 @@ class ArmSummary:
     onsets: tuple[int | None, ...]
     """A seed: the epoch, from 1, from which the gap in loss stays above compare.onset."""
     test: Mapping[str, Interval]
-    """RESAMPLED and `sensitivity.CLASS`: over seeds and lesions; `ece`: over seeds."""
+    """RESAMPLED, RESTORED and `sensitivity.CLASS`: over seeds and lesions; `ece`: over seeds."""
     sources: Mapping[str, VarianceComponents]
-    """Of RESAMPLED."""
+    """Of RESAMPLED and RESTORED."""
     val_balanced_accuracy: Mapping[str, float]
     """By run."""
+    kept_val_loss: Mapping[str, float]
+    """Val loss at the best epoch, by run, nats."""
     confusion: tuple[tuple[float, ...], ...]
     """(K, K) mean counts over seeds; rows are the true class."""
 
@@ -116,15 +119,18 @@ def summarise_arm(
         gap_areas=areas,
         onsets=tuple(onset(gap_curve(run, DECIDING_GAP), onset_threshold) for run in runs),
         test=test,
-        sources={name: found[name].sources for name in RESAMPLED},
+        sources={name: found[name].sources for name in (*RESAMPLED, RESTORED)},
         val_balanced_accuracy={run.name: val_balanced_accuracy(run, question.classes) for run in runs},
+        kept_val_loss=dict(
+            zip([run.name for run in runs], epoch_values(runs, "best", "val/loss").tolist(), strict=True)
+        ),
         confusion=tuple(tuple(row) for row in np.mean([each.confusion for each in measured], axis=0).tolist()),
     )
 
 
 def estimate_metric(measured: Sequence[RunMeasurements], name: str, design: Design) -> Estimate:
     """A metric's mean over seeds, whose intervals stay inside the metric's range."""
-    bounds = (0.0, np.inf) if name == "log_loss" else (0.0, 1.0)
+    bounds = (0.0, np.inf) if name in ("log_loss", RESTORED) else (0.0, 1.0)
     return estimate([each.samples[name] for each in measured], design.strata, bounds)
 
 

@@ -11,19 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.base.log import Log
-from components.base.run_id import FinetuneProtocol
+from components.base.run_id import FinetuneProtocol, model_name
+from components.comparison.against_null import AgainstNull, against_null
 from components.comparison.arm_summary import ArmSummary, summarise_arm
 from components.comparison.differences import ArmPair, PairedDifference, compare_with_reference
 from components.comparison.measurements import RunMeasurements, measure_run
+from components.comparison.outcomes import AccuracyRegion
 from components.comparison.overfitting_gap import shared_epochs
+from components.comparison.recommendation import Candidate, Recommendation, recommend
 from components.comparison.settings import Compare
-from components.comparison.verdict import Candidate, Recommendation, recommend
 from components.statistics import bootstrap
+from components.statistics.bootstrap import Design
+from components.statistics.intervals import estimate
+from components.statistics.null_model import null_lines
+from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
+from components.statistics.resampled import SHARE
 from components.statistics.runs import Images, Run, by_protocol, check_conditions, same_images
-
-FEW_LESIONS = 10
-"""Test lesions of a class below which its sensitivity is too uncertain to use."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,22 @@ class Comparison:
     """Lesions or patients in test."""
     epochs: Mapping[FinetuneProtocol, int]
     """That all runs of a protocol have: the gap's area is over them."""
+    null_lines: Mapping[str, float]
+    """Test metrics of a model that gives every image the class frequencies of train."""
+    against_null: Mapping[str, AgainstNull]
+    """By `ARM-PROTOCOL`."""
 
 
-def compare_runs(runs: Sequence[Run], question: StudyQuestion, settings: Compare, log: Log) -> Comparison:
+def compare_runs(
+    runs: Sequence[Run], question: StudyQuestion, settings: Compare, priors: Priors, log: Log
+) -> Comparison:
     """Compare every arm with the reference; the same runs, question and settings give the same numbers.
 
     Args:
         runs: every run of the study, ordered by protocol, arm and seed, with curve, summary and metrics.
         question: arms, reference, classes, decision rule, resamples and their seed.
         settings: gives onset and power.
+        priors: class frequencies of train, and those that training gave the models.
         log: shows progress.
 
     Raises:
@@ -65,7 +76,9 @@ def compare_runs(runs: Sequence[Run], question: StudyQuestion, settings: Compare
     rng = np.random.default_rng(question.seed)
     design = bootstrap.make_design(test.groups, test.labels, question.resamples, rng)
     what = f"runs, {question.resamples} resamples of {len(set(test.groups))} lesions"
-    measured = {run.name: measure_run(run, test, design, question.classes) for run in log.track(runs, len(runs), what)}
+    measured = {
+        run.name: measure_run(run, test, design, question.classes, priors) for run in log.track(runs, len(runs), what)
+    }
     groups = by_protocol(runs)
     epochs = {name: shared_epochs([run.curve for arm in arms.values() for run in arm]) for name, arms in groups.items()}
     rows = tuple(
@@ -80,36 +93,71 @@ def compare_runs(runs: Sequence[Run], question: StudyQuestion, settings: Compare
         for protocol, arms in groups.items()
         for group in arms.values()
     )
+    lines = null_lines(test.labels, priors.frequencies)
+    standing = {row.name: against_null(row.test, lines) for row in rows}
     pairs = [
-        _pair(arms[arm], arms[question.reference], measured, epochs[protocol])
+        _pair(arms[arm], arms[question.reference], measured, standing, epochs[protocol])
         for protocol, arms in groups.items()
         for arm in question.challengers
     ]
     images, lesions = _counts_by_class(test, question.classes)
+    differences = compare_with_reference(pairs, test, design, question, settings.power)
+    inferior = inferior_arms(differences, question.reference)
+    candidates = [_candidate(row, measured, design, question, inferior.get(row.name, "")) for row in rows]
     return Comparison(
         question=question,
         settings=settings,
         rows=rows,
-        differences=compare_with_reference(pairs, test, design, question, settings.power),
-        recommendation=recommend([_candidate(row) for row in rows], question),
+        differences=differences,
+        recommendation=recommend(candidates, question, lesions),
         fingerprints=fingerprints,
         test_images=images,
         test_lesions=lesions,
         groups=len(set(test.groups)),
         epochs=epochs,
+        null_lines=lines,
+        against_null=standing,
     )
 
 
 def _pair(
-    arm: Sequence[Run], reference: Sequence[Run], measured: Mapping[str, RunMeasurements], epochs: int
+    arm: Sequence[Run],
+    reference: Sequence[Run],
+    measured: Mapping[str, RunMeasurements],
+    standing: Mapping[str, AgainstNull],
+    epochs: int,
 ) -> ArmPair:
     arm_measured, reference_measured = ([measured[run.name] for run in side] for side in (arm, reference))
-    return ArmPair(arm, reference, arm_measured, reference_measured, epochs)
+    arm_null, reference_null = (standing[side[0].id.model] for side in (arm, reference))
+    return ArmPair(arm, reference, arm_measured, reference_measured, arm_null, reference_null, epochs)
 
 
-def _candidate(row: ArmSummary) -> Candidate:
+def inferior_arms(differences: Sequence[PairedDifference], reference: str) -> dict[str, str]:
+    """By `ARM-PROTOCOL` of an arm that a verdict calls inferior: the other arm of that verdict.
+
+    A reference is inferior where a verdict calls another arm superior to it.
+    """
+    found: dict[str, str] = {}
+    for each in differences:
+        if each.verdict.outcome.accuracy is AccuracyRegion.INFERIOR:
+            found[each.name] = reference
+        elif each.verdict.outcome.accuracy is AccuracyRegion.SUPERIOR:
+            found.setdefault(model_name(reference, each.protocol), each.arm)
+    return found
+
+
+def _candidate(
+    row: ArmSummary,
+    measured: Mapping[str, RunMeasurements],
+    design: Design,
+    question: StudyQuestion,
+    inferior_to: str,
+) -> Candidate:
+    """The arm with the run that is best on val; that run's test figure has an interval over lesions."""
     by_run = row.val_balanced_accuracy
-    return Candidate(row.name, val=row.val, test=row.test["balanced_accuracy"], run=max(by_run, key=by_run.__getitem__))
+    run = max(by_run, key=by_run.__getitem__)
+    test = estimate([measured[run].samples["balanced_accuracy"]], design.strata, SHARE)
+    return Candidate(row.name, row.val, run, test.interval(question.rule.confidence), inferior_to)
 
 
 def _counts_by_class(test: Images, classes: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from components.base.run_id import FinetuneProtocol, model_name
+from components.comparison.against_null import AgainstNull
 from components.comparison.measurements import RESAMPLED, RunMeasurements
+from components.comparison.outcomes import EstimatedDifference
 from components.comparison.overfitting_gap import DECIDING_GAP, GAPS, GapDifference, gaps_of_runs, paired
-from components.comparison.verdict import EstimatedDifference, Verdict, verdict
+from components.comparison.verdict import Verdict, verdict
 from components.statistics.bootstrap import Design
 from components.statistics.intervals import Estimate, Interval, VarianceComponents, estimate, student_interval
 from components.statistics.power import SampleSize, required_sample_size
@@ -88,6 +90,8 @@ class ArmPair:
     reference: Sequence[Run]
     arm_measured: Sequence[RunMeasurements]
     reference_measured: Sequence[RunMeasurements]
+    arm_null: AgainstNull
+    reference_null: AgainstNull
     epochs: int
     """That all runs of the protocol have."""
 
@@ -169,7 +173,7 @@ def _difference(
         tests=tests,
         other_tests=_other_tests(pair, test, question),
         need=_need(found["balanced_accuracy"].sources, question, power),
-        verdict=verdict(first.id, accuracy, gap, question),
+        verdict=verdict(first.id, accuracy, gap, question, arm=pair.arm_null, reference=pair.reference_null),
     )
 
 

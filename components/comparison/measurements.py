@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from components.base.errors import DataError
+from components.comparison.against_null import RESTORED
 from components.statistics.bootstrap import Design, Sample
 from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.log_loss import log_loss
 from components.statistics.metrics.macro_auroc import macro_auroc
 from components.statistics.metrics.sensitivity import sensitivity
+from components.statistics.prior import Priors
 from components.statistics.runs import Images, Run, probabilities, same_images
 
 Array = npt.NDArray[Any]
@@ -40,7 +42,7 @@ class RunMeasurements:
     """One run on the test images."""
 
     samples: Mapping[str, Sample]
-    """RESAMPLED, and `sensitivity.CLASS` of each class."""
+    """RESAMPLED, RESTORED, and `sensitivity.CLASS` of each class."""
     probabilities: Array
     """(N, K)."""
     ece: float
@@ -49,7 +51,7 @@ class RunMeasurements:
     """(K, K) counts; rows are the true class."""
 
 
-def measure_run(run: Run, test: Images, design: Design, classes: Sequence[str]) -> RunMeasurements:
+def measure_run(run: Run, test: Images, design: Design, classes: Sequence[str], priors: Priors) -> RunMeasurements:
     """Every metric that the comparison needs of one run.
 
     Args:
@@ -57,12 +59,14 @@ def measure_run(run: Run, test: Images, design: Design, classes: Sequence[str]) 
         test: the test images, the same for all runs.
         design: the resamples, the same for all runs.
         classes: in the order of the probabilities.
+        priors: restore the class frequencies of train in the probabilities.
 
     Raises:
         DataError: where evaluate.json does not agree with the predictions.
     """
     p = probabilities(run, "test", classes)  # (N, K)
     samples = {name: design.apply(metric, test.labels, p) for name, metric in RESAMPLED.items()}
+    samples[RESTORED] = design.apply(log_loss, test.labels, priors.restore(p))
     by_class = sensitivity(test.labels, p, design.columns)  # (K, 1 + R + G)
     samples |= {f"sensitivity.{name}": design.split(by_class[k]) for k, name in enumerate(classes)}
     _check_fresh(run, {name: sample.value for name, sample in samples.items()})

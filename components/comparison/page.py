@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from components.clinical.assessment import HEADLINE, ClinicalAssessment
 from components.clinical.subgroups import MEASURES
 from components.comparison import sentences
-from components.comparison.comparison import FEW_LESIONS, Comparison
+from components.comparison.against_null import NULL_MODEL
+from components.comparison.comparison import Comparison
 from components.comparison.figures import SECTIONS, PageFigure
+from components.comparison.recommendation import FEW_LESIONS
 from components.comparison.settings import Evaluate
-from components.comparison.verdict import Outcome
 from components.report import page
 from components.report.figures import arm_colours
 from components.report.formatting import MINUS
@@ -24,18 +25,6 @@ PAPER = (
     ("ImageNet", "0.100", MINUS + "16.67 %", "→ 87 %", "+50.00 %", "plateaus at 75 %", "+19.05 %", "grows to +0.060"),
 )
 """Arm, final val loss, change, train accuracy, change, val accuracy, change, gap: arXiv 2505.16773, its table."""
-
-TONES = {
-    Outcome.SUPERIOR: "good",
-    Outcome.SUPERIOR_LARGER_GAP: "good",
-    Outcome.EQUIVALENT: "even",
-    Outcome.NON_INFERIOR: "even",
-    Outcome.NON_INFERIOR_SMALLER_GAP: "good",
-    Outcome.SMALLER_GAP_LOWER_ACCURACY: "mixed",
-    Outcome.SMALLER_GAP: "mixed",
-    Outcome.INFERIOR: "bad",
-}
-"""CSS class of an outcome's colour; one that is not decided has none."""
 
 PAGES = {
     "robustness.html": "corrupted images and shortcuts",
@@ -97,13 +86,20 @@ def render(
         headline=sentences.headline(comparison),
         limits=sentences.limits(comparison),
         paper=PAPER,
-        tones=TONES,
+        null_model=NULL_MODEL,
+        null_words=_null_words(comparison),
         columns=TEST_COLUMNS,
         meanings=FINGERPRINTS,
         few=FEW_LESIONS,
         gap_columns=GAP_COLUMNS,
         needs=[(each, sentences.planning(each.need, comparison.groups)) for each in comparison.differences],
     )
+
+
+def _null_words(comparison: Comparison) -> list[str]:
+    """A sentence for each arm and protocol that is below a null line."""
+    rows = [(row, comparison.against_null[row.name].about(row.arm)) for row in comparison.rows]
+    return [f"{row.protocol.description}: {words}" for row, words in rows if words]
 
 
 def _inline(figures: Sequence[PageFigure]) -> list[dict[str, object]]:

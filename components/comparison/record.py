@@ -30,7 +30,9 @@ def as_record(comparison: Comparison, evaluate: Evaluate) -> dict[str, Any]:
     plan |= {"calibration_bins": evaluate.calibration_bins, "power": settings.power, "onset": settings.onset}
     found: dict[str, Any] = plain({"plan": plan, **fields})
     for record, of in zip(found["differences"], comparison.differences, strict=True):
-        record["verdict"]["sentence"] = of.verdict.sentence
+        outcome = of.verdict.outcome
+        record["verdict"] |= {"sentence": of.verdict.sentence, "outcome": outcome.name}
+        record["verdict"]["regions"] = {"accuracy": outcome.accuracy.name, "gap": outcome.gap.name}
     found["recommendation"]["sentence"] = comparison.recommendation.sentence
     return found
 

@@ -5,28 +5,49 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from components.comparison.comparison import FEW_LESIONS, Comparison
+from components.comparison.comparison import Comparison
 from components.comparison.differences import PairedDifference
 from components.comparison.overfitting_gap import DECIDING_GAP
+from components.comparison.recommendation import FEW_LESIONS
 from components.report.formatting import interval_range, percent
-from components.report.wording import Claim
+from components.report.wording import Claim, too_few_resamples
 from components.statistics.power import SEARCH_LIMIT, SampleSize
 
 
 def headline(comparison: Comparison) -> list[Claim]:
-    """The verdicts, one sentence an arm and outcome."""
+    """The verdicts, one sentence an arm and outcome, with what is below the null lines."""
     question = comparison.question
-    found: dict[tuple[str, str], list[PairedDifference]] = {}
+    found: dict[tuple[str, str, tuple[str, ...]], list[PairedDifference]] = {}
     for each in sorted(comparison.differences, key=lambda each: question.arms.index(each.arm)):
-        found.setdefault((each.arm, each.verdict.outcome.value), []).append(each)
+        found.setdefault((each.arm, each.verdict.outcome.name, each.verdict.warnings), []).append(each)
     return [
         Claim(
-            f"{arm} against {question.reference}: {outcome} "
-            f"({' and '.join(each.protocol.description for each in same)}).",
+            "; ".join(
+                [
+                    f"{arm} against {question.reference}: {outcome} "
+                    f"({' and '.join(each.protocol.description for each in same)})",
+                    *warnings,
+                ]
+            )
+            + ".",
             f"comparison-{same[0].name}",
         )
-        for (arm, outcome), same in found.items()
+        for (arm, outcome, warnings), same in found.items()
     ]
+
+
+def high_val_losses(comparison: Comparison) -> str:
+    """Runs whose kept epoch has a val loss above ln K, that of equal probabilities; empty where there is none."""
+    line = math.log(len(comparison.question.classes))
+    found = [
+        f"{run} ({loss:.3f})" for row in comparison.rows for run, loss in row.kept_val_loss.items() if not loss <= line
+    ]
+    if not found:
+        return ""
+    return (
+        f"Val loss of the kept epoch above {line:.3f} nats, which equal probabilities for all classes reach: "
+        f"{', '.join(found)}. These runs learned no useful probabilities."
+    )
 
 
 def planning(need: SampleSize | None, groups: int) -> str:
@@ -75,16 +96,25 @@ def limits(comparison: Comparison) -> list[str]:
             f"chance below {100 * question.rule.alpha:g} %, and so for each other hypothesis. It does not widen the "
             "intervals shown. The differences of AUROC, accuracy and log loss decide nothing."
         )
+    lines += [sentence for sentence in _notes(comparison) if sentence]
     lines[:0] = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in question.missing_ids]
     if question.synthetic:
         lines.insert(0, "The images are drawings. Nothing here is evidence about skin, lesions or pretraining.")
     return lines
 
 
+def _notes(comparison: Comparison) -> tuple[str, str]:
+    """What limits this study more than others; empty where it does not."""
+    question = comparison.question
+    resamples = too_few_resamples(question.resamples, question.comparisons, question.rule.alpha, "comparisons")
+    return high_val_losses(comparison), resamples
+
+
 def summary(comparison: Comparison) -> list[str]:
     """The answer for a terminal: verdicts, recommendation and a table of at most 80 columns."""
     lines = [each.verdict.sentence for each in comparison.differences] + [comparison.recommendation.sentence]
     lines += [f"Note: {sentence}." for sentence in comparison.question.missing_ids]
+    lines += [f"Note: {sentence}" for sentence in _notes(comparison) if sentence]
     width = max(len(row.name) for row in comparison.rows)
     lines.append(f"{'':{width}}  val loss  train acc  val acc  gap/loss  test bal. acc")
     for row in comparison.rows:

@@ -1,4 +1,4 @@
-"""Balanced accuracy and macro AUROC of every arm on test images, with intervals."""
+"""Metrics of every arm on test images, with intervals, and the null line of each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from components.comparison.against_null import COMPARED, RESTORED, null_line
 from components.comparison.comparison import Comparison
 from components.report.figures import arm_colours, arms
 from components.statistics.runs import Run
@@ -13,7 +14,7 @@ from components.statistics.runs import Run
 TITLE = "Test metrics of the arms"
 CAPTION = (
     "Dots: means over seeds. Whiskers: intervals over seeds and lesions together. Thin lines below: what lesions "
-    "(solid) or seeds (dotted) alone contribute. Dashed: chance."
+    "(solid) or seeds (dotted) alone contribute. Dashed: class frequencies alone, which an arm must be better than."
 )
 SECTION = "test"
 
@@ -24,8 +25,10 @@ def draw(comparison: Comparison, runs: Sequence[Run]) -> Mapping[str, Figure]:
     question = comparison.question
     colours = arm_colours(question.arms)
     panels = {
-        "balanced_accuracy": ("Balanced accuracy: the mean of the classes' sensitivities", 1 / len(question.classes)),
-        "macro_auroc": ("Macro AUROC: how well each class is ranked above the others", 0.5),
+        "balanced_accuracy": "Balanced accuracy: the mean of the classes' sensitivities",
+        "macro_auroc": "Macro AUROC: how well each class is ranked above the others",
+        "accuracy": "Accuracy: the share of correctly classified images",
+        RESTORED: "Log loss, class frequencies restored: lower is better",
     }
     return {
         caption: arms.draw(
@@ -38,8 +41,8 @@ def draw(comparison: Comparison, runs: Sequence[Run]) -> Mapping[str, Figure]:
                 )
                 for row in comparison.rows
             ],
-            f"test {name.replace('_', ' ').replace('auroc', 'AUROC')}",
-            line=chance,
+            f"test {COMPARED[name]}",
+            line=null_line(name, comparison.null_lines),
         )
-        for name, (caption, chance) in panels.items()
+        for name, caption in panels.items()
     }

@@ -25,7 +25,9 @@ from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.expected_calibration_error import expected_calibration_error
 from components.statistics.runs import Run
+from components.training.settings import Finetune
 from flows.settings.study import Paths, Study
+from flows.stage_io.priors import read_priors
 from flows.stage_io.question import build_question
 from flows.stage_io.runs import read_complete_runs
 
@@ -80,6 +82,7 @@ def settings(
         "evaluate": Evaluate(metrics=COMPARED_METRICS, calibration_bins=15),
         "compare": Compare(**chosen),
         "clinical": clinical_settings(),
+        "finetune": Finetune.model_construct(imbalance="none"),
         "paths": truth.paths,
         "log": SilentLog(),
     }
@@ -92,7 +95,8 @@ def simulate_comparison(truth: Truth, folder: Path) -> tuple[Comparison, list[Ru
         given = settings(truth)
         question = build_question(*(given[name] for name in ("study", "dataset", "labels", "compare")))
         runs = read_complete_runs(given["study"], truth.paths)
-    return compare_runs(runs, question, given["compare"], given["log"]), runs
+        priors = read_priors(truth.paths, given["labels"], given["finetune"])
+    return compare_runs(runs, question, given["compare"], priors, given["log"]), runs
 
 
 def clinical_settings() -> Clinical:
@@ -114,6 +118,7 @@ def fabricate(truth: Truth, folder: Path) -> None:
     """Every file that compare reads, under `folder`."""
     rng = np.random.default_rng(truth.seed)
     images = pd.concat([draw_images(truth, split, rng) for split in ("val", "test")], ignore_index=True)
+    write_train(folder, truth)
     write_facts(folder, truth.paths, images["image_id"], rng)
     write_shares(folder, truth.paths, images["image_id"])
     measured = {}
@@ -127,6 +132,16 @@ def fabricate(truth: Truth, folder: Path) -> None:
     write_json(folder / truth.paths.metrics / "evaluate.json", measured)
     read = {"images": len(images), "known_ids": {"patient_id": 0, "lesion_id": len(images)}}
     write_json(folder / truth.paths.metrics / "ingest.json", {"read": read})
+
+
+def write_train(folder: Path, truth: Truth) -> None:
+    """The train images of the split's table; every class has at least one."""
+    counts = [max(1, round(truth.lesions * share)) for share in truth.shares]
+    labels = np.repeat(np.array(truth.classes), counts)
+    names = [f"train_{place:05d}" for place in range(len(labels))]
+    table = pd.DataFrame({"image_id": names, "label": labels, "group": names, "split": "train"})
+    (folder / truth.paths.split).parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / truth.paths.split, index=False, lineterminator="\n")
 
 
 def write_run(
