@@ -88,8 +88,8 @@ class RowCheck:
     def _can_be_cut(self, row: Row, least: int) -> bool:
         """Whether a row of another length has all cells; if not, it is counted as what it is."""
         line, lines, cells = row
-        if is_empty(cells):
-            self.counts["blank_rows"] += bool(cells)
+        if not any(map(clean, cells)):  # also the sign with which DOS ends a file
+            self.counts["blank_rows"] += len(cells) > 1
         elif len(cells) == 1 and is_comment(cells):
             self.counts["comment_rows"] += 1
         elif len(cells) >= least and is_empty(cells[len(self.header) :]):
@@ -111,7 +111,8 @@ class RowCheck:
             return True
         filled = [cell for cell in tidy if cell]
         known = sum(cell in names for cell in filled)
-        if known > 1 and known > len(filled) / 2:
+        same = any(cell and cell == name for cell, name in zip(tidy, self.header, strict=True))
+        if (same and len(self.header) > 1) or (known > 1 and known > len(filled) / 2):
             raise DataError(
                 f"{self.file}: line {line} is a second header, since {known} of its {len(filled)} cells are names of "
                 "columns; its rows may have another order of columns. Keep each table in a file of its own"
@@ -140,6 +141,11 @@ class RowCheck:
         """What is probably wrong, and where to correct it."""
         if self._several_lines:
             return "A double quote at the begin of these lines has no partner: remove it, or write it twice"
+        if width == 1:
+            return (
+                "The header is one name: put cells with this character in double quotes, or set another one as "
+                "dataset.format.separator (params.yaml)"
+            )
         if not self._rows and self._wrong.keys() == {width + 1}:
             return (
                 "Every row has one cell more than the header: where that is a number of the row, as R writes it, "

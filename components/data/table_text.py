@@ -31,6 +31,9 @@ from components.data.table_quotes import opening_line
 from components.data.table_rows import Row, RowCheck
 
 SEPARATORS = (",", ";", "\t", "|")
+UNUSUAL = (" ", ":", "^", "~", "#", "\x1f", "\x01")
+"""Separators that are taken only where they give all expected columns."""
+
 SAMPLE = 200
 """Lines in which the separator is searched."""
 
@@ -189,6 +192,10 @@ def _separator(file: Path, sample: Sequence[str], expected: Sequence[str]) -> st
     best = [mark for mark, count in hits.items() if count and count == max(hits.values())]
     if len(best) == 1:
         return best[0]
+    if wanted and not best:
+        unusual = [mark for mark in UNUSUAL if _hits(top, mark, wanted) == len(wanted)]
+        if len(unusual) == 1:
+            return unusual[0]
     line = next((line for line in top if not is_comment([line])), "")
     present = [mark for mark in SEPARATORS if mark in line]
     if "\t" in present and file.suffix.lower() in (".tsv", ".tab"):

@@ -68,7 +68,7 @@ def read_table(
             cells, or has rows with another number of cells than its header.
     """
     file = find_table(file)
-    table = open_table(file, form, expected=list(map(clean, [*columns, *optional])), root=root)
+    table = open_table(file, form, expected=list(map(clean, columns or optional)), root=root)
     missing = [name for name in dict.fromkeys(columns) if clean(name) not in table.header]
     if missing:
         raise _lacks(file, table, missing)

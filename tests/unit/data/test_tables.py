@@ -140,6 +140,23 @@ def test_separators_inside_cells_and_excels_own_first_line(tmp_path: Path, text)
     assert read(table_of(tmp_path / "t.csv", text))[0] == ROWS
 
 
+@pytest.mark.parametrize("separator", [" ", ":", "^"])
+def test_an_unusual_separator_is_taken_where_it_gives_all_columns(tmp_path: Path, separator):
+    file = table_of(tmp_path / "t.csv", TEXT.replace(",", separator))
+    assert read(file) == (ROWS, {})
+    assert "lacks 4 of the expected columns" in str(refused(file, [*NAMES, "age"]))
+
+
+def test_a_table_of_one_column_whose_cells_have_a_separator_is_refused(tmp_path: Path):
+    file = table_of(tmp_path / "t.csv", "image\na,b\nc\n")
+    assert "1 rows have another number of cells than the header's 1 (line 2: 2)" in str(refused(file, ["image"]))
+    assert read(file, ["image"], form=TableFormat(separator=";"))[0] == [["a,b"], ["c"]]
+
+
+def test_the_sign_with_which_dos_ends_a_file_is_no_row(tmp_path: Path):
+    assert read(table_of(tmp_path / "t.csv", TEXT + "\x1a")) == (ROWS, {})
+
+
 def test_a_header_that_leaves_the_separator_open_is_decided_by_the_rows_or_the_setting(tmp_path: Path):
     file = table_of(tmp_path / "t.csv", "a,x;b,y\n1;2\n3;4\n5;6\n")
     assert read_header(file) == ["a,x", "b,y"]
@@ -194,7 +211,10 @@ def test_an_id_that_begins_like_a_comment_is_a_row(tmp_path: Path):
     assert read(table_of(tmp_path / "u.csv", "image\n#1\n"), ["image"])[0] == [["#1"]]
 
 
-@pytest.mark.parametrize("second", ["dx,image,patient\nnv,im4,P3\n", "\npatient,image,age\nP3,im4,50\n"])
+@pytest.mark.parametrize(
+    "second",
+    ["dx,image,patient\nnv,im4,P3\n", "\npatient,image,age\nP3,im4,50\n", "\nimage,age,sex\nim4,50,m\n"],
+)
 def test_a_second_table_below_the_first_is_refused(tmp_path: Path, second):
     message = str(refused(table_of(tmp_path / "t.csv", TEXT + second)))
     assert "is a second header" in message and "in a file of its own" in message
@@ -369,6 +389,7 @@ def test_the_sheet_with_the_columns_is_read_and_others_are_counted(tmp_path: Pat
     sheets = {"Legende": [["x", "y"], ["a", "b"]], "Daten": [["Klinik"], [], NAMES, *ROWS], "leer": []}
     file = write_xlsx(tmp_path / "t.xlsx", sheets)
     assert read(file) == (ROWS, {"rows_above_header": 1, "sheets_not_read": 1})
+    assert read(file, ["image", "dx"], optional=["age", "patient"])[0] == ROWS  # not there, or there: both are right
     assert read(file, ["x"], form=TableFormat(sheet="Legende"))[0] == [["a"]]
     two = refused(write_xlsx(tmp_path / "u.xlsx", {"A": [NAMES, *ROWS], "B": [NAMES, *ROWS]}))
     assert "2 sheets have cells, and 2 of them the expected columns" in str(two) and two.words == (
