@@ -153,7 +153,7 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "drawing.png": (b'<svg xmlns="http://www.w3.org/2000/svg"><circle r="9"/></svg>', "unread_format"),
         "program.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", "unread_format"),
         "document.jpg": (b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n", "not_an_image"),
-        "radiology.jpg": (bytes(128) + b"DICM" + bytes(200), "unread_format"),
+        "radiology.jpg": (bytes(128) + b"DICM" + bytes(200), "unreadable"),  # a DICOM file without an image
         "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200), "unread_format"),
         "phone.jpg": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(200), "unread_format"),
         "camera.nef": (tiff, "unread_format"),  # the container of raw data, with a preview
