@@ -118,7 +118,13 @@ def read_attributes(stream: BinaryIO, keywords: Sequence[str]) -> dict[str, str]
 
 def is_keyword(name: str) -> bool:
     """Whether each part of a name is a keyword of the DICOM standard; private attributes have none."""
-    return all(_pydicom().datadict.tag_for_keyword(part) is not None for part in name.split("."))
+    return all(part and _pydicom().datadict.tag_for_keyword(part) is not None for part in name.split("."))
+
+
+def is_of_images(sop_class: str | None) -> bool:
+    """Whether files of a SOP class hold images, as far as the standard names it; those of an unknown class may."""
+    uid = _pydicom().uid.UID(sop_class or "")
+    return uid.type != "SOP Class" or "Image" in uid.name
 
 
 @cache

@@ -22,7 +22,7 @@ from components.base.licence import Licence
 from components.base.normal_form import clean
 from components.data.adapters import OWN_IMAGES, ExampleData
 from components.data.column_map import ColumnMap
-from components.data.dicom_images import is_keyword, read_attributes
+from components.data.dicom_images import is_keyword, is_of_images, read_attributes
 from components.data.file_kinds import is_container
 from components.data.file_tree import list_images
 from components.data.image_formats import HEAD, format_of_name, image_name, sniff
@@ -37,7 +37,7 @@ from components.data.vocabulary import UNKNOWN, translate
 FILE = "file"
 ATTRIBUTES = {"patient_id": "PatientID", "age": "PatientAge", "sex": "PatientSex"}
 SITES = ("AnatomicRegionSequence.CodeMeaning", "BodyPartExamined")  # the first that a file has counts
-FACTS = ("NumberOfFrames", "BurnedInAnnotation", "RecognizableVisualFeatures", "Rows")
+FACTS = ("NumberOfFrames", "BurnedInAnnotation", "RecognizableVisualFeatures", "Rows", "SOPClassUID")
 
 _AGE = re.compile(r"([0-9]{1,3})([DWMY])")  # PS3.5, table 6.2-1
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
@@ -163,9 +163,12 @@ class Config(Frozen):
                 damaged.append(file)
                 found[file] = {}
                 continue
-            if "Rows" not in row:
+            if "Rows" not in row and not is_of_images(row.get("SOPClassUID")):
                 without_image.append(file)
-            elif self.burned_in == "leave_out" and row.get("BurnedInAnnotation") == "YES":
+                continue
+            if "Rows" not in row:
+                damaged.append(file)
+            if self.burned_in == "leave_out" and row.get("BurnedInAnnotation") == "YES":
                 burned_in.append(file)
             else:
                 found[file] = row
@@ -175,7 +178,7 @@ class Config(Frozen):
             (
                 "unread_attributes",
                 damaged,
-                "cannot be read; validation gives the reason, their rows have no attributes",
+                "cannot be read, or not completely; validation gives the reason",
             ),
             ("no_image", without_image, "are left out, as they hold no image, such as reports"),
             (
