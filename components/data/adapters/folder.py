@@ -35,6 +35,11 @@ class Config(Frozen):
     kind: Literal["folder"] = "folder"
     path: Path = Field(description="the folder whose subfolders are named as the diagnoses")
     unlabelled: str = Field(default="unlabelled", min_length=1, description="subfolder of images without a diagnosis")
+    parts: tuple[str, ...] = Field(
+        default=(),
+        description="subfolders that hold the folders of diagnoses and are none themselves, such as train and test; "
+        "all of them are read, and the split is made anew",
+    )
     lesion_pattern: str | None = Field(
         default=None,
         description="regular expression on the file name, its one group the lesion; null: one image a lesion",
@@ -57,8 +62,10 @@ class Config(Frozen):
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row an image file, with its path as id; one that cannot be read has a row too, which is quarantined."""
         found = [file for file in list_files(self.path) if file.is_candidate]
-        loose = [file.path for file in found if file.kind == IMAGE and _diagnosis(PurePosixPath(file.path)) is None]
-        found = [file for file in found if _diagnosis(PurePosixPath(file.path)) is not None]
+        loose = [
+            file.path for file in found if file.kind == IMAGE and self._diagnosis(PurePosixPath(file.path)) is None
+        ]
+        found = [file for file in found if self._diagnosis(PurePosixPath(file.path)) is not None]
         if not found or loose:
             what = f"{len(loose)} images lie in no subfolder" if loose else "no image in any subfolder"
             raise DataError(
@@ -66,7 +73,7 @@ class Config(Frozen):
                 f"{self.path / 'nv'}, and {self.path / self.unlabelled} for images without one"
             ).with_words(f"first {loose[0]}" if loose else "")
         files = [PurePosixPath(file.path) for file in found]
-        folders = [_diagnosis(file) for file in files]
+        folders = [self._diagnosis(file) for file in files]
         readable = [file.kind == IMAGE for file in found]
         names = [clean(file.name) for file in files]
         table = pd.DataFrame(
@@ -81,12 +88,12 @@ class Config(Frozen):
         )
         return conform(table, str(self.path), report)
 
-
-def _diagnosis(file: PurePosixPath) -> str | None:
-    """The first folder on the path, inside tars too; else the name of the tar itself."""
-    folders = [part for part in file.parts[:-1] if not part.lower().endswith(".tar")]
-    shards = [part[: -len(".tar")] for part in file.parts[:-1] if part.lower().endswith(".tar")]
-    return next(iter(folders + shards), None)
+    def _diagnosis(self, file: PurePosixPath) -> str | None:
+        """The first folder on the path that is no part, inside tars too; else the name of the tar itself."""
+        parts = {clean(part) for part in self.parts}
+        folders = [part for part in file.parts[:-1] if not part.lower().endswith(".tar") and clean(part) not in parts]
+        shards = [part[: -len(".tar")] for part in file.parts[:-1] if part.lower().endswith(".tar")]
+        return next(iter(folders + shards), None)
 
 
 def _matched(names: list[str], readable: list[bool], pattern: str | None, key: str) -> list[str | None]:

@@ -202,3 +202,21 @@ def test_a_shard_stands_for_the_folder_it_was_packed_from(tmp_path: Path):
 def test_reading_labels_needs_no_image_to_be_opened(tmp_path: Path):
     table = apply_labels(Folder(path=touch(tmp_path, "nv/a.jpg")).read(ReadReport()), LABELS.mapping)
     assert table["label"].to_list() == ["benign"]
+
+
+def test_folders_of_a_split_are_no_diagnoses(tmp_path: Path):
+    """DermNet's copies: train/CLASS/image.jpg and test/CLASS/image.jpg."""
+    touch(tmp_path, "train/Acne and Rosacea/a.jpg", "test/Acne and Rosacea/b.jpg", "train/Eczema/c.jpg")
+    table = Folder(path=tmp_path, parts=("train", "test")).read(ReadReport())
+    assert dict(zip(table["path"], table["diagnosis"], strict=True)) == {
+        "test/Acne and Rosacea/b.jpg": "Acne and Rosacea",
+        "train/Acne and Rosacea/a.jpg": "Acne and Rosacea",
+        "train/Eczema/c.jpg": "Eczema",
+    }
+    assert set(Folder(path=tmp_path).read(ReadReport())["diagnosis"]) == {"train", "test"}
+
+
+def test_an_image_that_lies_in_a_part_alone_has_no_diagnosis(tmp_path: Path):
+    touch(tmp_path, "train/a.jpg", "train/nv/b.jpg")
+    with pytest.raises(DataError, match=r"1 images lie in no subfolder"):
+        Folder(path=tmp_path, parts=("train",)).read(ReadReport())
