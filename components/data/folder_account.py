@@ -73,7 +73,8 @@ class _Account:
     def key(self, file: FoundFile) -> str:
         """The name under which a file is counted."""
         if file.kind == kinds.IMAGE:
-            return WITH_ROW if file.path in self._rows else WITHOUT_ROW
+            has_row = file.path in self._rows or file.path in self._of_arrays  # itself, or a frame of it
+            return WITH_ROW if has_row else WITHOUT_ROW
         if file.kind == kinds.UNREAD_IMAGE:
             return PurePosixPath(file.path).suffix.lower() if format_of_name(file.path) in UNREAD else file.kind
         if file.path in self._tables or file.path in OWN_TABLES:
@@ -103,10 +104,21 @@ class _Account:
         return (file.path for file in self._files if self.key(file) == WITHOUT_ROW)
 
     def missing(self, root: Path) -> list[str]:
-        """Paths of rows where no file is, in no archive either."""
+        """Paths of rows where no file is, and no member of an archive.
+
+        Rows of arrays and tables and frames are not listed each: whether they are there is found when they are read.
+        """
+        holders = {file.path for file in self._files if file.kind in _HOLD_ROWS or _is_table(file)}
         unknown = (path for path in self._rows if path and path not in self._paths)
-        inside = (path for path in unknown if not self._paths & {str(parent) for parent in PurePosixPath(path).parents})
+        inside = (path for path in unknown if not holders & {str(parent) for parent in PurePosixPath(path).parents})
         return sorted(path for path in inside if is_absolute(path) or not _leads_to_a_file(root, path))
+
+
+_HOLD_ROWS = frozenset({kinds.ARRAY, kinds.ARRAY_FILE, kinds.IMAGE, kinds.TABLE})
+
+
+def _is_table(file: FoundFile) -> bool:
+    return file.kind == kinds.OPENED_ARCHIVE and file.path.lower().endswith((".parquet", ".arrow"))
 
 
 _CAN_BE_NAMED = frozenset(

@@ -17,10 +17,11 @@ from components.base.errors import DataError
 from components.data.adapters.dicom import Config as Dicom
 from components.data.adapters.isic2024 import Config as Isic2024
 from components.data.file_tree import list_images
+from components.data.folder_account import account_for_files
 from components.data.read_report import ReadReport
 from components.data.sources import read_bytes
 from components.validation.scan import scan
-from tests.unit.data.example_data import drawn, drawn_pixels, pack, paint, write, write_dicom, write_example
+from tests.unit.data.example_data import drawn, drawn_pixels, pack, paint, write, write_dicom, write_example, write_rows
 
 ADAPTERS = ("isic2024", "dicom", "webdataset", "huggingface", "imagefolder")
 JOINED = {"ISIC_2024_Training_GroundTruth.csv": "isic_id,malignant\nISIC_1,0.0\nISIC_2,1.0\nISIC_3,0.0\n"}
@@ -45,6 +46,20 @@ def test_validation_decodes_each_image_of_the_example(name, tmp_path: Path):
     assert facts["problem"].isna().all(), facts[["path", "problem", "detail"]]
     assert set(facts["format"]) <= {"JPEG", "PNG"}
     assert set(table["path"]) <= set(list_images(config.path))
+
+
+def test_images_in_containers_are_counted_with_their_rows_and_missing_ones_named(tmp_path: Path):
+    pack(tmp_path / "a.hdf5", {"1": drawn(1), "2": drawn(2)})
+    pack(tmp_path / "b.tar", {"1.jpg": drawn(3)})
+    write_rows(tmp_path / "c.parquet", [{"image": {"bytes": None, "path": "x"}} for _ in range(12)])
+    frames = drawn_pixels(0).tobytes() * 2
+    write_dicom(tmp_path / "d.dcm", drawn_pixels(0), NumberOfFrames=2, PixelData=frames)
+    rows = ["a.hdf5/1", "a.hdf5/9", "b.tar/1.jpg", "b.tar/9.jpg", "c.parquet/00", "c.parquet/11", "d.dcm/1", "d.dcm/2"]
+    report = ReadReport()
+    account_for_files(tmp_path, pd.Series(rows), report)
+    assert report.files == {"archives read": 3, "images with a row": 5, "images without a row": 11}
+    missing = next(warning for warning in report.warnings if warning.kind == "missing_images")
+    assert missing.count == 2 and "a.hdf5/9" in str(missing.examples) and "b.tar/9.jpg" in str(missing.examples)
 
 
 # --- isic2024
