@@ -29,7 +29,7 @@ IMAGES = {
         "copy the file into the folder instead of linking it; a table with paths of another machine needs "
         "dataset.replace_start (adapter table, params.yaml), as value says",
     ),
-    "unreadable": ("a file that may be read", "correct the file's permissions or repair its disk"),
+    "unreadable": ("a file that can be read", "do what the value says, or correct the permissions of the file"),
     "empty": ("a file with content", "fetch the file again"),
     "not_an_image": (f"one of {', '.join(sorted(readable()))}", "fetch the file again, or take the row out"),
     "unread_format": (f"one of {', '.join(sorted(readable()))}", "convert the image to JPEG or PNG"),
