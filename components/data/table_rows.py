@@ -66,13 +66,13 @@ class RowCheck:
         least = max([place for place, name in enumerate(self.header, 1) if name], default=width)
         names = set(self.header) - {""}
         key = next((place for place, name in enumerate(self.header) if name), 0)
-        row: Row = (0, 0, [])
-        for row in rows:
-            line, lines, cells = row
-            if len(cells) != width:
-                if not self._can_be_cut(row, least):
+        count, last = 0, self._last  # local, since a table may have a million rows
+        for line, lines, found in rows:
+            cells = found
+            if len(found) != width:
+                if not self._can_be_cut((line, lines, found), least):
                     continue
-                cells = cells[:width] + [""] * (width - len(cells))
+                cells = found[:width] + [""] * (width - len(found))
             if lines > 1 and self.separator and holds_rows(cells, width, self.separator):
                 raise self._swallowed(line, lines)
             if not cells[0].strip() and is_empty(cells):
@@ -80,9 +80,9 @@ class RowCheck:
                 continue
             if cells[key] in names and self._is_header(line, cells, names):
                 continue
-            self._rows += 1
-            self._last = (line, cells)
+            count, last = count + 1, (line, cells)
             yield cells
+        self._rows, self._last = count, last
         self._refuse()
 
     def _can_be_cut(self, row: Row, least: int) -> bool:
