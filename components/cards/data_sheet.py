@@ -16,7 +16,7 @@ from components.base.licence import Licence
 from components.cards import page
 from components.cards.licences import limits_of_use
 from components.cards.settings import CardSettings
-from components.clinical.attributes import NAMES, UNKNOWN, age_bands
+from components.clinical.attributes import NAMES, UNKNOWN, age_bands, hidden_sizes
 from components.data.ids import about_missing_ids
 from components.data.vocabulary import is_site
 from components.report.formatting import count, percent
@@ -136,17 +136,11 @@ def composition(images: pd.DataFrame, ages: Sequence[int], least: int) -> list[t
         if set(values) == {UNKNOWN}:
             continue
         counts = images.groupby(values)["group"].agg(["size", "nunique"])
-        hidden = _hidden(counts["nunique"].drop(UNKNOWN, errors="ignore"), least)
+        hidden = hidden_sizes({str(value): int(n) for value, n in counts["nunique"].items()}, least)
         for value in sorted(counts.index, key=_rank):
             shown = ("too few", "too few") if value in hidden else tuple(map(count, counts.loc[value].tolist()))
             found.append((NAMES.get(name, name), value, *shown))
     return found
-
-
-def _hidden(groups: pd.Series, least: int) -> set[str]:
-    """Values of fewer than `least`; a single one also hides the next smallest, else the total would reveal it."""
-    few = set(groups.index[groups < least])
-    return set(groups.nsmallest(2).index) if len(few) == 1 else few
 
 
 def _values(images: pd.DataFrame, name: str, ages: Sequence[int]) -> pd.Series:

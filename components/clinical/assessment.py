@@ -44,6 +44,7 @@ from components.clinical.settings import Clinical
 from components.clinical.subgroups import SubgroupAnswers, Subgroups, compare_subgroups
 from components.clinical.triage import Triage, triage
 from components.data.labels import Labels
+from components.report.wording import too_few_resamples
 from components.statistics.intervals import Estimate, Interval
 from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
@@ -115,7 +116,8 @@ class ModelAssessment:
     differences: Mapping[str, Interval]
     """HEADLINE minus the reference's; empty for the reference."""
     tests: Mapping[str, AdjustedP]
-    """Of: the difference is zero; Holm over all arms and protocols, number by number."""
+    """Of: the difference is zero; Holm over all arms and protocols, number by number. Empty with fewer seeds than
+    compare.min_seeds, with which nothing is decided."""
 
     @property
     def name(self) -> str:
@@ -129,6 +131,14 @@ class ClinicalAssessment:
 
     task: ClinicalTask
     models: tuple[ModelAssessment, ...]
+
+    @property
+    def resamples_note(self) -> str:
+        """A sentence where the resamples are too few for any p-value to decide; else empty."""
+        question = self.task.question
+        return too_few_resamples(
+            question.resamples, question.comparisons, question.rule.alpha, "comparisons of each clinical measure"
+        )
 
 
 @dataclass(frozen=True)
@@ -178,7 +188,7 @@ def assess(runs: Sequence[Run], task: ClinicalTask, attributes: pd.DataFrame | N
             models.append(model)
             if arm != question.reference:
                 differences[model.name] = _differences(values[arm], values[question.reference], sample)
-    return ClinicalAssessment(task, _with_differences(models, differences, question.rule.confidence))
+    return ClinicalAssessment(task, _with_differences(models, differences, question))
 
 
 def _differences(own: Mapping[str, Array], reference: Mapping[str, Array], sample: Resampled) -> dict[str, Estimate]:
@@ -187,11 +197,14 @@ def _differences(own: Mapping[str, Array], reference: Mapping[str, Array], sampl
 
 
 def _with_differences(
-    models: Sequence[ModelAssessment], found: Mapping[str, Mapping[str, Estimate]], confidence: float
+    models: Sequence[ModelAssessment], found: Mapping[str, Mapping[str, Estimate]], question: StudyQuestion
 ) -> tuple[ModelAssessment, ...]:
-    """The models with their differences; p-values are corrected over all of them."""
-    p_values = [{name: each.p_value() for name, each in differences.items()} for differences in found.values()]
-    tests = dict(zip(found, holm_by_question(p_values), strict=True))
+    """The models with their differences; p-values, with enough seeds for any, are corrected over all of them."""
+    confidence = question.rule.confidence
+    tests: dict[str, dict[str, AdjustedP]] = {}
+    if len(question.seeds) >= question.rule.min_seeds:
+        p_values = [{name: each.p_value() for name, each in differences.items()} for differences in found.values()]
+        tests = dict(zip(found, holm_by_question(p_values), strict=True))
     intervals = {
         key: {name: each.interval(confidence) for name, each in differences.items()}
         for key, differences in found.items()

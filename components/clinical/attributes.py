@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -77,3 +77,18 @@ def thirds(values: pd.Series[Any], words: Sequence[str]) -> Array:
     cuts = np.quantile(numbers[known], [1 / 3, 2 / 3])
     places = np.searchsorted(cuts, np.where(known, numbers, 0.0), side="left")
     return np.asarray(np.where(known, np.array(words)[places], UNKNOWN))
+
+
+def hidden_sizes(groups: Mapping[str, int], least: int) -> set[str]:
+    """Values of one attribute whose number of lesions is not shown.
+
+    Those of fewer than `least`; a single one also hides the next smallest, else the total would reveal its size.
+    `unknown` is always counted, since it is no group of people.
+
+    Args:
+        groups: lesions or patients by value.
+        least: lesions below which a value shows no number.
+    """
+    named = {value: count for value, count in groups.items() if value != UNKNOWN}
+    few = {value for value, count in named.items() if count < least}
+    return set(sorted(named, key=named.__getitem__)[:2]) if len(few) == 1 else few

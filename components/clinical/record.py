@@ -15,14 +15,15 @@ from components.statistics.prior import as_mapping
 def as_record(assessment: ClinicalAssessment) -> dict[str, Any]:
     """The assessment as data for JSON: numbers in full, null for what is not known.
 
-    Subgroups with too few lesions have no counts; if only one is omitted, its count follows from the others.
+    Subgroups with too few lesions have no counts; where an attribute has only one, the next smallest has none either,
+    else the total would reveal it.
     """
     models = [asdict(model) for model in assessment.models]
     found: dict[str, Any] = plain({"plan": _plan(assessment.task), "sheets": models})
     for model in found["sheets"]:
         subgroups = model["subgroups"] or {"subgroups": []}
         for each in subgroups["subgroups"]:
-            if each["groups"] < subgroups["least"]:
+            if not each.pop("size_shown"):
                 each |= {"images": None, "groups": None, "classes": []}
     return found
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
-from components.clinical.attributes import THIRDS, UNKNOWN
+from components.clinical.attributes import THIRDS, UNKNOWN, hidden_sizes
 from components.statistics.intervals import Estimate, Interval
 from components.statistics.resampled import DIFFERENCE, SHARE, Resampled
 from components.statistics.weighting import ratio
@@ -50,6 +50,8 @@ class Subgroup:
     """Minus all others; wide enough that all intervals hold at once."""
     by_seed: Mapping[str, tuple[float, ...]]
     """The differences."""
+    size_shown: bool = True
+    """Whether `images` and `groups` may be shown: `attributes.hidden_sizes`."""
 
     def is_worse(self, measure: str) -> bool:
         """Whether it is significantly below the others, corrected for all comparisons, and below in every seed."""
@@ -108,8 +110,24 @@ def compare_subgroups(
         if len(moved)
         else sample.confidence
     )
-    shown = tuple(replace(draft, differences=_intervals(sample, found, alone)) for draft, found in drafts)
+    hidden = _hidden([draft for draft, _ in drafts], least)
+    shown = tuple(
+        replace(
+            draft,
+            differences=_intervals(sample, found, alone),
+            size_shown=draft.value not in hidden[draft.attribute],
+        )
+        for draft, found in drafts
+    )
     return Subgroups(least, shown, len(moved), alone)
+
+
+def _hidden(found: Sequence[Subgroup], least: int) -> dict[str, set[str]]:
+    """By attribute: the values whose sizes are not shown."""
+    sizes: dict[str, dict[str, int]] = {}
+    for each in found:
+        sizes.setdefault(each.attribute, {})[each.value] = each.groups
+    return {name: hidden_sizes(groups, least) for name, groups in sizes.items()}
 
 
 @dataclass(frozen=True)

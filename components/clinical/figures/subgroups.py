@@ -48,4 +48,4 @@ def _row(axes: Axes, place: int, difference: Interval, colour: str, *, significa
 
 
 def _label(each: Subgroup) -> str:
-    return f"{shorten(each.value)} ({each.groups})"
+    return f"{shorten(each.value)} ({each.groups})" if each.size_shown else shorten(each.value)

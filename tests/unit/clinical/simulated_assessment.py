@@ -65,7 +65,8 @@ def assess_six_models() -> ClinicalAssessment:
     skills = {"vae": 2.2, "random": 2.4, "imagenet": 2.4}
     protocols = (FinetuneProtocol.FROZEN, FinetuneProtocol.FULL)
     runs, _, _ = simulate(skills, lesions=150, seeds=2, protocols=protocols)
-    question = replace(QUESTION, arms=tuple(skills), protocols=protocols, seeds=(0, 1))
+    rule = replace(QUESTION.rule, min_seeds=2)
+    question = replace(QUESTION, arms=tuple(skills), protocols=protocols, seeds=(0, 1), rule=rule)
     return assess(runs, replace(TASK, question=question), None, SilentLog())
 
 

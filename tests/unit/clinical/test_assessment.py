@@ -164,3 +164,12 @@ def _with_prior(run: Run, old: np.ndarray, new: np.ndarray) -> Run:
     table = run.predictions.copy()
     table[columns] = change_prior(table[columns].to_numpy(float), old, new)
     return replace(run, predictions=table)
+
+
+def test_fewer_seeds_than_min_seeds_have_no_p_value_and_the_page_says_so() -> None:
+    runs, _, _ = simulate(SKILLS, lesions=60, seeds=2)
+    task = replace(TASK, question=replace(TASK.question, seeds=(0, 1)))
+    found = assess(runs, task, None, SilentLog())
+    assert any(model.differences for model in found.models)
+    assert not any(model.tests for model in found.models)
+    assert "not decided: too few seeds" in render(found)

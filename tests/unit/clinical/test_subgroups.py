@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from components.clinical import subgroups
+from components.clinical import attributes, subgroups
 from components.clinical.attributes import UNKNOWN
 from components.clinical.subgroups import SubgroupAnswers
 from components.statistics.resampled import Resampled
@@ -166,3 +166,10 @@ def test_identical_differences_count_once() -> None:
     draws = np.random.default_rng(0).normal(size=20_000)
     moved = np.tile(np.append(0.0, draws), (40, 1))
     assert subgroups.joint_confidence(moved, 0.95) == pytest.approx(0.95, abs=0.003)
+
+
+def test_a_single_hidden_size_also_hides_the_next_smallest() -> None:
+    assert attributes.hidden_sizes({"a": 3, "b": 40, "c": 90}, 20) == {"a", "b"}
+    assert attributes.hidden_sizes({"a": 3, "b": 4, "c": 90}, 20) == {"a", "b"}
+    assert attributes.hidden_sizes({"a": 30, "b": 40, "unknown": 3}, 20) == set()
+    assert attributes.hidden_sizes({"a": 3, "b": 40, "unknown": 500}, 20) == {"a", "b"}
