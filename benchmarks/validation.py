@@ -69,7 +69,6 @@ def measure_apart(size: int) -> dict[str, float]:
 def measure(size: int) -> dict[str, float]:
     """CPU seconds of each part on a synthetic table, and the process's peak memory in GB."""
     from components.data.leaks import prove_no_leak
-    from components.data.read_report import ReadReport
     from components.data.records import Accepted, Split, check
     from components.data.splits import group_rows, split_table
     from components.validation.duplicate_groups import name_groups
@@ -116,6 +115,7 @@ FAULTS = {"age": 140.0, "sex": "x", "path": "../out.jpg", "site": "", "skin_type
 
 def draw_tables(size: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Records and facts: 1.6 images a lesion, 2 lesions a patient, 3 sources, copies in 1 of 200 images."""
+    from components.data.read_report import ReadReport
     from components.data.records import apply_labels, conform
 
     random = np.random.default_rng(0)

@@ -17,7 +17,7 @@ _INVISIBLE = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
 )
 _OUTER = "".join(chr(code) for code in (*range(33), *range(127, 161)))  # blanks and control characters
-_WHOLE_AS_DECIMAL = re.compile(r"([0-9]+)[.,]0+")
+_WHOLE_AS_DECIMAL = re.compile(r"([0-9]+)(?:\.0+|,0)")
 _BLANK, _BLANKS = re.compile(r"[^\S\x00-\x7f]"), re.compile(r"\s+")  # the first: blanks outside ASCII
 _DASH = re.compile("[\u2010-\u2015\u2212\ufe58\uff0d]")
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")

@@ -67,3 +67,10 @@ def test_other_ids_are_not_similar(other):
 )
 def test_paths_are_compared_part_by_part(path: str, form: str) -> None:
     assert clean_path(path) == form
+
+
+@pytest.mark.parametrize(
+    ("written", "id_"), [("7.0", "7"), ("7,0", "7"), ("7.000", "7"), ("1,000", "1,000"), ("007", "007")]
+)
+def test_a_whole_number_written_as_a_decimal_is_the_number(written: str, id_: str) -> None:
+    assert clean_id(written) == id_

@@ -16,9 +16,9 @@ from components.data.adapters.dermamnist import Config as DermaMnist
 from components.data.adapters.fitzpatrick17k import Config as Fitzpatrick
 from components.data.adapters.pad_ufes import Config as PadUfes
 from components.data.adapters.synthetic import Config as Synthetic
+from components.data.file_tree import list_images
 from components.data.read_report import ReadReport
 from components.data.records import failures
-from components.data.file_tree import list_images
 from components.data.sources import SourceError, read_bytes
 from components.data.vocabulary import SITES
 from components.synthetic.dataset import draw_dataset
