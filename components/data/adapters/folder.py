@@ -15,7 +15,7 @@ from components.base.errors import DataError
 from components.base.licence import Licence
 from components.base.normal_form import clean
 from components.data.adapters import OWN_IMAGES, ExampleData
-from components.data.file_kinds import IMAGE
+from components.data.file_kinds import IMAGE, is_container
 from components.data.file_tree import list_files
 from components.data.read_report import ReadReport
 from components.data.records import conform
@@ -26,7 +26,8 @@ EXAMPLE = ExampleData(images=("nv/a.png", "mel/b.jpg", "unlabelled/c.jpg"))
 class Config(Frozen):
     """`path/DIAGNOSIS/.../image.jpg`; images in the unlabelled subfolder have no diagnosis.
 
-    A tar counts as a folder: `nv/0.tar/a.jpg`, `nv.tar/a.jpg` and `0.tar/nv/a.jpg` are all images of nv.
+    A tar counts as a folder: `nv/0.tar/a.jpg`, `nv.tar/a.jpg` and `0.tar/nv/a.jpg` are all images of nv. The same holds
+    for an HDF5 file and for a table with images in its rows.
     """
 
     published: ClassVar[bool] = False
@@ -89,10 +90,10 @@ class Config(Frozen):
         return conform(table, str(self.path), report)
 
     def _diagnosis(self, file: PurePosixPath) -> str | None:
-        """The first folder on the path that is no part, inside tars too; else the name of the tar itself."""
+        """The first folder on the path that is no part, inside tars too; else the name of the tar or table itself."""
         parts = {clean(part) for part in self.parts}
-        folders = [part for part in file.parts[:-1] if not part.lower().endswith(".tar") and clean(part) not in parts]
-        shards = [part[: -len(".tar")] for part in file.parts[:-1] if part.lower().endswith(".tar")]
+        folders = [part for part in file.parts[:-1] if not is_container(part) and clean(part) not in parts]
+        shards = [PurePosixPath(part).stem for part in file.parts[:-1] if is_container(part)]
         return next(iter(folders + shards), None)
 
 

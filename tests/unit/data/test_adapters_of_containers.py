@@ -15,6 +15,7 @@ from pydicom.uid import BasicTextSRStorage
 
 from components.base.errors import DataError
 from components.data.adapters.dicom import Config as Dicom
+from components.data.adapters.folder import Config as Folder
 from components.data.adapters.isic2024 import Config as Isic2024
 from components.data.file_tree import list_images
 from components.data.folder_account import account_for_files
@@ -60,6 +61,20 @@ def test_images_in_containers_are_counted_with_their_rows_and_missing_ones_named
     assert report.files == {"archives read": 3, "images with a row": 5, "images without a row": 11}
     missing = next(warning for warning in report.warnings if warning.kind == "missing_images")
     assert missing.count == 2 and "a.hdf5/9" in str(missing.examples) and "b.tar/9.jpg" in str(missing.examples)
+
+
+def test_files_that_hold_many_images_count_as_folders_of_the_adapter_folder(tmp_path: Path):
+    pack(tmp_path / "nv.h5", {"1": drawn(1)})
+    pack(tmp_path / "mel/0.hdf5", {"2": drawn(2)})
+    write_rows(tmp_path / "bcc.parquet", [{"image": {"bytes": drawn(3), "path": "x"}}])
+    write_dicom(tmp_path / "df/IM1", drawn_pixels(4))
+    table = read(Folder(path=tmp_path)).set_index("path")
+    assert table["diagnosis"].to_dict() == {
+        "bcc.parquet/0": "bcc",
+        "df/IM1": "df",
+        "mel/0.hdf5/2": "mel",
+        "nv.h5/1": "nv",
+    }
 
 
 # --- isic2024
