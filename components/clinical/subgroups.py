@@ -115,7 +115,7 @@ def compare_subgroups(
         replace(
             draft,
             differences=_intervals(sample, found, alone),
-            size_shown=draft.value not in hidden[draft.attribute],
+            size_shown=draft.groups >= least and draft.value not in hidden[draft.attribute],
         )
         for draft, found in drafts
     )
