@@ -14,6 +14,8 @@ from flows.settings import Settings
 from flows.tracking.git import find_commit, read_git
 
 LOCK = Path("dvc.lock")
+PAUSE_S = 0.01  # seconds between two reads of a file that is being written
+SETTLED_S = 0.3  # seconds after which it counts as complete
 
 
 def recorded_hashes() -> dict[str, str]:
@@ -24,21 +26,23 @@ def recorded_hashes() -> dict[str, str]:
 def lock_bytes() -> bytes:
     """Content of dvc.lock, empty where there is none.
 
-    DVC writes the file in place while other stages run. So the file is read again until two reads, 10 ms apart, give
-    the same content that is not empty.
+    DVC writes the file in place while other stages run, and on a busy machine its process can pause between two parts.
+    So the file is read again until it has been the same, and not empty, for SETTLED_S seconds.
 
     Raises:
-        RunError: where that does not happen within 5 s.
+        RunError: where that does not happen within 10 s.
     """
-    before = b""
-    for _ in range(500):
+    before, same = b"", 0
+    for _ in range(int(10 / PAUSE_S)):
         if not LOCK.exists():
             return b""
+        old = time.time() - LOCK.stat().st_mtime > SETTLED_S  # where the clock of the disk is ahead, reads are counted
         now = LOCK.read_bytes()
-        if now and now == before:
+        same = same + 1 if now and now == before else 0
+        if same * PAUSE_S >= SETTLED_S or (same and old):
             return now
         before = now
-        time.sleep(0.01)
+        time.sleep(PAUSE_S)
     raise RunError(f"{LOCK} is empty or keeps changing: expected DVC's lock file; find out which process writes it")
 
 
