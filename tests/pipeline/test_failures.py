@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.pipeline.conftest import NAME, PEOPLE, Checkout, runs_of, survivors, wait_until, write_patients
 
 pytestmark = pytest.mark.slow
 
+GREY = f"nv/{NAME}999_l999_grey.jpg"
+
 
 @pytest.fixture(scope="module")
 def with_patients(new_checkout: Callable[[], Checkout]) -> Checkout:
-    """A folder of patients' images, with a key; nothing has run yet."""
+    """A folder of patients' images, with a key; a grey image is accepted by its path; nothing has run yet."""
     checkout = new_checkout()
-    write_patients(checkout.folder / "data" / "raw" / "clinic")
+    clinic = checkout.folder / "data" / "raw" / "clinic"
+    write_patients(clinic)
+    with Image.open(next(clinic.glob("nv/*[0-9].jpg"))) as image:
+        image.convert("L").transpose(Image.Transpose.ROTATE_90).save(clinic / GREY, quality=95)
+    entry = f"{GREY},image.grey,A. B.,the only picture of this lesion"
+    (clinic / "accepted_by_hand.csv").write_text(f"path,rule,who,why\n{entry}\n")
     key = Path(checkout.environment["DERMFLOW_KEY_FILE"])
     if not key.exists():
         assert str(key) in checkout.run("-m", "flows.commands.cli", "key").stdout
@@ -42,7 +52,7 @@ def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(with_patien
     checkout.use(*PEOPLE)
     done = checkout.flow()
     running = set(re.findall(r"Running stage '([\w@-]+)'", done.stdout + done.stderr))
-    downstream = {"evaluate", "explain", "robustness", "compare", "cards"}
+    downstream = {"evaluate", "explain", "robustness", "compare", "cards", "index"}
     assert running == {"pretrain@imagenet", "finetune@imagenet-frozen-0"} | downstream
 
 
@@ -53,6 +63,13 @@ def test_no_output_contains_a_name_or_a_place(with_patients: Checkout) -> None:
     assert all(word in next(folder.glob("data/raw/clinic/nv/*[0-9].jpg")).read_bytes() for word in (words[0], words[3]))
     leaving = ("mlruns", "reports", "metrics", "curves", "data/pixels", "data/predictions", "data/encoders",
                "data/classifiers", "data/docs", "data/split.csv")  # fmt: skip
+    broken, accepted = (pd.read_csv(folder / "data/quarantine.csv", dtype="str"), folder / "metrics/validation.json")
+    assert (
+        broken["path"].tolist() == [f"nv/{NAME}0_l0_broken.jpg"] and broken["image_id"].str.startswith("image-").all()
+    )
+    assert json.loads(accepted.read_text())["accepted_by_hand"] == {"image.grey": 1}
+    found = with_patients.run("-m", "flows.commands.cli", "data", "where", broken["image_id"][0]).stdout
+    assert f"data/raw/clinic/nv/{NAME}0_l0_broken.jpg" in found
     files = [path for name in leaving for path in [folder / name, *(folder / name).rglob("*")] if path.is_file()]
     assert len(files) > 40
     assert any("quarantine" in path.name and "mlruns" in path.parts for path in files)
