@@ -13,7 +13,9 @@ from PIL import Image
 from components.base.config import Frozen
 from components.base.log import SilentLog
 from components.data.folder_account import account_for_files
+from components.data.ids import ALL_IDS
 from components.data.labels import Labels
+from components.data.privacy import pseudonymise
 from components.data.read_report import ReadReport
 from components.data.records import apply_labels, conform, read_records, write_records
 from components.training.settings import Compute
@@ -82,15 +84,18 @@ class SmallDataset:
     def row(self, name: str, path: str, diagnosis: str | None, **more: object) -> None:
         self.rows.append({"image_id": name, "path": path, "diagnosis": diagnosis, "source": "SYNTHETIC"} | more)
 
-    def validate(self, workers: int = 1, **changes: object) -> dict[str, object]:
-        report = ReadReport()
+    def validate(self, workers: int = 1, key: bytes | None = None, **changes: object) -> dict[str, object]:
+        """The stage; with a key, the data set is private."""
+        report, privacy = ReadReport(), Privacy(key="secret" if key else "public")
         table = apply_labels(conform(pd.DataFrame(self.rows), "test", report), self.labels.mapping)
+        if key:
+            table = pseudonymise(table, ALL_IDS, key)
         write_records(table, self.paths.records)
         account_for_files(self.root, table["path"], report)
-        write_report(report, self.paths.read_report, Privacy(key="public"), SilentLog())
+        write_report(report, self.paths.read_report, privacy, SilentLog())
         return dict(
             validate.work(
-                dataset=Folder(path=self.root), labels=self.labels, privacy=Privacy(key="public"), split=SPLIT,
+                dataset=Folder(path=self.root), labels=self.labels, privacy=privacy, split=SPLIT,
                 validate=limits(**changes), scan=Scan(workers=workers, cluster=None), paths=self.paths, log=self.log,
             )
         )  # fmt: skip

@@ -15,6 +15,7 @@ from components.base.errors import DataError
 from components.base.log import SilentLog
 from components.data.adapters.ham10000 import Config as Ham10000
 from components.data.labels import Labels
+from components.data.privacy import pseudonym
 from components.data.records import read_records, write_records
 from components.validation.settings import Scan
 from flows.settings.data import Privacy
@@ -136,6 +137,22 @@ def test_a_person_can_accept_an_image_that_can_be_used(small_dataset: SmallDatas
     small_dataset.rows = small_dataset.rows[:-1]
     with pytest.raises(DataError, match=r"1 entries name no image of this data set \(line 2\)"):
         small_dataset.validate()
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny.png", "PSEUDONYM"])
+def test_with_a_secret_key_an_image_is_accepted_by_its_id_path_or_pseudonym(
+    small_dataset: SmallDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "key").write_text("k" * 40)
+    monkeypatch.setenv("DERMFLOW_KEY_FILE", str(tmp_path / "key"))
+    small_dataset.image("tiny", "mel", side=8)
+    hidden = pseudonym("image", "SYNTHETIC", "tiny", b"k" * 40)
+    entry = f"{name.replace('PSEUDONYM', hidden)},image.too_small,Dr. A,the only one of its kind"
+    (small_dataset.root / "accepted_by_hand.csv").write_text(f"image_id,rule,who,why\n{entry}\n")
+    metrics = small_dataset.validate(max_quarantined_share=0, key=b"k" * 40)
+    assert (metrics["quarantined"], metrics["accepted_by_hand"]) == (0, {"image.too_small": 1})
+    way = {"tiny": "id of the data set", "tiny.png": "path", "PSEUDONYM": "id"}[name]
+    assert f"accepted_by_hand.csv: 1 entries, whose images were found 1 by {way}" in small_dataset.log.lines
 
 
 def test_a_data_set_is_compared_with_the_version_that_was_accepted(small_dataset: SmallDataset, tmp_path: Path) -> None:
