@@ -20,7 +20,7 @@ from scipy.stats import norm
 
 from benchmarks.measure import Result, cpu_seconds, summarise
 from components.comparison.measurements import RESAMPLED
-from components.comparison.verdict import EstimatedDifference, Outcome, judge
+from components.comparison.outcomes import AccuracyRegion, EstimatedDifference, judge
 from components.statistics import intervals
 from components.statistics.bootstrap import Design, Sample, make_design
 from components.statistics.intervals import estimate
@@ -32,7 +32,6 @@ Array = npt.NDArray[Any]
 
 COMMAND = "python -m benchmarks evidence"
 RULE = Rule(confidence=0.95, margin=0.02, min_seeds=3)
-SUPERIOR = {Outcome.SUPERIOR, Outcome.SUPERIOR_LARGER_GAP}
 UNKNOWN_GAP = EstimatedDifference(intervals.Interval(0.0, -np.inf, np.inf), 1.0)
 
 
@@ -151,7 +150,8 @@ def _differs(
 
 
 def _superior(p: float, interval: intervals.Interval) -> bool:
-    return judge(EstimatedDifference(interval, p), UNKNOWN_GAP, RULE.min_seeds, RULE) in SUPERIOR
+    outcome = judge(EstimatedDifference(interval, p), UNKNOWN_GAP, RULE.min_seeds, RULE)
+    return outcome.accuracy is AccuracyRegion.SUPERIOR
 
 
 def ten_runs() -> tuple[Array, Array, Array]:

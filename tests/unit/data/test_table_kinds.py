@@ -18,7 +18,7 @@ from tests.unit.data.table_files import TEXT, read, refused, table_of
         (b"", "is empty"),
         (b"\n\n \n", "is empty"),
         (b",,\n,,\n", "is empty"),
-        (gzip.compress(TEXT.encode()), r"is compressed \(gzip\), no table; unpack it with `gunzip`"),
+        (gzip.compress(TEXT.encode(), mtime=0), r"is compressed \(gzip\), no table; unpack it with `gunzip`"),
         (b"%PDF-1.7\n", "is a PDF"),
         (b"<!DOCTYPE html><html>Sign in</html>", "is a web page or XML"),
         (b"\xef\xbb\xbf  <html>", "is a web page or XML"),
