@@ -36,7 +36,7 @@ PLACES = (REPO, REPO / "components", REPO / "flows", REPO / "tests" / "additions
 """A path is relative to one of these; the last holds the files that the tests add to a checkout."""
 OF_THE_READER = {
     "presets/mine.yaml", "components/data/adapters/clinic.py",  # that the reader writes
-    "images/", "unlabelled/", "path/", "origin/",  # of a data set, or of a run's artifacts
+    "images/", "unlabelled/", "path/", "origin/", "ISIC_2024_Training_Input/",  # of a data set, or of a run's artifacts
 }  # fmt: skip
 
 

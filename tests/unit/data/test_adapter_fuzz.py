@@ -23,7 +23,7 @@ from tests.unit.data.example_data import FAMILY, example_of, write_example
 from tests.unit.data.table_mutations import Written, mutate, parse
 
 ADAPTERS = members(FAMILY)
-QUICK, THOROUGH = 20, 1050
+QUICK, THOROUGH = 20, 1100
 """Mutated data sets of each adapter."""
 
 
