@@ -58,7 +58,7 @@ def test_nothing_that_a_classifier_is_made_of_opens_test_images(repo: Path) -> N
         assert upstream(stages, name) >= makers  # they stand behind the classifiers
     # the rest reads predictions; nothing behind pack sees the images themselves
     sources = [name for name, entry in stages.items() if "${dataset.path}" in entry["deps"]]
-    assert sources == ["ingest", "validate", "admit", "pack"]
+    assert sources == ["ingest_external", "ingest", "validate", "admit", "pack"]
 
 
 def test_nothing_depends_on_what_was_seen_behind_single_answers(repo: Path) -> None:
