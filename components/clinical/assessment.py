@@ -46,6 +46,7 @@ from components.clinical.triage import Triage, triage
 from components.data.labels import Labels
 from components.report.wording import too_few_resamples
 from components.statistics.intervals import Estimate, Interval
+from components.statistics.null_model import null_lines
 from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import SHARE, Resampled, SeedPredictions, resample
@@ -131,6 +132,8 @@ class ClinicalAssessment:
 
     task: ClinicalTask
     models: tuple[ModelAssessment, ...]
+    null_lines: Mapping[str, float]
+    """`log_loss` and `brier` of the class frequencies of train alone, on the same test images."""
 
     @property
     def resamples_note(self) -> str:
@@ -188,7 +191,12 @@ def assess(runs: Sequence[Run], task: ClinicalTask, attributes: pd.DataFrame | N
             models.append(model)
             if arm != question.reference:
                 differences[model.name] = _differences(values[arm], values[question.reference], sample)
-    return ClinicalAssessment(task, _with_differences(models, differences, question))
+    lines = null_lines(test.labels, task.priors.frequencies)
+    return ClinicalAssessment(
+        task,
+        _with_differences(models, differences, question),
+        {name: lines[name] for name in ("log_loss", "brier")},
+    )
 
 
 def _differences(own: Mapping[str, Array], reference: Mapping[str, Array], sample: Resampled) -> dict[str, Estimate]:

@@ -19,7 +19,9 @@ def as_record(assessment: ClinicalAssessment) -> dict[str, Any]:
     else the total would reveal it.
     """
     models = [asdict(model) for model in assessment.models]
-    found: dict[str, Any] = plain({"plan": _plan(assessment.task), "sheets": models})
+    found: dict[str, Any] = plain(
+        {"plan": _plan(assessment.task), "null_lines": assessment.null_lines, "sheets": models}
+    )
     for model in found["sheets"]:
         subgroups = model["subgroups"] or {"subgroups": []}
         for each in subgroups["subgroups"]:

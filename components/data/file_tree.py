@@ -140,7 +140,7 @@ def _kind_by_bytes(entry: os.DirEntry[str]) -> str:
 def _tar(file: str, path: str) -> Iterator[FoundFile]:
     yield FoundFile(path, kinds.OPENED_ARCHIVE)
     try:
-        with open(file, "rb") as stream:  # noqa: PTH123
+        with open(file, "rb") as stream:  # noqa: PTH123  # a path as text, as above
             for name, place in members_of(stream, Path(file), path).items():
                 yield FoundFile(f"{path}/{kinds.show_name(name)}", _kind_of_member(name, place, stream.fileno()))
     except SourceError as error:

@@ -298,8 +298,8 @@ def _walk(group: h5py.h5g.GroupID, here: str, below: str, seen: set[int]) -> Ite
     some = names[:: len(names) // SAMPLE] if len(names) > 10 * SAMPLE else names
     known = {name: _kind(group, here, name) for name in some}
     if len(some) < len(names):
-        all_alike = set(known.values()) == {(1, False)}
-        known = {name: (1, False) if all_alike else known.get(name) or _kind(group, here, name) for name in names}
+        one_kind = set(known.values()) == {(1, False)}
+        known = {name: (1, False) if one_kind else known.get(name) or _kind(group, here, name) for name in names}
     for name, kind in known.items():
         if isinstance(kind, tuple):
             yield below + name, kind

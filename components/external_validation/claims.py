@@ -12,6 +12,8 @@ from components.statistics.intervals import Interval
 from components.statistics.question import StudyQuestion
 from components.statistics.significance import AdjustedP
 
+OPPOSITE = "the intervals of two arms exclude zero on both sets, with opposite signs"
+
 
 def make_claims(
     models: Sequence[ExternalModel], orders: Sequence[ArmOrder], question: StudyQuestion, cohort: str
@@ -74,7 +76,7 @@ class _ClaimWriter:
             if order.internal == order.external:
                 text = f"The order of arms is the same on {self.cohort} ({order.protocol}): {here}."
             else:
-                sure = "the intervals of both test sets agree" if order.sure else "this may be chance"
+                sure = OPPOSITE if order.sure else "this may be chance"
                 text = (
                     f"The order of arms is not the same on {self.cohort} ({order.protocol}): {here} on the internal "
                     f"test, {there} on {self.cohort}; {sure}."

@@ -1,7 +1,7 @@
 """The null line of a metric: what a model reaches that gives every image the class frequencies of the train images.
 
 It has learned nothing from the pixels. A model below it is worse than no model in that metric.
-Letters: N images, K classes, R resamples.
+Letters: N images, K classes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.log_loss import log_loss
-from components.statistics.weighting import unit_weights, weighted_mean
 
 Array = npt.NDArray[Any]
 
@@ -22,25 +21,23 @@ LOWER_IS_BETTER = ("log_loss", "brier")
 """Metrics in which a model is below the null line where its value is higher."""
 
 
-def null_lines(labels: Array, frequencies: Array, weights: Array | None = None) -> Mapping[str, float]:
+def null_lines(labels: Array, frequencies: Array) -> Mapping[str, float]:
     """The metrics of the null model.
 
     Args:
         labels: (N,) class indices of the images that are measured.
         frequencies: (K,) of the train images.
-        weights: (N, 1), how often each image counts; None: once.
 
     Returns:
         `log_loss` (nats), `brier` (sum over classes, 0 to 2), `accuracy` (of the most frequent class),
         `balanced_accuracy` (1 divided by the number of classes that the images show), `macro_auroc` (0.5).
     """
-    counts = unit_weights(len(labels)) if weights is None else weights
     p = np.tile(frequencies, (len(labels), 1))
     distance = ((p - np.eye(len(frequencies))[labels]) ** 2).sum(1)
     return {
-        "log_loss": float(log_loss(labels, p, counts)[0]),
-        "brier": float(weighted_mean(distance, counts)[0]),
-        "accuracy": float(accuracy(labels, p, counts)[0]),
+        "log_loss": log_loss(labels, p),
+        "brier": float(distance.mean()),
+        "accuracy": accuracy(labels, p),
         "balanced_accuracy": 1 / len(np.unique(labels)),
         "macro_auroc": 0.5,
     }

@@ -66,21 +66,6 @@ def change_prior(p: Array, trained: Array, wanted: Array) -> Array:
     return np.asarray(np.divide(weighted, total, out=np.tile(wanted, (len(p), 1)), where=total > 0))
 
 
-def prevalence_prior(frequencies: Array, groups: Sequence[Array], shares: Sequence[float]) -> Array:
-    """(K,) class frequencies whose groups of classes have other shares; inside a group the proportions stay.
-
-    Args:
-        frequencies: (K,) of the train images.
-        groups: (K,) bool of each group; they are disjoint and hold every class.
-        shares: of each group; they sum to 1.
-    """
-    prior = np.zeros(len(frequencies))
-    for group, share in zip(groups, shares, strict=True):
-        inside = frequencies[group].sum()
-        prior[group] = share * (frequencies[group] / inside if inside > 0 else 1 / group.sum())
-    return prior
-
-
 def as_mapping(prior: Array, classes: Sequence[str]) -> Mapping[str, float]:
     """Class -> share, for records."""
     return {name: float(share) for name, share in zip(classes, prior, strict=True)}

@@ -125,7 +125,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_another_spelling_of_cells_gives_the_same_table(name, spelling, tmp_path: Path):
-    """Ids, diagnoses and names of files alike: only what a table says counts, not how its cells were typed."""
+    """Ids, diagnoses and names of files: only what a table says counts, not how its cells were typed."""
     clean = write_example(name, tmp_path / "clean")
     odd = write_example(name, tmp_path / "odd")
     for path, text in tables_of(name).items():

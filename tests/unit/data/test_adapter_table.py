@@ -28,7 +28,7 @@ def test_the_table_adapter_maps_columns_and_words(tmp_path: Path):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
-def test_a_table_reads_alike_from_every_format(tmp_path: Path, suffix):
+def test_a_table_reads_equally_from_every_format(tmp_path: Path, suffix):
     cells = pd.DataFrame(
         {"nr": [17, 18, 19], "Befund": ["nv", None, "mel"], "Fall": [1, None, 3], "Alter": [45.5, None, 7]}
     )

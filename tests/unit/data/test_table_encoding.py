@@ -88,7 +88,7 @@ def test_an_encoding_that_cannot_be_meant_is_refused(tmp_path: Path, encoding, m
         read(table_of(tmp_path / "t.csv", ACCENTS.encode("cp1252")), form=TableFormat(encoding=encoding))
 
 
-def test_the_excel_tables_of_the_cases_are_read_alike(tmp_path: Path, cases: Path):
+def test_the_excel_tables_of_the_cases_have_equal_rows(tmp_path: Path, cases: Path):
     columns = ["Bild", "Befund", "Fall", "Patient", "Alter", "Geschlecht", "Ort"]
     unicode, _ = read(cases / "excel-semicolon-utf8" / "export.csv", columns)
     for bild, *_ in unicode:

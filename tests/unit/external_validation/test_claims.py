@@ -24,7 +24,7 @@ def test_a_planted_drop_is_claimed_and_none_where_there_is_none(result: External
     assert claims[2].startswith("vae, frozen, loses more than imagenet: their changes differ by")
     assert claims[3] == (
         "The order of arms is not the same on pad (frozen): vae before imagenet on the internal test, imagenet before "
-        "vae on pad; the intervals of both test sets agree."
+        "vae on pad; the intervals of two arms exclude zero on both sets, with opposite signs."
     )
 
 

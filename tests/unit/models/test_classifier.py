@@ -96,7 +96,7 @@ def test_a_feature_that_is_silent_in_training_does_not_explode():
     assert 0 < changes["running"] < 1
 
 
-def test_features_of_any_scale_are_standardised_alike():
+def test_features_of_any_scale_give_the_same_standardised_features():
     features = torch.randn(100, 5, generator=torch.Generator().manual_seed(2)) * torch.tensor(
         [1.0, 2.0, 0.5, 1.0, 0.02]
     )

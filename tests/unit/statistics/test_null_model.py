@@ -35,12 +35,6 @@ def test_the_lines_of_ham10000():
     assert found["balanced_accuracy"] == pytest.approx(1 / 7)
 
 
-def test_weights_count_images_several_times():
-    labels, frequencies = np.array([0, 1, 2]), np.array([0.6, 0.3, 0.1])
-    weighted = null_lines(labels, frequencies, np.array([[3], [2], [1]], np.float32))
-    assert weighted == pytest.approx(null_lines(np.array([0, 0, 0, 1, 1, 2]), frequencies))
-
-
 def test_below_is_worse():
     assert is_below("log_loss", 1.2, 1.1)
     assert not is_below("log_loss", 1.0, 1.1)

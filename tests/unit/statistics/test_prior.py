@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from components.statistics.prior import change_prior, class_frequencies, prevalence_prior, training_prior
+from components.statistics.prior import change_prior, class_frequencies, training_prior
 
 shares = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(lambda values: np.array(values) / sum(values))
 
@@ -61,12 +61,6 @@ def test_the_training_prior_follows_how_rare_classes_are_treated():
 def test_a_class_that_was_not_trained_is_refused():
     with pytest.raises(ValueError, match="no train image"):
         change_prior(np.array([[0.5, 0.5]]), np.array([1.0, 0.0]), np.array([0.5, 0.5]))
-
-
-def test_a_prevalence_changes_groups_and_keeps_their_proportions():
-    groups = [np.array([True, False, True, False]), np.array([False, True, False, True])]
-    prior = prevalence_prior(np.array([0.1, 0.5, 0.3, 0.1]), groups, [0.04, 0.96])
-    np.testing.assert_allclose(prior, [0.01, 0.8, 0.03, 0.16])
 
 
 def test_frequencies_are_counted():

@@ -64,7 +64,7 @@ def test_workers_draw_what_one_process_draws(folder):
     assert [_hashes(prefetch(batches.mixed(epoch), "cpu")) for epoch in range(EPOCHS)] == straight
 
 
-def test_no_image_is_drawn_alike_in_two_epochs_nor_under_two_seeds(folder):
+def test_no_image_is_drawn_equally_in_two_epochs_nor_under_two_seeds(folder):
     """21 images three times under two seeds: 126 pictures, none twice."""
     seen = [one for seed in (0, 1) for epoch in range(EPOCHS) for one in _hashes(_batches(folder, seed).mixed(epoch))]
     assert len(seen) == 126 == len(set(seen))

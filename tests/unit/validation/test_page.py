@@ -7,9 +7,7 @@ import io
 import re
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -17,145 +15,33 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from components.data.ids import NO_IDS
-from components.data.read_report import Join, ReadReport, ReadWarning, TableRead
 from components.validation.page import (
     IDENTIFYING,
     PAIRS,
     SHOWN,
     TITLES,
     TURNS,
-    ValidationReport,
     quantile_words,
     title,
     without_path,
-    write_page,
 )
 from components.validation.perceptual_hash import TURNS as ALL_TURNS
 from components.validation.quarantine import BY_HAND, IMAGES
-
-NAME = "mustermann_erika"
-CLASSES = ("mel", "nv")
-COUNT = 30
-
-
-def photograph(seed: int) -> bytes:
-    """A picture that says who it shows in its EXIF."""
-    exif = Image.Exif()
-    exif[0x010E] = NAME
-    rough = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(rough).resize((80, 64)).save(buffer, "JPEG", exif=exif.tobytes())
-    return buffer.getvalue()
+from tests.unit.validation.small_report import (
+    COUNT,
+    NAME,
+    read,
+    report,
+    says,
+    write_images,
+    written,
+)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images whose paths hold a name."""
-    root = tmp_path_factory.mktemp("data")
-    (root / NAME).mkdir()
-    for place in range(COUNT):
-        (root / NAME / f"{place}.jpg").write_bytes(photograph(place) if place >= 2 else b"no image")
-    return root
-
-
-def report(**changed: object) -> ValidationReport:
-    """Two broken images, two near-copies under two labels, one accepted by hand."""
-    ids = [f"i{place:02}" for place in range(COUNT)]
-    seen = pd.DataFrame(
-        {
-            "image_id": ids,
-            "path": [f"{NAME}/{place}.jpg" for place in range(COUNT)],
-            "label": ["mel" if place % 2 else "nv" for place in range(COUNT)],
-            "lesion_id": [f"lesion-{NAME}-{place // 2}" for place in range(COUNT)],
-            "patient_id": [None, None] + [f"patient-{NAME}-{place // 4}" for place in range(2, COUNT)],
-            "source": "HAM10000",
-            "sha256": ["s" if place in (8, 9) else f"s{place}" for place in range(COUNT)],
-            "format": "JPEG", "mode": "RGB", "problem": [None] * COUNT,
-            "width": pd.array([80] * COUNT, "Int64"), "height": pd.array([64] * COUNT, "Int64"),
-            "luma": np.linspace(100, 158, COUNT), "sharpness": 50.0, "saturation": 0.3, "vignette": 0.0,
-            "identifying": ["exif,gps" if place < 3 else "exif" for place in range(COUNT)],
-        }
-    )  # fmt: skip
-    quarantine = pd.DataFrame(
-        {
-            "image_id": ids[:2],
-            "rule": "image.not_an_image",
-            "value": [f"{NAME}/{place}.jpg: none of BMP, JPEG" for place in range(2)],
-            "expected": "BMP, JPEG, PNG, TIFF or WEBP",
-            "fix": "fetch the file again, or take the row out",
-        }
-    )
-    accepted = seen.iloc[2:].assign(twins=["i04", "i04", "i04", *[None] * (COUNT - 5)])
-    outcome = {
-        "expectation": "x", "measure": "groups of class mel", "expected": "at least 3", "observed": 14.0,
-        "success": True, "fix": "add lesions of mel",
-    }  # fmt: skip
-    made = ValidationReport(
-        rows=seen,
-        accepted=accepted,
-        quarantine=quarantine,
-        overruled=pd.DataFrame(
-            {"image_id": ["i20"], "rule": ["image.grey"], "who": ["Dr. A"], "why": ["grey by <intent>"]}
-        ),
-        review=pd.DataFrame(
-            {"first": ["i10"], "second": ["i13"], "distance": [3], "turn": ["rot90"], "correlation": [0.984]}
-        ),
-        outcomes=[outcome],
-        classes=CLASSES,
-        orphans=0,
-        read=ReadReport(
-            tables=[TableRead("HAM10000_metadata.csv", COUNT, "separator ',', utf-8")],
-            images=COUNT,
-            known_ids={"patient_id": COUNT - 2, "lesion_id": COUNT},
-        ),
-        with_examples=True,
-        read_file="data/read_report.json",
-        quarantine_file="data/quarantine.csv",
-        docs="data/docs",
-    )
-    return replace(made, **changed)
-
-
-def written(made: ValidationReport, folder: Path, out: Path) -> str:
-    write_page(made, folder, out / "reports" / "data.html")
-    return (out / "reports" / "data.html").read_text("utf-8")
-
-
-class _Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.links: list[str] = []
-        self.ids: list[str] = []
-        self.words = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_startendtag(tag, attrs)
-        if tag not in {"meta", "img", "br", "link", "col"}:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.links += [value or "" for name, value in attrs if name in {"src", "href", "srcset", "data"}]
-        self.ids += [value or "" for name, value in attrs if name == "id"]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-
-def read(text: str) -> _Reader:
-    reader = _Reader()
-    reader.feed(text)
-    reader.words = re.sub(r"\s+", " ", reader.words)
-    return reader
-
-
-def says(text: str, words: str) -> bool:
-    """Whether the words stand on the page in this order, wherever its tags break them."""
-    return "".join(words.split()) in "".join(read(text).words.split())
+    return write_images(tmp_path_factory.mktemp("data"))
 
 
 def test_every_tag_is_closed_and_every_link_leads_somewhere(folder: Path, tmp_path: Path) -> None:
@@ -364,43 +250,3 @@ def test_the_page_needs_no_torch(repo: Path) -> None:
     pages = "components.validation.page, components.validation.drift_page, flows.commands.data_diff"
     code = f"import sys, {pages}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repo, check=False).returncode == 0
-
-
-SIMILAR = ReadWarning("similar_ids", 1, "1 pairs of patient_id differ only in case", (f"'{NAME}' and 'Mustermann'",))
-
-
-def test_the_page_says_what_was_read(folder: Path, tmp_path: Path) -> None:
-    read_of = replace(
-        report().read,
-        joins=[Join("metadata.csv", 29, 30, "ids without file suffix")],
-        changed=Counter(patient_id=12),
-        files={"images": 31, "images without a row": 1},
-        warnings=[SIMILAR],
-    )
-    text = written(report(read=read_of), folder, tmp_path)
-    for part in (
-        "1 warning about what was read",
-        "HAM10000_metadata.csv 30 separator ',', utf-8",
-        "metadata.csv 29 of 30 ids without file suffix",
-        "Images with a patient id 28 of 30 Images with a lesion id 30 of 30",
-        "Cells changed to one form patient_id 12",
-        "In the folder: images 31 files In the folder: images without a row 1 file",
-        f"1 pairs of patient_id differ only in case '{NAME}' and 'Mustermann'",
-    ):
-        assert says(text, part), part
-
-
-def test_examples_of_warnings_are_shown_only_where_ids_are_public(folder: Path, tmp_path: Path) -> None:
-    private = report(read=replace(report().read, warnings=[SIMILAR]), with_examples=False)
-    text = written(private, folder, tmp_path)
-    assert NAME not in text
-    assert says(text, "1 pairs of patient_id differ only in case Examples are in data/read_report.json")
-
-
-def test_missing_ids_are_said_at_the_top_and_no_lesion_is_counted(folder: Path, tmp_path: Path) -> None:
-    unknown = ReadReport(images=COUNT, known_ids={"patient_id": 0, "lesion_id": 0})
-    text = written(report(read=unknown, accepted=report().accepted.assign(patient_id=None)), folder, tmp_path)
-    assert says(text, f"Ids {NO_IDS}.")
-    assert text.index(NO_IDS[:40]) < text.index('<dl class="tiles">')
-    assert says(text, "Class Accepted Share Quarantined mel 14 50.0 % 1 nv")
-    assert NO_IDS not in read(written(report(), folder, tmp_path / "known")).words
