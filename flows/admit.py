@@ -22,6 +22,7 @@ from flows.settings.data import Cohort, Privacy, find_cohort
 from flows.settings.study import Paths
 from flows.stage import stage
 from flows.stage_io.image_checks import accepted_of, check_dataset
+from flows.stage_io.split_table import read_split
 
 
 @stage
@@ -58,7 +59,7 @@ def admit(
     check_share(checked.reasons[~on_purpose], len(records), validate.max_quarantined_share, str(quarantine))
     accepted = accepted_of(checked)
     ours = read_records(paths.accepted)
-    split = pd.read_csv(paths.split, dtype="str", keep_default_na=False, na_values=[""])
+    split = read_split(paths.split)
     seen = ours.merge(read_records(paths.facts)[["image_id", "phash"]], on="image_id")
     log.line(f"{len(checked.usable)} images are compared with the {len(seen)} of the study")
     with open_executor(scan.workers, scan.cluster) as executor:

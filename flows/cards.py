@@ -32,6 +32,7 @@ from flows.settings.study import Paths, Study
 from flows.stage import stage
 from flows.stage_io.external_results import read_external
 from flows.stage_io.files import read_json
+from flows.stage_io.split_table import read_split
 
 PROJECT = Path("pyproject.toml")
 
@@ -116,7 +117,7 @@ def _read_model(
 
 def _read_images(paths: Paths) -> pd.DataFrame:
     """Accepted rows with their group and split."""
-    split = pd.read_csv(paths.split, dtype="str", keep_default_na=False, na_values=[""])
+    split = read_split(paths.split)
     accepted = pd.read_parquet(paths.accepted).drop(columns="label")
     return accepted.merge(split, on="image_id", validate="one_to_one")
 

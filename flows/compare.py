@@ -82,7 +82,7 @@ def _attributes(runs: Sequence[Run], labels: Labels, clinical: Clinical, paths: 
     """What is known of the test images besides their classes, in the order of the predictions."""
     names = same_images(runs, "test", labels.classes).names
     table = existing(paths.predictions / "lesion_share.csv", "next to the predictions; dvc repro evaluate makes it")
-    shares = pd.read_csv(table, dtype={"image_id": "str"})
+    shares = pd.read_csv(table, dtype={"image_id": "str"}, keep_default_na=False, na_values=[""])
     facts = pd.read_parquet(paths.facts).merge(shares, on="image_id", how="left")
     return describe(list(names), pd.read_parquet(paths.accepted), facts, clinical.ages)
 

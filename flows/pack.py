@@ -17,6 +17,7 @@ from flows.settings.data import Pack as PackSettings
 from flows.settings.study import Paths
 from flows.stage import stage
 from flows.stage_io.images import load_images
+from flows.stage_io.split_table import read_split
 
 
 @stage
@@ -38,9 +39,7 @@ def pack(
 
 def _join(paths: Paths) -> pd.DataFrame:
     """The split with the path and lesion of each image, sorted by image_id."""
-    if not paths.split.is_file():
-        raise DataError(f"{paths.split}: no such table; run `dvc repro split`")
-    split = pd.read_csv(paths.split, dtype="str", keep_default_na=False, na_values=[""])
+    split = read_split(paths.split)
     accepted = read_records(paths.accepted)[["image_id", "path", "lesion_id"]]
     if set(split["image_id"]) != set(accepted["image_id"]):
         raise DataError(f"{paths.split} and {paths.accepted} have different images; run `dvc repro -f split`")

@@ -25,6 +25,7 @@ from components.data.records import apply_labels
 from flows.settings import Settings, load_settings
 from flows.settings.study import Paths
 from flows.stage_io.pseudonym_key import read_key
+from flows.stage_io.split_table import read_split
 
 KINDS = {"image_id": "image", "lesion_id": "lesion", "patient_id": "patient"}
 BEGINNING = re.compile(r"(?:image|lesion|patient)-[0-9a-f]{4,15}")
@@ -173,7 +174,7 @@ def _use(searched: SearchedSet, image_id: str) -> str:
         return "external test image" if image_id in set(admitted) else "nothing: it was not admitted"
     if not searched.split.is_file():
         return f"not known: {searched.split} does not exist yet (dvc repro split)"
-    table = pd.read_csv(searched.split, dtype="str", keep_default_na=False)
+    table = read_split(searched.split)
     found = table.loc[table["image_id"] == image_id, "split"].tolist()
     return f"{found[0]} image" if found else "nothing: it is in no split"
 

@@ -90,7 +90,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_of_the_comparison_shows_every_class_as_text(compared: Path) -> None:
-    page = Page(compared / "index.html")
+    page = Page(compared / "comparison.html")
     assert "b" not in page.elements and "script" not in page.elements
     short = [name for name in CLASS_NAMES if len(name) <= 32]
     assert [name for name in short if not shows(page, name)] == []

@@ -49,7 +49,7 @@ def test_pack_refuses_a_split_of_other_images(small_dataset: SmallDataset) -> No
     with pytest.raises(DataError, match="have different images; run `dvc repro -f split`"):
         small_dataset.pack()
     small_dataset.paths.split.unlink()
-    with pytest.raises(DataError, match="split: no such table; run `dvc repro split`"):
+    with pytest.raises(DataError, match="split is missing, expected the table of split; run `dvc repro split`"):
         small_dataset.pack()
 
 
