@@ -32,7 +32,9 @@ def finetune(
     run = RunId(arm, FinetuneProtocol(protocol), seed)
     return train_classifier(
         run,
-        files=TrainingFiles.of(run, stage="finetune", classifiers=paths.classifiers, paths=paths),
+        files=TrainingFiles.of(
+            run, stage="finetune", classifiers=paths.classifiers, paths=paths, images=paths.epoch_losses
+        ),
         train=read_split(paths, labels, "train"),
         val=read_split(paths, labels, "val"),
         labels=labels,

@@ -6,6 +6,7 @@ N images, D features, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,22 +20,28 @@ from components.statistics.metrics.log_loss import WORST
 from components.statistics.metrics.macro_auroc import macro_auroc
 
 
-@torch.no_grad()
-def measure(head: Head, features: Tensor, labels: Ints) -> dict[str, float]:
-    """Metrics of the head on features (N, D) with class indices `labels` (N,).
+@dataclass(frozen=True)
+class Measured:
+    """A head on the images of one split."""
 
-    Returns:
-        `loss` (mean unweighted cross-entropy, nats), `accuracy`, `balanced_accuracy` and `macro_auroc`, the last
-        three in [0, 1].
-    """
+    metrics: dict[str, float]
+    """`loss` (mean unweighted cross-entropy, nats), `accuracy`, `balanced_accuracy` and `macro_auroc`, in [0, 1]."""
+    losses: Tensor  # (N,) float64 of each image, nats
+    predicted: Tensor  # (N,) index of the most probable class
+
+
+@torch.no_grad()
+def measure(head: Head, features: Tensor, labels: Ints) -> Measured:
+    """Metrics of the head on features (N, D) with class indices `labels` (N,), and the results of each image."""
     logits = head_logits(head, features).double()  # (N, K)
     p = logits.softmax(dim=1).numpy()
-    return {
+    metrics = {
         "loss": mean_loss(logits, labels),
         "accuracy": accuracy(labels, p),
         "balanced_accuracy": balanced_accuracy(labels, p),
         "macro_auroc": macro_auroc(labels, p),
     }
+    return Measured(metrics, image_losses(logits, labels), torch.from_numpy(p.argmax(axis=1)))
 
 
 def mean_loss(logits: Tensor, labels: Ints) -> float:
@@ -42,11 +49,15 @@ def mean_loss(logits: Tensor, labels: Ints) -> float:
 
     It is computed from the logits, so that no probability is rounded to 1 first.
     """
-    targets = torch.from_numpy(labels)
-    losses = functional.cross_entropy(logits, targets, reduction="none")  # (N,)
-    if float(losses.max()) > WORST:  # probabilities cannot tell higher losses apart
-        return float(losses.clamp(max=WORST).mean())
-    return float(functional.cross_entropy(logits, targets))  # its order of summing differs from mean()'s
+    losses = image_losses(logits, labels)
+    if float(losses.max()) >= WORST:
+        return float(losses.mean())
+    return float(functional.cross_entropy(logits, torch.from_numpy(labels)))  # sums in another order than mean()
+
+
+def image_losses(logits: Tensor, labels: Ints) -> Tensor:
+    """The loss of each image, (N,), at most WORST: probabilities cannot tell higher losses apart."""
+    return functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").clamp(max=WORST)
 
 
 def describe_gap(train: Mapping[str, float], val: Mapping[str, float]) -> dict[str, float]:

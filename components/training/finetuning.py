@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, cast
 
+import pandas as pd
 from torch import Tensor, nn
 
 from components.base.log import Log
@@ -23,11 +24,12 @@ from components.models.encoder import Encoder, embed, weights_sha256
 from components.models.layer_groups import freeze, set_drop_path
 from components.training.batches import EpochBatches
 from components.training.conditions import Conditions, Phase
-from components.training.epoch_metrics import describe_gap, measure
+from components.training.epoch_metrics import Measured, describe_gap, measure
 from components.training.examples import Examples, match_classes
 from components.training.feature_cache import FeatureCache
 from components.training.finetune_batches import FinetuneBatches
 from components.training.history import EpochRow
+from components.training.image_history import ImageHistory
 from components.training.learner import Learner, build_learner
 from components.training.loop import Fit, fit
 from components.training.session import Session
@@ -43,6 +45,8 @@ class Finetuned:
     """State dict of the classifier at the best epoch, on the CPU."""
     fingerprints: dict[str, str]
     """SHA-256 hashes of everything that must be equal for all arms."""
+    images: pd.DataFrame
+    """`ImageHistory.table` of all phases: the results of each image after each epoch."""
 
 
 def finetune_encoder(
@@ -92,7 +96,7 @@ def finetune_encoder(
     result, weights = phases.run()
     classifier.load_state_dict(weights)
     log.tags({"weights/sha256": weights_sha256(classifier)})
-    return Finetuned(result, weights, fingerprints)
+    return Finetuned(result, weights, fingerprints, phases.images.table(phases.matched, val, conditions.classes))
 
 
 def _draw_head(encoder: Encoder, conditions: Conditions, seed: int) -> Head:
@@ -111,6 +115,13 @@ class _Phases:
     log: Log
     settings: Mapping[str, object]
     what: str
+    images: ImageHistory = field(default_factory=ImageHistory)
+    """Of all phases; complete after `run`."""
+
+    @cached_property
+    def matched(self) -> Examples:
+        """The train images that the gap is measured on."""
+        return match_classes(self.batches.train, self.val, self.session.seed)
 
     @property
     def conditions(self) -> Conditions:
@@ -137,7 +148,8 @@ class _Phases:
         cache = FeatureCache(self.classifier.encoder, self.session)
         self.classifier.head.standardisation.fit(cache.without_augmentation(self.batches.train))
         learner = build_learner(self.classifier, phase, self.conditions, self.batches.train.labels, steps)
-        batches, evaluate = self._batches_and_evaluation(phase, learner, cache)
+        images = ImageHistory()
+        batches, evaluate = self._batches_and_evaluation(phase, learner, cache, images)
         result = fit(
             learner,
             lambda epoch: batches(first + epoch),
@@ -151,21 +163,28 @@ class _Phases:
             mode="min" if finetune.monitor == "loss" else "max",
             patience=finetune.patience,
             gradient_clip=finetune.clip,
+            callbacks=[images],
             what=self.what if len(phases) == 1 else f"{self.what}, {phase.name}",
         )
+        self.images.extend(images)
         learner.net.load_state_dict(learner.evaluated_state(result.best_state))
         return result, {name: value.cpu().clone() for name, value in self.classifier.state_dict().items()}
 
     def _batches_and_evaluation(
-        self, phase: Phase, learner: Learner, cache: FeatureCache
+        self, phase: Phase, learner: Learner, cache: FeatureCache, images: ImageHistory
     ) -> tuple[Callable[[int], EpochBatches], Callable[[int], EpochRow]]:
-        """The phase's batches by epoch, and the evaluation after each epoch."""
-        train, val = match_classes(self.batches.train, self.val, self.session.seed), self.val
+        """The phase's batches by epoch, and the evaluation after each epoch, which adds to `images`."""
+        train, val = self.matched, self.val
+
+        def row(measured: tuple[Measured, Measured]) -> EpochRow:
+            images.add(*measured)
+            return describe_gap(*(each.metrics for each in measured))
+
         if phase.trains == "all":
-            return self.batches.mixed, lambda _: _evaluate(learner.evaluated, train, val)
+            return self.batches.mixed, lambda _: row(_evaluate(learner.evaluated, train, val))
         views = self.conditions.finetune.views
         batches = self.batches.images if views is None else partial(self.batches.features, cache)
-        return batches, lambda _: _evaluate_head(learner.evaluated, cache, train, val)
+        return batches, lambda _: row(_evaluate_head(learner.evaluated, cache, train, val))
 
     def _is_better(self, later: Fit, earlier: Fit) -> bool:
         """True where the best epoch of `later` is better than the best of `earlier`; on a tie, the earlier stays."""
@@ -193,19 +212,19 @@ class _ShiftedLog:
         return getattr(self.log, name)
 
 
-def _evaluate(classifier: nn.Module, train: Examples, val: Examples) -> EpochRow:
-    """The metrics after an epoch, on train and val images without augmentation.
+def _evaluate(classifier: nn.Module, train: Examples, val: Examples) -> tuple[Measured, Measured]:
+    """What an epoch gave, on train and val images without augmentation.
 
     The head's standardisation is first fitted to the features of these train images, as the encoder has changed.
     """
     net = cast(Classifier, classifier)
     features = embed(net.encoder, train.in_order())
     net.head.standardisation.fit(features)
-    return describe_gap(
-        measure(net.head, features, train.labels), measure(net.head, embed(net.encoder, val.in_order()), val.labels)
-    )
+    on_val = measure(net.head, embed(net.encoder, val.in_order()), val.labels)
+    return measure(net.head, features, train.labels), on_val
 
 
-def _evaluate_head(head: nn.Module, cache: FeatureCache, train: Examples, val: Examples) -> EpochRow:
+def _evaluate_head(head: nn.Module, cache: FeatureCache, train: Examples, val: Examples) -> tuple[Measured, Measured]:
     """The same for a frozen encoder, from cached features."""
-    return describe_gap(*(measure(cast(Head, head), cache.without_augmentation(of), of.labels) for of in (train, val)))
+    on_train, on_val = (measure(cast(Head, head), cache.without_augmentation(of), of.labels) for of in (train, val))
+    return on_train, on_val

@@ -93,7 +93,7 @@ def fit(
         mode: "min" or "max".
         patience: epochs without a better value after which training stops.
         gradient_clip: L2 norm to which a longer gradient is shortened.
-        callbacks: their `state_dict` is a part of the resume state.
+        callbacks: their `state_dict`, where it is not empty, is a part of the resume state.
         what: name of the training in errors and progress lines.
 
     Returns:
@@ -129,9 +129,17 @@ def fit(
     training = TrainingCallback(job, TrainingState(history=history))
     if found is not None:
         training.resume(found)
+        for callback in callbacks:
+            _restore(callback, found, what)
     if not training.finished:
         _train(module, training, callbacks, found)
     return Fit(history.rows, history.best + 1, history.best_state)
+
+
+def _restore(callback: pl.Callback, found: checkpoints.State, what: str) -> None:
+    """Lightning restores a callback only where an epoch is left to train."""
+    if callback.state_dict():
+        callback.load_state_dict(checkpoints.callback_state(found, callback.state_key, what))
 
 
 def _train(

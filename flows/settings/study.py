@@ -51,6 +51,9 @@ class Paths(Frozen):
     predictions: RelativePath = Field(description="folder of the predictions on val and test, one table a run")
     metrics: RelativePath = Field(description="folder of each stage's metrics, JSON")
     curves: RelativePath = Field(description="folder of the training curves, CSV")
+    epoch_losses: RelativePath = Field(
+        description="folder with the loss and predicted class of train and val images after each epoch, one table a run"
+    )
     reports: RelativePath = Field(description="folder of pages and their records")
     docs: RelativePath = Field(description="folder of the Data Docs of Great Expectations")
     external: RelativePath = Field(description="folder of the accepted tables of external test sets")

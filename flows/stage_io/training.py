@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic_core import to_jsonable_python
 
+from components.base.files import whole
 from components.base.log import Log
 from components.base.run_id import RunId
 from components.data.labels import Labels
@@ -32,16 +33,19 @@ class TrainingFiles:
     encoder: Path
     classifier: Path
     curve: Path
+    images: Path | None
+    """Results of each image after each epoch; None: they are not written."""
     checkpoint: Path
     """Folder of the resume state, deleted at the end."""
 
     @classmethod
-    def of(cls, run: RunId, *, stage: str, classifiers: Path, paths: Paths) -> Self:
-        """The files of a run of `stage`, whose classifiers are in the folder `classifiers`."""
+    def of(cls, run: RunId, *, stage: str, classifiers: Path, paths: Paths, images: Path | None = None) -> Self:
+        """The files of a run of `stage`, whose classifiers are in `classifiers` and results by image in `images`."""
         return cls(
             encoder=paths.encoders / f"{run.arm}.safetensors",
             classifier=classifiers / f"{run}.safetensors",
             curve=paths.curves / stage / f"{run}.csv",
+            images=None if images is None else images / f"{run}.parquet",
             checkpoint=paths.checkpoints / stage / str(run),
         )
 
@@ -64,7 +68,7 @@ def train_classifier(
     compute: Compute,
     log: Log,
 ) -> dict[str, Any]:
-    """Fine-tune the encoder of `files` on `train`, and write classifier and curve.
+    """Fine-tune the encoder of `files` on `train`, and write classifier, curve and results by image.
 
     Returns:
         First, last and best row of the curve, and the hashes of everything that must be equal for all arms.
@@ -87,6 +91,9 @@ def train_classifier(
     if session.leads:
         save_classifier(files.classifier, result.weights, backbone, header)
         write_curve(files.curve, result.fit.history)
+        if files.images is not None:
+            with whole(files.images) as unfinished:
+                result.images.to_parquet(unfinished, index=False)
     session.forget()
     return {**_summary(result.fit), **result.fingerprints}
 

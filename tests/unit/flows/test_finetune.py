@@ -64,6 +64,23 @@ def test_metrics_are_first_last_and_best_row_of_the_curve(run, paths):
     json.dumps(metrics, allow_nan=False)
 
 
+@pytest.mark.parametrize("protocol", ["frozen", "full", "lpft"])
+def test_the_means_over_the_images_are_the_curve(run, paths, protocol):
+    run(protocol=protocol)
+    curve = pd.read_csv(paths.curves / "finetune" / f"vae-{protocol}-0.csv")
+    images = pd.read_parquet(paths.epoch_losses / f"vae-{protocol}-0.parquet")
+    assert list(images) == ["image_id", "group", "split", "label", "loss", "predicted"]
+    for split in ("train", "val"):
+        own = images[images["split"] == split]
+        losses, predicted = np.stack(own["loss"]), np.stack(own["predicted"])  # (N, E)
+        right = predicted == own["label"].map(CLASSES.index).to_numpy()[:, None]
+        assert losses.dtype == np.float32 and losses.shape == (len(own), len(curve))
+        assert losses.mean(0, dtype=float) == pytest.approx(curve[f"{split}/loss"], rel=1e-6)
+        assert right.mean(0) == pytest.approx(curve[f"{split}/accuracy"], abs=1e-6)
+        by_class = [right[own["label"].to_numpy() == name].mean(0) for name in CLASSES]
+        assert np.mean(by_class, axis=0) == pytest.approx(curve[f"{split}/balanced_accuracy"], abs=1e-6)
+
+
 def test_a_frozen_encoder_is_saved_as_it_came(run, paths):
     run(protocol="frozen")
     before = read_tensors(paths.encoders / "vae.safetensors")
@@ -141,4 +158,6 @@ def test_an_interrupted_run_goes_on_to_the_same_classifier(run, paths, monkeypat
     assert "vae-full-0: continuing after epoch 1 of 2" in log.lines
     weights, twin = (read_tensors(paths.classifiers / f"{arm}-full-0.safetensors") for arm in ("vae", "twin"))
     assert all(torch.equal(weights[name], twin[name]) for name in weights)
+    by_image = [(paths.epoch_losses / f"{arm}-full-0.parquet").read_bytes() for arm in ("vae", "twin")]
+    assert by_image[0] == by_image[1]
     assert not (paths.checkpoints / "finetune" / "vae-full-0").exists()

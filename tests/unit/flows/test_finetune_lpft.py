@@ -77,6 +77,8 @@ def test_an_interrupted_lpft_goes_on_to_the_same_classifier(run, settings, paths
     assert any("continuing after epoch" in line for line in log.lines)
     weights, twin = weights_of(paths, "vae-lpft-0"), weights_of(paths, "twin-lpft-0")
     assert all(torch.equal(weights[key], twin[key]) for key in weights)
+    by_image = [(paths.epoch_losses / f"{arm}-lpft-0.parquet").read_bytes() for arm in ("vae", "twin")]
+    assert by_image[0] == by_image[1]
     assert sorted({step for step, _ in log.points}) == [1, 2, 3, 4]
     assert not (paths.checkpoints / "finetune" / "vae-lpft-0").exists()
 

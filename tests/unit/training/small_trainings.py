@@ -45,6 +45,7 @@ MADE = {
     "fine-tuning": [
         "data/classifiers/vae-full-0.safetensors",
         "curves/finetune/vae-full-0.csv",
+        "data/epoch_losses/vae-full-0.parquet",
         "metrics/finetune/vae-full-0.json",
     ],
 }

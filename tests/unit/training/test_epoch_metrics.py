@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from components.models.backbones.timm import Config as Timm
 from components.models.classifier import Classifier, build_head
-from components.statistics.metrics.log_loss import log_loss
-from components.training.epoch_metrics import describe_gap, mean_loss, measure
+from components.statistics.metrics.log_loss import WORST, log_loss
+from components.training.epoch_metrics import describe_gap, image_losses, mean_loss, measure
 from tests.unit.training.small_settings import CLASSES
 
 BACKBONE = Timm(name="test_efficientnet")
@@ -33,12 +33,16 @@ def test_metrics_equal_those_of_scikit_learn():
     labels = np.array([0, 1, 2, 0, 1, 2])
     with torch.no_grad():
         features = classifier.encoder(_images() / 255)
-        found = measure(classifier.head, features, labels)
+        measured = measure(classifier.head, features, labels)
         probabilities = classifier(_images() / 255).double().softmax(1).numpy()
+    found = measured.metrics
     assert found["loss"] == pytest.approx(sk.log_loss(labels, probabilities), rel=1e-5)
     assert found["accuracy"] == sk.accuracy_score(labels, probabilities.argmax(1))
     assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, probabilities.argmax(1)))
     assert found["macro_auroc"] == pytest.approx(sk.roc_auc_score(labels, probabilities, multi_class="ovr"))
+    by_image = -np.log(probabilities[np.arange(6), labels])
+    assert measured.losses.numpy() == pytest.approx(by_image, rel=1e-5)
+    assert measured.predicted.tolist() == probabilities.argmax(1).tolist()
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0, 1e4])  # of logits: losses up to a few, hundreds and thousands of nats
@@ -48,6 +52,8 @@ def test_loss_of_the_curve_is_that_of_the_predictions(scale: float):
     logits = torch.from_numpy(rng.normal(0, scale, (50, 3)))
     predicted = log_loss(labels, logits.softmax(1).numpy())
     assert mean_loss(logits, labels) == pytest.approx(predicted, rel=1e-12)
+    losses = image_losses(logits, labels)
+    assert float(losses.mean()) == pytest.approx(predicted, rel=1e-12) and float(losses.max()) <= WORST
     if scale < 1e4:
         assert mean_loss(logits, labels) == float(functional.cross_entropy(logits, torch.from_numpy(labels)))
 
@@ -55,7 +61,7 @@ def test_loss_of_the_curve_is_that_of_the_predictions(scale: float):
 def test_measuring_draws_no_dropout_and_leaves_the_mode_as_it_was():
     head = build_head(10, 8, 0.5, 3, seed=0).train()
     features, labels = torch.rand(5, 10), np.array([0, 1, 2, 0, 1])
-    assert measure(head, features, labels) == measure(head, features, labels)
+    assert measure(head, features, labels).metrics == measure(head, features, labels).metrics
     assert head.training
 
 

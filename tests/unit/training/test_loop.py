@@ -100,6 +100,13 @@ def test_a_callback_continues_with_its_own_state(tmp_path):
     assert not torch.equal(killed.mean, straight.mean)
 
 
+def test_a_callback_gets_its_state_where_no_epoch_is_left(tmp_path):
+    first, resumed = Averaged(), Averaged()
+    train_toy(session=toy_session(tmp_path), callbacks=[first])
+    train_toy(session=toy_session(tmp_path), callbacks=[resumed])
+    assert first.mean != 0 and torch.equal(resumed.mean, first.mean)
+
+
 def test_nothing_to_learn_from_is_an_error():
     with pytest.raises(TrainingError, match="0 epochs"):
         train_toy(epochs=0)
