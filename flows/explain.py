@@ -20,6 +20,7 @@ from components.explanations.record import as_metrics, as_record
 from components.explanations.selection import ConfidentError, ModelRuns, choose_cases, find_errors, group_runs
 from components.explanations.settings import Explain as ExplainSettings
 from components.models.backbone import Backbone
+from components.models.weights_file import read_architecture
 from components.statistics.runs import Images, same_images
 from components.training.settings import Compute
 from flows.settings.study import Paths, Study
@@ -63,7 +64,7 @@ def explain(
         test=test,
         question=question,
         settings=explain,
-        backbone=backbone,
+        architecture=lambda run: read_architecture(classifier_path(run.id, paths), backbone),
         load=lambda run: load_run(classifier_path(run.id, paths), backbone, classes, session),
         place=session.place,
         device=session.device,

@@ -15,7 +15,7 @@ from components.data.pixels import Pixels, read_pixels
 from components.models.backbone import Backbone
 from components.models.encoder import Encoder, effective_rank, embed, read_batches, weights_sha256
 from components.models.weights_file import save_encoder
-from components.pretraining import Method
+from components.pretraining import Method, choose_backbone
 from components.training.session import Session, open_session
 from components.training.settings import Compute
 from flows.settings.study import Paths
@@ -30,6 +30,7 @@ def pretrain(
 ) -> Mapping[str, Any]:
     """Train on train and unlabelled images, measure on val; test images are not read."""
     method = _method(pretrain, arm)
+    backbone = choose_backbone(method, backbone)
     train = read_pixels(paths.pixels / "train", paths.pixels / "unlabelled")
     val = read_pixels(paths.pixels / "val")
     folder = paths.checkpoints / "pretrain" / arm
@@ -38,8 +39,9 @@ def pretrain(
     history = method.fit(encoder, backbone=backbone, train=train, val=val, session=session, log=log)
     curve = history or [_measure(encoder, val, session)]
     settings = {**method.model_dump(mode="json"), "seed": pretrain.seed}
+    provenance = {"arm": arm, "baseline": method.baseline, "settings": settings}
     if session.leads:
-        save_encoder(paths.encoders / f"{arm}.safetensors", encoder, backbone, {"arm": arm, "settings": settings})
+        save_encoder(paths.encoders / f"{arm}.safetensors", encoder, backbone, provenance)
         write_curve(paths.curves / "pretrain" / f"{arm}.csv", curve, first=1 if history else 0)
     log.tags({"weights/sha256": weights_sha256(encoder)})
     session.forget()

@@ -66,7 +66,8 @@ class Explainer:
     test: LabelledImages
     question: StudyQuestion
     settings: Explain
-    backbone: Backbone
+    architecture: Callable[[Run], Backbone]
+    """Of a run's classifier."""
     load: Callable[[Run], Classifier]
     """Loads a run's classifier onto `device`."""
     place: Callable[[nn.Module], object]
@@ -135,7 +136,7 @@ class Explainer:
         """The classifier of another seed, if there is one, then copies of this one with randomised weights."""
         for run in [run for run in model.runs if run.name != model.chosen.name][:1]:
             yield OTHER_SEED, self.load(run)
-        random = build_random_classifier(self.backbone, classifier.head, self.settings.seed)
+        random = build_random_classifier(self.architecture(model.chosen), classifier.head, self.settings.seed)
         self.place(random)
         yield from randomise_cascading(classifier, random, self._batch_norm_images)
 

@@ -61,10 +61,8 @@ def randomise_cascading(classifier: Classifier, random: Classifier, images: Tens
 
 
 def _modules_with_state(module: nn.Module, prefix: str) -> list[str]:
-    """The submodules that hold parameters themselves, or running statistics, in the order of their definition."""
-    holding = [
-        name for name, each in module.named_modules() if [*each.parameters(False)] or isinstance(each, _BatchNorm)
-    ]
+    """The submodules that hold tensors of the state dict themselves, in the order of their definition."""
+    holding = dict.fromkeys(name.rpartition(".")[0] for name in module.state_dict())
     return [f"{prefix}{name}".rstrip(".") for name in holding]
 
 

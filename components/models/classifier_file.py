@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from components.base.errors import CheckpointError
 from components.models.backbone import Backbone
-from components.models.weights_file import check_header, make_header, read_tensors, save_tensors
+from components.models.weights_file import check_header, make_header, read_architecture, read_tensors, save_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,19 +33,25 @@ def save_classifier(
 def load_classifier(path: Path, backbone: Backbone, classes: Sequence[str]) -> Classifier:
     """The classifier of a file, on the CPU and in evaluation mode.
 
+    Args:
+        path: the file.
+        backbone: of the settings; not used where the arm's pretraining method brought an architecture of its own.
+        classes: names in the order of the logits.
+
     Raises:
         CheckpointError: where the file is missing or damaged, or was made with another backbone or other classes.
     """
     from components.models.classifier import Classifier, Head
 
     fix = "rerun the stage finetune"
-    header = check_header(path, kind="classifier", backbone=backbone, fix=fix)
+    architecture = read_architecture(path, backbone)
+    header = check_header(path, kind="classifier", backbone=architecture, fix=fix)
     if list(header["classes"]) != list(classes):
         raise CheckpointError(
             f"{path}: was made for classes {header['classes']}, but labels.scheme (params.yaml) now has "
             f"{list(classes)}; {fix}"
         )
-    encoder = backbone.build()
+    encoder = architecture.build()
     head = Head(encoder.feature_dim, header["head"]["hidden"], header["head"]["dropout"], len(classes))
     classifier = Classifier(encoder, head)
     classifier.load_state_dict(read_tensors(path))

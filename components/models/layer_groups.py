@@ -21,11 +21,15 @@ DROP_PATH_NAMES = ("drop_path", "drop_path1", "drop_path2", "stochastic_depth")
 def depths(network: nn.Module, by_stage: bool) -> dict[str, int]:
     """Depth of each parameter by name, from 0 without gaps: number of its stage, or else of its block.
 
+    Empty for a network without parameters: nothing of it can be trained.
+
     Raises:
         SettingsError: where the network states no stages.
     """
     from timm.models import group_parameters
 
+    if not any(True for _ in network.parameters()):
+        return {}
     matcher: Any
     own_matcher: Any = getattr(network, "group_matcher", None)
     if own_matcher is not None:
@@ -58,7 +62,7 @@ def layer_scales(network: nn.Module, decay: float) -> dict[str, float]:
     The block next to the head has distance 1 (Clark et al. 2020; Bao et al. 2022).
     """
     found = depths(network, by_stage=False)
-    count = max(found.values()) + 1
+    count = max(found.values(), default=0) + 1
     return {name: decay ** (count - depth) for name, depth in found.items()}
 
 
@@ -75,6 +79,8 @@ def freeze(network: nn.Module, stages: int) -> list[nn.Module]:
     if stages == 0:
         return []
     found = depths(network, by_stage=True)
+    if not found:
+        return []
     most = max(found.values()) - 1
     if stages > most:
         raise SettingsError(
@@ -102,7 +108,7 @@ def set_drop_path(network: nn.Module, rate: float | None) -> None:
     Raises:
         SettingsError: where the network has no residual branch of timm or torchvision.
     """
-    if rate is None:
+    if rate is None or not any(True for _ in network.parameters()):
         return
     from timm.layers.drop import DropPath
 

@@ -1,8 +1,8 @@
 """Files of weights: the only place that writes, reads and checks them (a classifier's adds `classifier_file`).
 
 A file is safetensors with one metadata key, whose value is a header in JSON: `kind` (encoder or classifier), `version`,
-`backbone` (its settings) and what the writer adds (arm, settings, classes, head). It is written whole or not at all.
-Torch is imported inside the functions that need it: the stage cards reads headers without it.
+`backbone` (settings of the architecture) and what the writer adds (arm, settings, classes, head). It is written whole
+or not at all. Torch is imported inside the functions that need it: the stage cards reads headers without it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from components.base.errors import CheckpointError
 from components.base.files import whole
 from components.models.backbone import Backbone
+from components.models.own_architecture import own_architecture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,13 +45,27 @@ def save_encoder(path: Path, encoder: Encoder, backbone: Backbone, provenance: M
 def load_encoder(path: Path, backbone: Backbone) -> Encoder:
     """The encoder of a file, on the CPU and in training mode.
 
+    Args:
+        path: the file.
+        backbone: of the settings; not used where the arm's pretraining method brought an architecture of its own.
+
     Raises:
         CheckpointError: where the file is missing or damaged, or was made with other settings of the backbone.
     """
-    check_header(path, kind="encoder", backbone=backbone, fix="rerun the stage pretrain")
-    encoder = backbone.build()
+    architecture = read_architecture(path, backbone)
+    check_header(path, kind="encoder", backbone=architecture, fix="rerun the stage pretrain")
+    encoder = architecture.build()
     encoder.load_state_dict(read_tensors(path))
     return encoder
+
+
+def read_architecture(path: Path, backbone: Backbone) -> Backbone:
+    """The architecture of a file: that of its pretraining method where that has one, else `backbone` of the settings.
+
+    Raises:
+        CheckpointError: where the file is missing or damaged.
+    """
+    return own_architecture(read_header(path).get("backbone", {}), path) or backbone
 
 
 def save_tensors(path: Path, state: Mapping[str, Tensor], header: Mapping[str, object]) -> None:

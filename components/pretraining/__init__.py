@@ -3,13 +3,15 @@
 A method's `__init__.py` defines `Config(Frozen)`, which follows `Method`; torch is imported inside its methods only, so
 that settings can be read without it. The contract tests cover a new folder as it is. Where its default settings train
 for more than seconds, or are not complete, it states `EXAMPLE`, settings by name with which the tests make a `Config`.
+A method that does not use the settings' backbone has a file `architecture.py` (`components.models.own_architecture`)
+and a property `backbone`, see `BringsBackbone`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -44,6 +46,10 @@ class Method(Protocol):
     def licence(self) -> Licence | None:
         """Terms of the published weights that the encoder starts from; None where it starts from random weights."""
 
+    @property
+    def baseline(self) -> bool:
+        """True for a simple arm that every other one should exceed; pages say where one does not."""
+
     def learner(self, encoder: Encoder, train: Pixels, session: Session) -> TrainingTask[Any] | None:
         """The module that trains `encoder` in place, with its batches of `train`; None where nothing is trained.
 
@@ -57,7 +63,7 @@ class Method(Protocol):
 
         Args:
             encoder: drawn at random from the stage's seed.
-            backbone: the settings that built it.
+            backbone: the settings that built it, see `choose_backbone`.
             train: images to learn from, with and without labels; never test images.
             val: images on which each epoch is measured.
             session: device, number format, seed, folder of the resume state.
@@ -69,3 +75,17 @@ class Method(Protocol):
 
     def model_dump(self, *, mode: Literal["json"]) -> dict[str, Any]:
         """The settings as plain values."""
+
+
+@runtime_checkable
+class BringsBackbone(Protocol):
+    """A method with an architecture of its own."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """The `Config` of its `architecture.py`."""
+
+
+def choose_backbone(method: Method, backbone: Backbone) -> Backbone:
+    """The architecture of a method's encoder: its own where it has one, else `backbone` of the settings."""
+    return method.backbone if isinstance(method, BringsBackbone) else backbone

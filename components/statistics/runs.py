@@ -21,6 +21,10 @@ FINGERPRINTS = {
 }
 """What must be equal for all arms of one protocol and seed, and what each fingerprint is of."""
 
+SAME_ARCHITECTURE = ("head_init_sha256",)
+"""Of FINGERPRINTS: must be equal only for arms with one architecture, since the head's shape depends on the number of
+features. The draw itself is the same function of shape and seed."""
+
 REPEAT = "repeat both: dvc repro -f finetune (or finetune_subset)"
 
 
@@ -34,7 +38,7 @@ class Run:
     curve: pd.DataFrame = field(default_factory=pd.DataFrame, kw_only=True)
     """A row an epoch, columns of curves/finetune."""
     summary: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
-    """Of metrics/finetune: first, last and best epoch, fingerprints."""
+    """Of metrics/finetune: first, last and best epoch, architecture, fingerprints."""
     measured: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     """Of metrics/evaluate: metrics on test images."""
 
@@ -69,22 +73,25 @@ class Images:
 
 
 def check_conditions(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
-    """Fingerprints by `RunId.conditions`, proven equal for all arms.
+    """Fingerprints by `RunId.conditions`, proven equal for all arms; of SAME_ARCHITECTURE those of the first arm.
 
     Raises:
         DataError: names two runs that differ, or a run without a fingerprint.
     """
     found: dict[str, dict[str, str]] = {}
+    first_with: dict[tuple[str, str, str], tuple[Run, str]] = {}
     for run in runs:
         mine = {key: _fingerprint(run, key) for key in FINGERPRINTS}
-        first = found.setdefault(run.id.conditions, {"run": run.name, **mine})
+        found.setdefault(run.id.conditions, mine)
         for key, value in mine.items():
-            if value != first[key]:
+            among = str(run.summary.get("architecture")) if key in SAME_ARCHITECTURE else ""
+            first, expected = first_with.setdefault((run.id.conditions, key, among), (run, value))
+            if value != expected:
                 raise DataError(
-                    f"finetune runs {first['run']} and {run.name} differ in {key} ({first[key][:12]} and "
-                    f"{value[:12]}): {FINGERPRINTS[key]} must be equal for all arms; {REPEAT}"
+                    f"finetune runs {first.name} and {run.name} differ in {key} ({expected[:12]} and {value[:12]}): "
+                    f"{FINGERPRINTS[key]} must be equal for all arms{' of one architecture' * bool(among)}; {REPEAT}"
                 )
-    return {name: {key: prints[key] for key in FINGERPRINTS} for name, prints in found.items()}
+    return found
 
 
 def _fingerprint(run: Run, key: str) -> str:

@@ -15,8 +15,10 @@ from components.base.errors import RunError, SettingsError
 from components.base.log import Log, SilentLog
 from components.base.run_id import FinetuneProtocol
 from components.data.pixels import Pixels, read_pixels
+from components.models.backbone import Backbone
 from components.models.classifier import Classifier, build_head
 from components.models.encoder import Encoder, embed, to_tensor
+from components.pretraining import choose_backbone
 from components.training.batches import EpochBatches
 from components.training.conditions import Phase, build_conditions
 from components.training.examples import read_examples
@@ -52,10 +54,11 @@ def study_trainings(settings: Settings, log: Log) -> Iterator[StudyTraining]:
     Encoders have random weights: these take the same time as others.
     """
     for protocol in dict.fromkeys(choose_protocol(settings, name) for name in settings.study.protocols):
-        yield finetuning(settings, _draw_encoder(settings), protocol, log)
+        yield finetuning(settings, _draw_encoder(settings, settings.backbone), protocol, log)
     train, session = packed_images(settings, "train"), _open_session(settings, settings.pretrain.seed, log)
     for arm in settings.study.arms:
-        task = settings.pretrain.arms[arm].learner(_draw_encoder(settings), train, session)
+        method = settings.pretrain.arms[arm]
+        task = method.learner(_draw_encoder(settings, choose_backbone(method, settings.backbone)), train, session)
         if task is not None:
             yield StudyTraining(f"pretrain-{arm}", task.module, task.batches, session)
 
@@ -112,9 +115,9 @@ def packed_images(settings: Settings, split: str) -> Pixels:
     return read_pixels(folder)
 
 
-def _draw_encoder(settings: Settings) -> Encoder:
+def _draw_encoder(settings: Settings, backbone: Backbone) -> Encoder:
     torch.manual_seed(settings.pretrain.seed)
-    return settings.backbone.build()
+    return backbone.build()
 
 
 def _open_session(settings: Settings, seed: int, log: Log) -> Session:

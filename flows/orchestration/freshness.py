@@ -46,6 +46,10 @@ NO_EFFECT = (
 INCLUDED = re.compile(r"""(?:include|extends|import|from) ["']([\w./]+)["']""")
 TEMPLATE = re.compile(r"[\w/.]+\.(?:j2|css)")
 
+BACKBONES, METHODS = "models.backbones", "pretraining"
+ARCHITECTURE = "architecture.py"
+"""A method's own backbone, in its folder: whatever loads weights needs it where an arm uses the method."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -76,8 +80,8 @@ class Choice:
 CHOICES = (
     Choice("dataset", "data.adapters", "${dataset.kind}"),
     Choice("external", "data.adapters", "${item.cohort.dataset.kind}"),
-    Choice("backbone", "models.backbones", "${backbone.kind}"),
-    Choice("pretrain", "pretraining", "${item.kind}", ("arms",), is_folder=True),
+    Choice("backbone", BACKBONES, "${backbone.kind}"),
+    Choice("pretrain", METHODS, "${item.kind}", ("arms",), is_folder=True),
     Choice("evaluate", "statistics.metrics", None, ("metrics",)),
     Choice("compare", "comparison.figures", None, ("figures",)),
     Choice("robustness", "robustness.corruptions", None, ("corruptions",)),
@@ -191,8 +195,22 @@ def code_of(graph: CodeGraph, stage: StageEntry, settings: Mapping[str, Any]) ->
     entry = graph.root / "flows" / f"{stage.name}.py"
     found = graph.closure([entry, *_python(own)], figures=stage.shows_figures)
     found -= {file for file in found for path in own if file == path or path in file.parents}
+    found |= graph.closure(own_architectures(graph.root, stage, settings), figures=False)
     written = {dep for choice in choices for dep in deps_of(choice, settings)}
     return sorted({path.relative_to(graph.root).as_posix() for path in found} | written)
+
+
+def own_architectures(root: Path, stage: StageEntry, settings: Mapping[str, Any]) -> list[Path]:
+    """Architectures that the study's pretraining methods bring, for a stage that loads weights with `backbone`.
+
+    The stage that pretrains depends on the folders of the methods instead.
+    """
+    families = {choice.family for choice in stage.choices()}
+    if BACKBONES not in families or METHODS in families:
+        return []
+    used = sorted({str(arm["kind"]) for arm in settings["pretrain"]["arms"].values()})
+    home = root / "components" / METHODS
+    return [file for kind in used if (file := home / kind / ARCHITECTURE).is_file()]
 
 
 def deps_of(choice: Choice, settings: Mapping[str, Any]) -> list[str]:
@@ -318,16 +336,18 @@ def check_members(root: Path, stage: str | None = None) -> None:
             continue
         for choice in entry.choices():
             if choice.kind is None:
-                _check_listed(choice, entry, settings)
+                for path in deps_of(choice, settings):
+                    _check_listed(path, Path(path).stem, choice.setting, entry)
+        for file in own_architectures(root, entry, settings):
+            _check_listed(file.relative_to(root).as_posix(), file.parent.name, "pretrain.arms", entry)
 
 
-def _check_listed(choice: Choice, entry: StageEntry, settings: Mapping[str, Any]) -> None:
-    for path in deps_of(choice, settings):
-        if path not in entry.body["deps"]:
-            raise SettingsError(
-                f"{choice.setting} (params.yaml) names {Path(path).stem!r}, but {DVC} does "
-                f"not list {path} in the deps of {entry.name}: run `make graph`"
-            )
+def _check_listed(path: str, member: str, setting: str, entry: StageEntry) -> None:
+    if path not in entry.body["deps"]:
+        raise SettingsError(
+            f"{setting} (params.yaml) names {member!r}, but {DVC} does not list {path} in the deps of {entry.name}: "
+            "run `make graph`"
+        )
 
 
 def read_params(root: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from components.data.labels import Labels
 from components.data.pixels import read_pixels
 from components.models.backbone import Backbone
 from components.models.classifier_file import save_classifier
-from components.models.weights_file import load_encoder
+from components.models.weights_file import load_encoder, read_architecture, read_header
 from components.training.conditions import build_conditions
 from components.training.examples import Examples, read_examples
 from components.training.finetuning import finetune_encoder
@@ -71,12 +71,14 @@ def train_classifier(
     """Fine-tune the encoder of `files` on `train`, and write classifier, curve and results by image.
 
     Returns:
-        First, last and best row of the curve, and the hashes of everything that must be equal for all arms.
+        First, last and best row of the curve, the architecture's settings, whether the arm is a baseline, and the
+        hashes of everything that must be equal for all arms.
     """
-    encoder = load_encoder(files.encoder, backbone)
+    architecture = read_architecture(files.encoder, backbone)
+    encoder = load_encoder(files.encoder, architecture)
     conditions = build_conditions(run.protocol, classes=labels.classes, augment=augment, finetune=finetune)
-    session = open_session(compute, cpu=backbone.cpu, seed=run.seed, checkpoint=files.checkpoint, log=log)
-    sections = {"backbone": backbone, "augment": augment, "finetune": finetune}
+    session = open_session(compute, cpu=architecture.cpu, seed=run.seed, checkpoint=files.checkpoint, log=log)
+    sections = {"backbone": architecture, "augment": augment, "finetune": finetune}
     result = finetune_encoder(
         encoder,
         train=train,
@@ -89,13 +91,17 @@ def train_classifier(
     )
     header = {"run": str(run), "classes": labels.classes, "head": finetune.head.model_dump()}
     if session.leads:
-        save_classifier(files.classifier, result.weights, backbone, header)
+        save_classifier(files.classifier, result.weights, architecture, header)
         write_curve(files.curve, result.fit.history)
         if files.images is not None:
             with whole(files.images) as unfinished:
                 result.images.to_parquet(unfinished, index=False)
     session.forget()
-    return {**_summary(result.fit), **result.fingerprints}
+    arm = {
+        "architecture": to_jsonable_python(architecture),
+        "baseline": read_header(files.encoder).get("baseline", False),
+    }
+    return {**_summary(result.fit), **arm, **result.fingerprints}
 
 
 def _summary(fit: Fit) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_serializer, model_validator
 
@@ -57,6 +57,8 @@ LICENCES: Mapping[Source, Licence] = {
 
 class Config(Frozen):
     """The source of the weights."""
+
+    baseline: ClassVar[bool] = False
 
     kind: Literal["imagenet"] = "imagenet"
     source: Source = Field(

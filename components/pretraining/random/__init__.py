@@ -19,6 +19,7 @@ class Config(Frozen):
     """No settings: the seed is that of the stage."""
 
     licence: ClassVar[None] = None
+    baseline: ClassVar[bool] = True
 
     kind: Literal["random"] = "random"
 

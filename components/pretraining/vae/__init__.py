@@ -39,6 +39,7 @@ class Config(Frozen):
     """The network, its objective and its schedule. The paper states none of these values; the defaults are ours."""
 
     licence: ClassVar[None] = None
+    baseline: ClassVar[bool] = False
 
     kind: Literal["vae"] = "vae"
     epochs: PositiveInt = 8

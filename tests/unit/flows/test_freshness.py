@@ -112,6 +112,10 @@ def holds_code(path: Path) -> bool:
 # --- on a small repository, whose graph is known
 
 
+PARAMS_YAML = """backbone: {kind: one}
+robustness: {corruptions: [blur]}
+pretrain: {arms: {a: {kind: plain}}}
+"""
 FILES = {
     "flows/__init__.py": "",
     "flows/measure.py": "from components.a.used import f\nfrom typing import TYPE_CHECKING\n"
@@ -141,7 +145,12 @@ FILES = {
     "components/models/backbones/two.py": "from components.a.unused import h\n",
     "components/robustness/corruptions/blur.py": "",
     "components/robustness/corruptions/fog.py": "",
-    "params.yaml": "backbone: {kind: one}\nrobustness: {corruptions: [blur]}\n",
+    "components/pretraining/plain/__init__.py": "",
+    "components/pretraining/pixels/__init__.py": "from components.pretraining.pixels.architecture import Config\n",
+    "components/pretraining/pixels/architecture.py": "from components.pretraining.pixels.matrix import multiply\n",
+    "components/pretraining/pixels/matrix.py": "",
+    "components/pretraining/pixels/fitting.py": "",
+    "params.yaml": PARAMS_YAML,
     "dvc.yaml": """stages:
   measure:                        # a comment that stays
     cmd: python -m flows.measure
@@ -162,8 +171,11 @@ FILES = {
         - reports/page.html
 """,
 }
-PARAMS_YAML = "backbone: {kind: one}\nrobustness: {corruptions: [blur]}\n"
-CHOSEN = {"backbone": {"kind": "one"}, "robustness": {"corruptions": ["blur"]}}
+CHOSEN = {
+    "backbone": {"kind": "one"},
+    "robustness": {"corruptions": ["blur"]},
+    "pretrain": {"arms": {"a": {"kind": "plain"}}},
+}
 
 
 @pytest.fixture
@@ -218,6 +230,21 @@ def test_a_member_that_dvc_yaml_does_not_list_is_refused(small: Path) -> None:
         with pytest.raises(SettingsError, match=words):
             check_members(small, stage)
     check_members(small, "measure")
+    write_graph(small)
+    check_members(small)
+
+
+def test_a_stage_that_loads_weights_depends_on_the_architectures_of_the_arms(small: Path) -> None:
+    _, show = read_stages(small)
+    arms = {"a": {"kind": "plain"}, "b": {"kind": "pixels"}}
+    before = code_of(CodeGraph(small), show, CHOSEN)
+    after = code_of(CodeGraph(small), show, CHOSEN | {"pretrain": {"arms": arms}})
+    folder = "components/pretraining/pixels"
+    assert set(after) - set(before) == {f"{folder}/{name}.py" for name in ("__init__", "architecture", "matrix")}
+    write_graph(small)
+    (small / "params.yaml").write_text(PARAMS_YAML.replace("plain", "pixels"))
+    with pytest.raises(SettingsError, match=r"pretrain.arms .*names 'pixels'.*pixels/architecture.py in the deps of sh"):
+        check_members(small)
     write_graph(small)
     check_members(small)
 

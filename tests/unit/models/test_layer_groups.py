@@ -151,3 +151,9 @@ def test_drop_path_null_leaves_the_net_as_it_was_built():
 def test_a_net_without_residual_branches_cannot_drop_any():
     with pytest.raises(SettingsError, match=r"finetune.drop_path = 0.1: the backbone Sequential has no residual"):
         set_drop_path(nn.Sequential(nn.Conv2d(3, 8, 3)), 0.1)
+
+
+def test_a_net_without_parameters_has_nothing_to_freeze_to_scale_or_to_drop():
+    fixed = nn.Sequential(nn.AvgPool2d(4), nn.Flatten())
+    assert depths(fixed, by_stage=True) == {} and layer_scales(fixed, 0.7) == {} and freeze(fixed, 2) == []
+    set_drop_path(fixed, 0.1)

@@ -14,10 +14,12 @@ from torch import nn
 
 from components.base.config import kinds
 from components.base.errors import CheckpointError
+from components.base.families import load_member
 from components.models.weights_file import (
     KEY,
     count_parameters,
     load_encoder,
+    read_architecture,
     read_header,
     read_tensors,
     save_encoder,
@@ -86,6 +88,34 @@ def test_another_backbone_setting_is_refused_by_name(path):
 def test_another_kind_of_backbone_is_refused(path):
     with pytest.raises(CheckpointError, match=r"backbone.kind = 'timm'.*now it is 'efficientnet_lite0'"):
         load_encoder(path, kinds("models.backbones")["efficientnet_lite0"]())
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A file of an arm whose method brings its architecture."""
+    architecture = load_member("pretraining.pca", "architecture").Config(components=5, side=8)
+    save_encoder(tmp_path / "own.safetensors", architecture.build(), architecture, {"arm": "pca", "settings": {}})
+    return tmp_path / "own.safetensors", architecture
+
+
+def test_the_file_of_an_arm_with_its_own_architecture_is_read_whatever_the_backbone(own):
+    path, architecture = own
+    assert read_architecture(path, BACKBONE) == architecture
+    loaded = load_encoder(path, BACKBONE)
+    assert loaded.feature_dim == 5
+    assert torch.equal(loaded.trunk.components, read_tensors(path)["trunk.components"])
+
+
+def test_the_settings_backbone_is_the_architecture_of_other_files(path):
+    assert read_architecture(path, BACKBONE) is BACKBONE
+
+
+def test_an_architecture_of_other_code_is_refused(own):
+    path, _ = own
+    header = {**read_header(path), "backbone": {"kind": "pca", "components": 5, "sides": 8}}
+    save_tensors(path, read_tensors(path), header)
+    with pytest.raises(CheckpointError, match=r"own.safetensors.*'sides': 8.*unknown to components/pretraining/pca/arch"):
+        load_encoder(path, BACKBONE)
 
 
 def test_another_version_is_refused(path):

@@ -5,18 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pydantic_core import to_jsonable_python
 
 from components.base.families import load_member, members
 from components.base.licence import Licence
 from components.base.log import SilentLog
 from components.data.pixels import read_pixels
+from components.models.backbone import CpuProfile
 from components.models.encoder import weights_sha256
+from components.models.own_architecture import own_architecture
 from components.models.weights_file import load_encoder, save_encoder
-from components.pretraining import Method, TrainingTask
+from components.pretraining import BringsBackbone, Method, TrainingTask, choose_backbone
 from tests.unit.pretraining.small_pretraining import SESSION, SIDE, Lite, draw_encoder
 
 FAMILY = "pretraining"
@@ -34,9 +38,10 @@ def pixels(folder):
 
 
 def fit(name, folder, session=SESSION):
-    encoder, log = draw_encoder(BACKBONE), SilentLog()
-    curve = example(name).fit(encoder, backbone=BACKBONE, **pixels(folder), session=session, log=log)
-    return encoder, curve, log
+    method, log = example(name), SilentLog()
+    backbone = choose_backbone(method, BACKBONE)
+    encoder = draw_encoder(backbone)
+    return encoder, method.fit(encoder, backbone=backbone, **pixels(folder), session=session, log=log), log
 
 
 @pytest.fixture(scope="module", params=members(FAMILY))
@@ -51,11 +56,12 @@ def fitted(name, folder):
 
 @pytest.fixture
 def task(name, folder) -> TrainingTask | None:
-    return example(name).learner(draw_encoder(BACKBONE), pixels(folder)["train"], SESSION)
+    method = example(name)
+    return method.learner(draw_encoder(choose_backbone(method, BACKBONE)), pixels(folder)["train"], SESSION)
 
 
 def test_the_family_is_found():
-    assert {"imagenet", "random", "vae"} <= set(members(FAMILY))
+    assert {"colour", "imagenet", "pca", "random", "vae"} <= set(members(FAMILY))
 
 
 def test_kind_is_the_name_of_the_folder(name):
@@ -89,6 +95,21 @@ def test_the_licence_of_its_weights_is_stated(name):
         assert all((licence.name, licence.citation, licence.home, licence.terms))
 
 
+def test_it_is_stated_whether_it_is_a_baseline(name):
+    assert isinstance(example(name).baseline, bool)
+
+
+def test_an_architecture_of_its_own_is_named_after_the_folder_and_found_by_its_settings(name):
+    """Files of weights hold these settings alone; no backbone of the settings may have the name."""
+    method = example(name)
+    if not isinstance(method, BringsBackbone):
+        assert choose_backbone(method, BACKBONE) is BACKBONE
+        return
+    assert method.backbone.kind == name and name not in members("models.backbones")
+    assert own_architecture(to_jsonable_python(method.backbone), Path("x")) == method.backbone
+    assert isinstance(method.backbone.cpu, CpuProfile)
+
+
 def test_features_after_fit_are_finite(fitted):
     encoder, _, _ = fitted
     features = encoder.eval()(torch.rand(2, 3, SIDE, SIDE))
@@ -112,7 +133,8 @@ def test_there_is_a_learner_where_something_is_trained(fitted, task):
 
 def test_saved_and_loaded_gives_the_same_features(fitted, name, tmp_path):
     encoder = fitted[0].eval()
-    save_encoder(tmp_path / "encoder.safetensors", encoder, BACKBONE, {"arm": name, "settings": {}})
+    backbone = choose_backbone(example(name), BACKBONE)
+    save_encoder(tmp_path / "encoder.safetensors", encoder, backbone, {"arm": name, "settings": {}})
     loaded = load_encoder(tmp_path / "encoder.safetensors", BACKBONE).eval()
     for each in (encoder, loaded):
         SESSION.place(each)  # one memory layout: another one rounds differently
@@ -134,7 +156,7 @@ def test_another_seed_gives_other_weights_where_something_is_trained(fitted, nam
     assert weights_sha256(other) != weights_sha256(fitted[0])
 
 
-@pytest.mark.parametrize("fixed", ["imagenet", "random"])
+@pytest.mark.parametrize("fixed", ["colour", "imagenet", "pca", "random"])
 def test_weights_that_are_given_do_not_depend_on_the_seed(fixed, folder):
     one, other = (fit(fixed, folder, replace(SESSION, seed=seed))[0] for seed in (0, 1))
     assert weights_sha256(one) == weights_sha256(other)

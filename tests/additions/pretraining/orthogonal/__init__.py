@@ -21,6 +21,7 @@ class Config(Frozen):
     """How strong the first weights are."""
 
     licence: ClassVar[None] = None  # no weights of anyone else are used
+    baseline: ClassVar[bool] = True  # nothing is learned: the page says of each other arm whether it is above
 
     kind: Literal["orthogonal"] = "orthogonal"
     gain: PositiveFloat = Field(default=1.0, description="factor of each weight matrix; 1 keeps lengths")

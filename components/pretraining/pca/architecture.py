@@ -1,0 +1,44 @@
+"""Projection of an image's pixels onto principal components: one matrix, and no network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import PositiveInt
+
+from components.base.config import Frozen
+from components.models.backbone import CpuProfile, Normalisation
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from components.models.encoder import Encoder
+
+
+class Config(Frozen):
+    """The shape of the matrix."""
+
+    kind: Literal["pca"] = "pca"
+    components: PositiveInt = 64
+    side: PositiveInt = 32
+
+    @property
+    def cpu(self) -> CpuProfile:
+        """Float32: one product of matrices."""
+        return CpuProfile(precision="32-true", channels_last=False)
+
+    @property
+    def expects(self) -> Normalisation:
+        """ImageNet's mean and standard deviation, as the encoder normalises."""
+        return Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+    def build(self) -> Encoder:
+        """A random projection, until `pca` is fitted."""
+        from components.models.encoder import Encoder
+        from components.pretraining.pca.projection import PixelProjection
+
+        return Encoder(PixelProjection(self.components, self.side), feature_dim=self.components)
+
+    def download(self) -> nn.Module:
+        """There are no published weights."""
+        raise NotImplementedError("principal components have no published weights")
