@@ -243,7 +243,9 @@ def test_a_stage_that_loads_weights_depends_on_the_architectures_of_the_arms(sma
     assert set(after) - set(before) == {f"{folder}/{name}.py" for name in ("__init__", "architecture", "matrix")}
     write_graph(small)
     (small / "params.yaml").write_text(PARAMS_YAML.replace("plain", "pixels"))
-    with pytest.raises(SettingsError, match=r"pretrain.arms .*names 'pixels'.*pixels/architecture.py in the deps of sh"):
+    with pytest.raises(
+        SettingsError, match=r"pretrain.arms .*names 'pixels'.*pixels/architecture.py in the deps of sh"
+    ):
         check_members(small)
     write_graph(small)
     check_members(small)

@@ -114,7 +114,9 @@ def test_an_architecture_of_other_code_is_refused(own):
     path, _ = own
     header = {**read_header(path), "backbone": {"kind": "pca", "components": 5, "sides": 8}}
     save_tensors(path, read_tensors(path), header)
-    with pytest.raises(CheckpointError, match=r"own.safetensors.*'sides': 8.*unknown to components/pretraining/pca/arch"):
+    with pytest.raises(
+        CheckpointError, match=r"own.safetensors.*'sides': 8.*unknown to components/pretraining/pca/arch"
+    ):
         load_encoder(path, BACKBONE)
 
 
