@@ -14,7 +14,7 @@ demo: setup           ## the whole study on embedded synthetic images, in minute
 	$(BIN)/dermflow demo
 
 test: setup           ## every test; those that need a GPU or ../shared are skipped with a message where it is missing
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: setup          ## format, lint, types, imports
 	$(BIN)/ruff format --check .

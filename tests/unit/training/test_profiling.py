@@ -19,6 +19,7 @@ from tests.unit.training.small_settings import cpu_session
 
 STEPS = 6
 FORWARD, BACKWARD, AROUND = 0.020, 0.035, 0.010  # seconds that layers sleep
+SLOW = 3  # a busy machine wakes a sleeping process late; what another layer sleeps would still be seen
 
 
 class SleepForward(nn.Module):
@@ -114,9 +115,9 @@ def test_the_phases_add_up_to_the_wall_time_of_the_steps(module, found):
 
 def test_each_phase_has_what_sleeps_in_it(found):
     asleep = 2 * FORWARD + AROUND
-    assert asleep <= found.phases["forward"] < asleep + 0.02
-    assert BACKWARD <= found.phases["backward"] < BACKWARD + 0.02
-    assert found.phases["optimiser"] < 0.01 and found.phases["data"] < 0.01
+    assert asleep <= found.phases["forward"] < SLOW * asleep
+    assert BACKWARD <= found.phases["backward"] < SLOW * BACKWARD
+    assert found.phases["optimiser"] < BACKWARD and found.phases["data"] < BACKWARD
 
 
 def test_images_a_second_are_those_of_the_timed_steps(found):
@@ -126,15 +127,15 @@ def test_images_a_second_are_those_of_the_timed_steps(found):
 
 def test_a_layer_costs_what_it_sleeps_in_either_pass(found):
     forward, backward = _layer(found, "rest.0"), _layer(found, "rest.1")
-    assert FORWARD <= forward.forward < FORWARD + 0.01 and forward.backward < 0.005
-    assert BACKWARD <= backward.backward < BACKWARD + 0.01 and backward.forward < 0.005
+    assert FORWARD <= forward.forward < SLOW * FORWARD and forward.backward < FORWARD
+    assert BACKWARD <= backward.backward < SLOW * BACKWARD and backward.forward < BACKWARD
     assert [cost.name for cost in found.layers[:1]] == ["rest.1"]
     assert [cost.seconds for cost in found.layers] == sorted((cost.seconds for cost in found.layers), reverse=True)
 
 
 def test_a_layers_cost_is_its_own_without_the_layers_within(found):
-    assert AROUND <= _layer(found, "rest.2").forward < AROUND + 0.008
-    assert FORWARD <= _layer(found, "rest.2.inner").forward < FORWARD + 0.008
+    assert AROUND <= _layer(found, "rest.2").forward < AROUND + FORWARD
+    assert FORWARD <= _layer(found, "rest.2.inner").forward < SLOW * FORWARD
 
 
 def test_layers_of_a_class_are_added_up(found):
@@ -184,7 +185,7 @@ def test_a_frozen_network_outside_the_module_is_named_too(tmp_path):
             return super().training_step(batch, number)
 
     found = _profile(Frozen(), tmp_path, frozen={"encoder": encoder})
-    assert FORWARD <= _layer(found, "encoder.0").forward < FORWARD + 0.01
+    assert FORWARD <= _layer(found, "encoder.0").forward < SLOW * FORWARD
     assert _layer(found, "first").seconds > 0
 
 
