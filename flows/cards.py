@@ -103,7 +103,7 @@ def _read_model(
         clinical=read_json(paths.reports / "clinical.json"),
         measured=measured[str(run)],
         finetuned=read_json(paths.metrics / "finetune" / f"{run}.json"),
-        pretrained=read_json(paths.metrics / "pretrain" / f"{run.arm}.json"),
+        pretrained=read_json(paths.metrics / "pretrain" / f"{run.encoder}.json"),
         packed=read_json(paths.metrics / "pack.json"),
         validation=read_json(paths.metrics / "validation.json"),
         weights=weights,
@@ -124,7 +124,7 @@ def _read_images(paths: Paths) -> pd.DataFrame:
 
 def _read_weights(run: RunId, paths: Paths) -> WeightsRecords:
     file = paths.classifiers / f"{run}.safetensors"
-    classifier, encoder = read_header(file), read_header(paths.encoders / f"{run.arm}.safetensors")
+    classifier, encoder = read_header(file), read_header(paths.encoders / f"{run.encoder}.safetensors")
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return WeightsRecords(classifier, encoder, sha256, count_parameters(file))

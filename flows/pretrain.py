@@ -1,4 +1,8 @@
-"""Pretrain the encoder of one arm: all arms start from the same random weights and give a file of the same form."""
+"""Pretrain the encoder of one arm with one seed of the study.
+
+With one seed, all arms start from the same random weights; with another seed, weights, batches and whatever else the
+method draws are new. Every arm gives a file of the same form.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.base.errors import SettingsError
 from components.base.log import Log
+from components.base.run_id import encoder_name
 from components.data.pixels import Pixels, read_pixels
 from components.models.backbone import Backbone
 from components.models.encoder import Encoder, effective_rank, embed, read_batches, weights_sha256
@@ -22,37 +26,33 @@ from flows.settings.study import Paths
 from flows.settings.training import Pretrain as PretrainSettings
 from flows.stage import stage
 from flows.stage_io.files import write_curve
+from flows.stage_io.methods import check_method, choose_method
 
 
 @stage(resumes=True)
 def pretrain(
-    arm: str, backbone: Backbone, pretrain: PretrainSettings, paths: Paths, compute: Compute, log: Log
+    arm: str, seed: int, backbone: Backbone, pretrain: PretrainSettings, paths: Paths, compute: Compute, log: Log
 ) -> Mapping[str, Any]:
     """Train on train and unlabelled images, measure on val; test images are not read."""
-    method = _method(pretrain, arm)
+    method, name = choose_method(arm, pretrain), encoder_name(arm, seed)
+    check_method(arm, method, paths)
     backbone = choose_backbone(method, backbone)
     train = read_pixels(paths.pixels / "train", paths.pixels / "unlabelled")
     val = read_pixels(paths.pixels / "val")
-    folder = paths.checkpoints / "pretrain" / arm
-    session = open_session(compute, cpu=backbone.cpu, seed=pretrain.seed, checkpoint=folder, log=log)
-    encoder = _draw_encoder(backbone, pretrain.seed)
+    folder = paths.checkpoints / "pretrain" / name
+    session = open_session(compute, cpu=backbone.cpu, seed=seed, checkpoint=folder, log=log)
+    encoder = _draw_encoder(backbone, seed)
     history = method.fit(encoder, backbone=backbone, train=train, val=val, session=session, log=log)
     curve = history or [_measure(encoder, val, session)]
-    settings = {**method.model_dump(mode="json"), "seed": pretrain.seed}
-    provenance = {"arm": arm, "baseline": method.baseline, "settings": settings}
+    settings = method.model_dump(mode="json")
+    header = {"arm": arm, "seed": seed, "baseline": method.baseline, "settings": settings}
     if session.leads:
-        save_encoder(paths.encoders / f"{arm}.safetensors", encoder, backbone, provenance)
-        write_curve(paths.curves / "pretrain" / f"{arm}.csv", curve, first=1 if history else 0)
+        save_encoder(paths.encoders / f"{name}.safetensors", encoder, backbone, header)
+        write_curve(paths.curves / "pretrain" / f"{name}.csv", curve, first=1 if history else 0)
     log.tags({"weights/sha256": weights_sha256(encoder)})
     session.forget()
     origin = {"trained": bool(history), "licence": _licence(method)}
     return {"images": len(train), "epochs": len(history), **curve[-1], **origin}
-
-
-def _method(pretrain: PretrainSettings, arm: str) -> Method:
-    if arm not in pretrain.arms:
-        raise SettingsError(f"arm {arm!r} is none of pretrain.arms {sorted(pretrain.arms)} (params.yaml)")
-    return pretrain.arms[arm]
 
 
 def _draw_encoder(backbone: Backbone, seed: int) -> Encoder:

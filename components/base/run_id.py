@@ -1,4 +1,4 @@
-"""The name of a fine-tuning run, and the protocols that a run can follow."""
+"""The names of a fine-tuning run and of its encoder, and the protocols that a run can follow."""
 
 from __future__ import annotations
 
@@ -54,6 +54,11 @@ class RunId:
         return f"{self.protocol}-{self.seed}" + (f"-{self.share}" if self.share < 1 else "")
 
     @property
+    def encoder(self) -> str:
+        """The name of the encoder that the run starts from."""
+        return encoder_name(self.arm, self.seed)
+
+    @property
     def model(self) -> str:
         """`ARM-PROTOCOL`: what all seeds have in common."""
         return model_name(self.arm, self.protocol)
@@ -75,6 +80,11 @@ class RunId:
                 f"with a protocol of {[str(each) for each in FinetuneProtocol]}"
             ) from error
         return found
+
+
+def encoder_name(arm: str, seed: int) -> str:
+    """`ARM-SEED`, the name of an arm's encoder as one seed of the study draws it."""
+    return f"{arm}-{seed}"
 
 
 def model_name(arm: str, protocol: str) -> str:

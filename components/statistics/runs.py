@@ -38,7 +38,7 @@ class Run:
     curve: pd.DataFrame = field(default_factory=pd.DataFrame, kw_only=True)
     """A row an epoch, columns of curves/finetune."""
     summary: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
-    """Of metrics/finetune: first, last and best epoch, architecture, fingerprints."""
+    """Of metrics/finetune: first, last and best epoch, architecture, hash of the encoder, fingerprints."""
     measured: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     """Of metrics/evaluate: metrics on test images."""
 
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Of head, batches and augmentation."""
+        """Of pretraining, head, batches and augmentation."""
         return self.id.seed
 
 

@@ -45,6 +45,8 @@ class Finetuned:
     """State dict of the classifier at the best epoch, on the CPU."""
     fingerprints: dict[str, str]
     """SHA-256 hashes of everything that must be equal for all arms."""
+    encoder_sha256: str
+    """Of the encoder's weights before fine-tuning: equal for all seeds where an arm is one fixed set of weights."""
     images: pd.DataFrame
     """`ImageHistory.table` of all phases: the results of each image after each epoch."""
 
@@ -87,16 +89,18 @@ def finetune_encoder(
         "batches_sha256": batches.batches_sha256(),
         "augmentation_sha256": batches.augmentation_sha256(),
     }
-    log.tags({"encoder/sha256": weights_sha256(encoder), **fingerprints})
+    encoder_sha256 = weights_sha256(encoder)
+    log.tags({"encoder/sha256": encoder_sha256, **fingerprints})
     session.place(classifier)
-    known = {**settings, "encoder_sha256": weights_sha256(encoder), **fingerprints, "val": val.sha256()}
+    known = {**settings, "encoder_sha256": encoder_sha256, **fingerprints, "val": val.sha256()}
     phases = _Phases(
         classifier=classifier, batches=batches, val=val, session=session, log=log, settings=known, what=what
     )
     result, weights = phases.run()
     classifier.load_state_dict(weights)
     log.tags({"weights/sha256": weights_sha256(classifier)})
-    return Finetuned(result, weights, fingerprints, phases.images.table(phases.matched, val, conditions.classes))
+    images = phases.images.table(phases.matched, val, conditions.classes)
+    return Finetuned(result, weights, fingerprints, encoder_sha256, images)
 
 
 def _draw_head(encoder: Encoder, conditions: Conditions, seed: int) -> Head:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from components.base.errors import RunError
 from components.base.files import whole
-from components.base.run_id import FinetuneProtocol, model_name
+from components.base.run_id import FinetuneProtocol, encoder_name, model_name
 from components.models.weights_file import load_encoder
 from components.report.figures import save
 from components.training import profiling, range_test
@@ -45,7 +45,7 @@ def find_rate(arm: str, protocol: str, steps: int, echo: Callable[[str], None]) 
     """Learning-rate range test of one arm's fine-tuning; returns the file of the figure.
 
     Args:
-        arm: whose encoder is used; empty: the first of the study.
+        arm: whose encoder of the first seed is used; empty: the first arm of the study.
         protocol: frozen, full or lpft (as full); empty: the first of the study.
         steps: batches, each with a higher rate.
         echo: shows a line to the user.
@@ -55,9 +55,10 @@ def find_rate(arm: str, protocol: str, steps: int, echo: Callable[[str], None]) 
     """
     settings = load_settings()
     arm, chosen = arm or settings.study.arms[0], choose_protocol(settings, protocol)
-    path = settings.paths.encoders / f"{arm}.safetensors"
+    name = encoder_name(arm, settings.study.seeds[0])
+    path = settings.paths.encoders / f"{name}.safetensors"
     if not path.is_file():
-        raise RunError(f"{path}: is not there; `dvc repro pretrain@{arm}` makes it, arms are {settings.study.arms}")
+        raise RunError(f"{path}: is not there; `dvc repro pretrain@{name}` makes it, arms are {settings.study.arms}")
     training = finetuning(settings, load_encoder(path, settings.backbone), chosen, EchoLog(echo))
     found = range_test.run_range_test(training.module, training.batches, training.session, steps=steps)
     figure = range_test_figure.draw(found)

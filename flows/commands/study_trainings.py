@@ -55,7 +55,7 @@ def study_trainings(settings: Settings, log: Log) -> Iterator[StudyTraining]:
     """
     for protocol in dict.fromkeys(choose_protocol(settings, name) for name in settings.study.protocols):
         yield finetuning(settings, _draw_encoder(settings, settings.backbone), protocol, log)
-    train, session = packed_images(settings, "train"), _open_session(settings, settings.pretrain.seed, log)
+    train, session = packed_images(settings, "train"), _open_session(settings, settings.study.seeds[0], log)
     for arm in settings.study.arms:
         method = settings.pretrain.arms[arm]
         task = method.learner(_draw_encoder(settings, choose_backbone(method, settings.backbone)), train, session)
@@ -116,7 +116,7 @@ def packed_images(settings: Settings, split: str) -> Pixels:
 
 
 def _draw_encoder(settings: Settings, backbone: Backbone) -> Encoder:
-    torch.manual_seed(settings.pretrain.seed)
+    torch.manual_seed(settings.study.seeds[0])
     return backbone.build()
 
 

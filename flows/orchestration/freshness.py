@@ -60,6 +60,7 @@ class Choice:
     kind: str | None  # DVC's template of the one name; None where the setting is a list of names
     keys: tuple[str, ...] = ()  # below the section, to where the names are
     is_folder: bool = False  # whether each member is a folder
+    hashed_by: str | None = None  # the one stage that depends on the member's files; others depend on what it writes
 
     @property
     def setting(self) -> str:
@@ -81,7 +82,7 @@ CHOICES = (
     Choice("dataset", "data.adapters", "${dataset.kind}"),
     Choice("external", "data.adapters", "${item.cohort.dataset.kind}"),
     Choice("backbone", BACKBONES, "${backbone.kind}"),
-    Choice("pretrain", METHODS, "${item.kind}", ("arms",), is_folder=True),
+    Choice("pretrain", METHODS, "${item.kind}", ("arms",), is_folder=True, hashed_by="method"),
     Choice("evaluate", "statistics.metrics", None, ("metrics",)),
     Choice("compare", "comparison.figures", None, ("figures",)),
     Choice("robustness", "robustness.corruptions", None, ("corruptions",)),
@@ -183,7 +184,8 @@ def code_of(graph: CodeGraph, stage: StageEntry, settings: Mapping[str, Any]) ->
     """The code part of a stage's deps, sorted: paths relative to the root, with DVC's templates for chosen members.
 
     What members of a family import counts for all of them where dvc.yaml names the chosen one by a template, so that
-    dvc.yaml is the same for every choice.
+    dvc.yaml is the same for every choice. Where one stage hashes the members of a family, it alone lists them, and it
+    does not run what they import.
 
     Args:
         graph: the repository.
@@ -191,12 +193,14 @@ def code_of(graph: CodeGraph, stage: StageEntry, settings: Mapping[str, Any]) ->
         settings: params.yaml as plain values: which members its lists name.
     """
     choices = stage.choices()
-    own = {path for choice in choices for path in _candidates(graph.root, choice, settings)}
+    used = [choice for choice in choices if choice.hashed_by != stage.name]
+    listed = [choice for choice in choices if choice.hashed_by in (None, stage.name)]
+    own = {path for choice in used for path in _candidates(graph.root, choice, settings)}
     entry = graph.root / "flows" / f"{stage.name}.py"
     found = graph.closure([entry, *_python(own)], figures=stage.shows_figures)
     found -= {file for file in found for path in own if file == path or path in file.parents}
     found |= graph.closure(own_architectures(graph.root, stage, settings), figures=False)
-    written = {dep for choice in choices for dep in deps_of(choice, settings)}
+    written = {dep for choice in listed for dep in deps_of(choice, settings)}
     return sorted({path.relative_to(graph.root).as_posix() for path in found} | written)
 
 

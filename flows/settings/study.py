@@ -21,7 +21,8 @@ class Study(Frozen):
         description="frozen: only the head is trained; full: the encoder is trained too; lpft: head first, then all",
     )
     seeds: Annotated[tuple[Seed, ...], Distinct] = Field(
-        min_length=1, description="one fine-tuning run for each; seeds the head, the batches and the augmentation"
+        min_length=1,
+        description="each draws anew: the pretraining, and the head, the batches and the augmentation of fine-tuning",
     )
     reference: Name = Field(description="the arm that the others are compared with")
 
@@ -45,7 +46,7 @@ class Paths(Frozen):
     quarantine: RelativePath = Field(description="CSV of the rows that `validate` rejected, with the reason")
     split: RelativePath = Field(description="CSV of `split`: Split")
     pixels: RelativePath = Field(description="folder of the packed images, one subfolder a split")
-    encoders: RelativePath = Field(description="folder of the pretrained encoders")
+    encoders: RelativePath = Field(description="folder of the pretrained encoders, one an arm and seed")
     classifiers: RelativePath = Field(description="folder of the fine-tuned classifiers")
     partial: RelativePath = Field(description="folder of the classifiers trained on a share of the train lesions")
     predictions: RelativePath = Field(description="folder of the predictions on val and test, one table a run")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from components.base.config import Frozen, OneOf
-from components.base.fields import Name, Seed
+from components.base.fields import Name
 from components.pretraining import Method
 
 
 class Pretrain(Frozen):
     """The arms: how each encoder gets its weights."""
 
-    seed: Seed
     arms: dict[Name, Annotated[Method, OneOf("pretraining")]]

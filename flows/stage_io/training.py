@@ -42,7 +42,7 @@ class TrainingFiles:
     def of(cls, run: RunId, *, stage: str, classifiers: Path, paths: Paths, images: Path | None = None) -> Self:
         """The files of a run of `stage`, whose classifiers are in `classifiers` and results by image in `images`."""
         return cls(
-            encoder=paths.encoders / f"{run.arm}.safetensors",
+            encoder=paths.encoders / f"{run.encoder}.safetensors",
             classifier=classifiers / f"{run}.safetensors",
             curve=paths.curves / stage / f"{run}.csv",
             images=None if images is None else images / f"{run}.parquet",
@@ -71,8 +71,8 @@ def train_classifier(
     """Fine-tune the encoder of `files` on `train`, and write classifier, curve and results by image.
 
     Returns:
-        First, last and best row of the curve, the architecture's settings, whether the arm is a baseline, and the
-        hashes of everything that must be equal for all arms.
+        First, last and best row of the curve, the architecture's settings, whether the arm is a baseline, the hash of
+        the encoder, and the hashes of everything that must be equal for all arms.
     """
     architecture = read_architecture(files.encoder, backbone)
     encoder = load_encoder(files.encoder, architecture)
@@ -100,6 +100,7 @@ def train_classifier(
     arm = {
         "architecture": to_jsonable_python(architecture),
         "baseline": read_header(files.encoder).get("baseline", False),
+        "encoder_sha256": result.encoder_sha256,
     }
     return {**_summary(result.fit), **arm, **result.fingerprints}
 

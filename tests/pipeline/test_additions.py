@@ -120,7 +120,7 @@ def test_the_corruption_is_measured(study: Checkout) -> None:
 
 
 def test_the_encoder_has_the_weights_of_the_method_in_the_new_backbone(study: Checkout) -> None:
-    weights = load_file(study.folder / "data/encoders/orthogonal.safetensors")
+    weights = load_file(study.folder / "data/encoders/orthogonal-0.safetensors")
     kernels = [value.reshape(len(value), -1) for value in weights.values() if value.ndim == 4]
     assert len(kernels) > 8
     for kernel in kernels:
@@ -129,7 +129,7 @@ def test_the_encoder_has_the_weights_of_the_method_in_the_new_backbone(study: Ch
 
 
 def test_the_card_states_whose_images_and_weights_they_are(study: Checkout) -> None:
-    assert read(study, "metrics/pretrain/orthogonal.json")["licence"] is None
+    assert read(study, "metrics/pretrain/orthogonal-0.json")["licence"] is None
     card = re.sub(r"\s+", " ", (study.folder / "reports/data_sheet.md").read_text())
     assert "images of one's own" in card
 
@@ -144,7 +144,7 @@ def test_dvc_knows_the_new_files(study: Checkout) -> None:
     with (study.folder / "components/models/backbones/resnet10t.py").open("a") as file:
         file.write("# a change\n")
     stale = set(json.loads(study.run("-m", "dvc", "status", "--json").stdout))
-    assert {"pretrain@random", "pretrain@orthogonal", "finetune@random-frozen-0", "evaluate"} <= stale
+    assert {"pretrain@random-0", "pretrain@orthogonal-0", "finetune@random-frozen-0", "evaluate"} <= stale
     assert not {"ingest", "validate", "split", "pack"} & stale
 
 

@@ -44,16 +44,16 @@ def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(with_patien
     failed = checkout.flow(check=False)
     assert failed.returncode == 1
     assert "weights.pth" in failed.stdout + failed.stderr
-    assert re.search(r"1 of \d+ stages failed \(pretrain@imagenet\)", failed.stderr)
+    assert re.search(r"1 of \d+ stages failed \(pretrain@imagenet-0\)", failed.stderr)
     status = {run.info.run_name: run.info.status for run in runs_of(checkout)}
-    assert status["pretrain@imagenet"] == "FAILED"
+    assert status["pretrain@imagenet-0"] == "FAILED"
     assert status["finetune@random-frozen-0"] == "FINISHED"
     assert status["pipeline demo"] == "FAILED"
     checkout.use(*PEOPLE)
     done = checkout.flow()
     running = set(re.findall(r"Running stage '([\w@-]+)'", done.stdout + done.stderr))
     downstream = {"evaluate", "explain", "robustness", "compare", "cards", "index"}
-    assert running == {"pretrain@imagenet", "finetune@imagenet-frozen-0"} | downstream
+    assert running == {"method@imagenet", "pretrain@imagenet-0", "finetune@imagenet-frozen-0"} | downstream
 
 
 def test_no_output_contains_a_name_or_a_place(with_patients: Checkout) -> None:

@@ -111,15 +111,20 @@ def test_a_template_or_figure_makes_the_stage_stale_that_draws_it(
 
 
 def test_a_pretraining_method_makes_its_own_arm_stale(study: Checkout) -> None:
+    """By the record of the method, on which every draw of the arm's pretraining depends."""
     with Change(study, "components/pretraining/vae/model.py", comment):
-        assert stale(study) == {"pretrain@vae"}
+        assert stale(study) == {"method@vae"}
+        study.repro("method@vae")
+        assert stale(study) == {"pretrain@vae-0"}
+    study.repro("method@vae")
+    assert stale(study) == set()
 
 
 def test_the_training_loop_makes_stale_what_trains(study: Checkout) -> None:
     with Change(study, "components/training/loop.py", comment):
         found = stale(study)
-    assert {"pretrain@vae", "finetune@vae-frozen-0", "finetune@imagenet-frozen-0"} <= found
-    assert found <= {f"pretrain@{arm}" for arm in ("vae", "imagenet")} | {
+    assert {"pretrain@vae-0", "finetune@vae-frozen-0", "finetune@imagenet-frozen-0"} <= found
+    assert found <= {f"pretrain@{arm}-0" for arm in ("vae", "imagenet")} | {
         f"finetune@{arm}-frozen-0" for arm in ("vae", "imagenet")
     }
 

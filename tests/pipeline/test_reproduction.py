@@ -22,7 +22,7 @@ def test_a_flow_and_a_training_are_reproduced_to_the_last_bit(
     with (checkout.folder / CHANGED).open("a") as file:
         file.write("\n# not committed\n")
     checkout.flow()
-    for run, stages in (("finetune@random-frozen-0", 7), ("pipeline demo", checkout.lock().count("cmd: "))):
+    for run, stages in (("finetune@random-frozen-0", 8), ("pipeline demo", checkout.lock().count("cmd: "))):
         into = tmp_path / run.replace(" ", "-")
         output = checkout.run("-m", "flows.commands.cli", "reproduce", run, "--into", str(into)).stdout
         assert f"of {stages} stages compared, the same to the last bit" in output

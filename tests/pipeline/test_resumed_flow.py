@@ -31,7 +31,7 @@ def test_a_killed_training_is_resumed_in_the_same_mlflow_run(
     checkout, log = new_checkout(), tmp_path / "flow.log"
     checkout.use(*CHANGES)
     flow = checkout.start("-m", "flows.pipeline", output=log)
-    state = checkout.folder / "data" / "checkpoints" / "pretrain" / "vae"
+    state = checkout.folder / "data" / "checkpoints" / "pretrain" / "vae-0"
     wait_until((state / "former.ckpt").exists, flow, log)
     kill_all(checkout)
     flow.wait(30)

@@ -90,15 +90,16 @@ def write_metrics(images: pd.DataFrame, read: Mapping[str, object]) -> None:
 def write_weights() -> None:
     """Files of weights with their headers, and a few numbers inside."""
     backbone = {"kind": "efficientnet_lite0"}
-    ways = {"vae": {"kind": "vae", "seed": 0, "epochs": 6}, "imagenet": {"kind": "imagenet", "source": "package"}}
+    ways = {"vae": {"kind": "vae", "epochs": 6}, "imagenet": {"kind": "imagenet", "source": "package"}}
     for folder in ("encoders", "classifiers"):
         Path(folder).mkdir()
     for arm, how in ways.items():
-        header = {"arm": arm, "backbone": backbone, "settings": how}
         tensors = {"trunk.weight": np.ones((2, 3), np.float32)}
-        save_file(tensors, f"encoders/{arm}.safetensors", {"dermflow": json.dumps(header)})
         origin = {"trained": arm == "vae", "licence": None if arm == "vae" else asdict(LICENCES["package"])}
-        write_json(Path(f"metrics/pretrain/{arm}.json"), {"images": 321, "epochs": 1, **origin})
+        for seed in TRUTH.seeds:
+            header = {"arm": arm, "seed": seed, "backbone": backbone, "settings": how}
+            save_file(tensors, f"encoders/{arm}-{seed}.safetensors", {"dermflow": json.dumps(header)})
+            write_json(Path(f"metrics/pretrain/{arm}-{seed}.json"), {"images": 321, "epochs": 1, **origin})
         for run in (f"{arm}-{protocol}-{seed}" for protocol in TRUTH.protocols for seed in TRUTH.seeds):
             header = {"run": run, "classes": CLASSES, "backbone": backbone, "head": {"hidden": 16, "dropout": 0.2}}
             more = tensors | {"head.bias": np.ones(5, np.float32), "bn.running_mean": np.ones(7, np.float32)}

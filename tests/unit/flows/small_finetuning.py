@@ -88,8 +88,9 @@ def paths(tmp_path, params):
     for seed, (split, count) in enumerate({"train": 21, "val": 9, "test": 9}.items()):
         write_random_split(paths.pixels / split, count, seed)
     for arm, seed in {"vae": 0, "twin": 0, "random": 1}.items():
-        torch.manual_seed(seed)
-        save_encoder(paths.encoders / f"{arm}.safetensors", BACKBONE.build(), BACKBONE, {"arm": arm})
+        for study_seed in (0, 1):  # of each arm one fixed set of weights
+            torch.manual_seed(seed)
+            save_encoder(paths.encoders / f"{arm}-{study_seed}.safetensors", BACKBONE.build(), BACKBONE, {"arm": arm})
     return paths
 
 

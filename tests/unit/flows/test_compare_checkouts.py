@@ -18,7 +18,7 @@ PATHS = {
     "pixels": "data/pixels", "encoders": "data/encoders", "classifiers": "data/classifiers",
     "predictions": "data/predictions", "curves": "curves", "metrics": "metrics",
 }  # fmt: skip
-OUTS = ("data/encoders/vae.safetensors", "data/pixels/train", "curves/vae.csv", "metrics/vae.json", "reports/x.html")
+OUTS = ("data/encoders/vae-0.safetensors", "data/pixels/train", "curves/vae.csv", "metrics/vae.json", "reports/x.html")
 METRICS = {"accuracy": 0.7, "kind": "vae", "by_class": {"mel": 0.5}}
 
 
@@ -65,7 +65,7 @@ def test_one_bit_of_a_weight_is_a_difference(there: Path, here: Path) -> None:
     save_file({"w": np.nextafter(np.arange(3, dtype=np.float32), 9)}, here / OUTS[0])
     found = compare_checkouts(there, here)
     assert not found.equal
-    assert found.lines()[0].startswith("data/encoders/vae.safetensors: distance 1.19e-07")
+    assert found.lines()[0].startswith("data/encoders/vae-0.safetensors: distance 1.19e-07")
 
 
 def test_other_bytes_with_equal_tensors_are_a_difference(there: Path, here: Path) -> None:

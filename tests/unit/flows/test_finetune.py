@@ -83,7 +83,7 @@ def test_the_means_over_the_images_are_the_curve(run, paths, protocol):
 
 def test_a_frozen_encoder_is_saved_as_it_came(run, paths):
     run(protocol="frozen")
-    before = read_tensors(paths.encoders / "vae.safetensors")
+    before = read_tensors(paths.encoders / "vae-0.safetensors")
     after = read_tensors(paths.classifiers / "vae-frozen-0.safetensors")
     assert all(torch.equal(after[f"encoder.{name}"], value) for name, value in before.items())
 

@@ -30,7 +30,7 @@ def test_lpft_probes_like_frozen_and_then_moves_the_encoder(run, settings, paths
     assert metrics["epochs"] == 4 and list(curves["lpft"]["epoch"]) == [1, 2, 3, 4]
     assert [step for step, _ in log.points] == [1, 2, 3, 4]
     assert probe["head_init_sha256"] == metrics["head_init_sha256"]
-    before, after = read_tensors(paths.encoders / "vae.safetensors"), encoder_of(paths, "vae-lpft-0")
+    before, after = read_tensors(paths.encoders / "vae-0.safetensors"), encoder_of(paths, "vae-lpft-0")
     moved = any(not torch.equal(before[name], after[name]) for name in before)
     assert moved == (metrics["best_epoch"] >= 3)
     assert metrics["best"]["val/accuracy"] == curves["lpft"]["val/accuracy"].max()
@@ -54,7 +54,7 @@ def test_lpft_keeps_the_probe_where_fine_tuning_only_spoils(run, settings, paths
     changed = _head_first(settings, {}, {"learning_rate": 30.0})
     metrics = run("vae", "lpft", finetune=changed)
     assert metrics["best_epoch"] < 3
-    before, after = read_tensors(paths.encoders / "vae.safetensors"), encoder_of(paths, "vae-lpft-0")
+    before, after = read_tensors(paths.encoders / "vae-0.safetensors"), encoder_of(paths, "vae-lpft-0")
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

@@ -68,7 +68,7 @@ def test_averaged_weights_are_those_that_are_measured_and_kept(run, settings, pa
 
 def test_frozen_stages_keep_weights_and_statistics_to_the_last_bit(run, settings, paths):
     run(finetune=changed_finetune(settings, freeze=2))
-    before, after = read_tensors(paths.encoders / "vae.safetensors"), encoder_of(paths, "vae-full-0")
+    before, after = read_tensors(paths.encoders / "vae-0.safetensors"), encoder_of(paths, "vae-full-0")
     trunk = BACKBONE.build().trunk
     found = depths(trunk, by_stage=True)
     layers = {name.rpartition(".")[0]: depth for name, depth in found.items()}
@@ -87,7 +87,7 @@ def test_freezing_too_much_is_refused_before_anything_is_learned(run, settings):
 
 def test_drop_path_acts_where_a_net_has_residual_branches(run, settings, paths):
     convnext = Timm(name="test_convnext")
-    save_encoder(paths.encoders / "conv.safetensors", convnext.build(), convnext, {"arm": "conv"})
+    save_encoder(paths.encoders / "conv-0.safetensors", convnext.build(), convnext, {"arm": "conv"})
     dropping = changed_finetune(settings, drop_path=0.5)
     results = [
         run("conv", backbone=convnext, finetune=each)["last"] for each in (settings["finetune"], dropping, dropping)

@@ -49,8 +49,9 @@ def settings(root: Path) -> Settings:
     for split in ("val", "test"):
         write_split(paths["pixels"] / split, 12)
     for seed, arm in enumerate(ARMS):
-        torch.manual_seed(seed)
-        save_encoder(paths["encoders"] / f"{arm}.safetensors", backbone.build(), backbone, {"arm": arm})
+        for draw in SEEDS:
+            torch.manual_seed(10 * seed + draw)
+            save_encoder(paths["encoders"] / f"{arm}-{draw}.safetensors", backbone.build(), backbone, {"arm": arm})
     return read.model_copy(update={"paths": read.paths.model_copy(update=paths)})
 
 
@@ -162,7 +163,7 @@ def test_a_point_is_the_same_each_time_and_goes_on_after_a_kill(
 
 def test_the_encoder_is_the_arms_and_nothing_else_is_touched(study: Settings) -> None:
     weights = read_tensors(study.paths.partial / "random-frozen-1-0.5.safetensors")
-    encoder = load_encoder(study.paths.encoders / "random.safetensors", study.backbone).state_dict()
+    encoder = load_encoder(study.paths.encoders / "random-1.safetensors", study.backbone).state_dict()
     assert all(torch.equal(weights[f"encoder.{name}"], value) for name, value in encoder.items())
     assert len(list(study.paths.classifiers.iterdir())) == 4 and len(list(study.paths.partial.iterdir())) == 8
 

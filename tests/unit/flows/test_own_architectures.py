@@ -15,6 +15,8 @@ from components.statistics.runs import Run, check_conditions
 from components.training.settings import Compute
 from flows.pretrain import pretrain
 from flows.settings.training import Pretrain
+from flows.stage import write_metrics
+from flows.stage_io.methods import describe_method
 from flows.stage_io.predictions import open_inference_session, predict_file, read_packed
 from tests.unit.flows.small_finetuning import (
     BACKBONE,
@@ -32,17 +34,18 @@ ARMS = {"colour": colour.Config(), "pca": pca.Config(**pca.EXAMPLE)}
 def arms(paths, params):
     """Encoders of both methods; the settings' backbone is a network."""
     write_random_split(paths.pixels / "unlabelled", 6, 3)
-    given = {"backbone": BACKBONE, "pretrain": Pretrain(seed=0, arms=ARMS), "paths": paths, "compute": params.compute}
-    for arm in ARMS:
-        pretrain.work(arm=arm, log=SilentLog(), **given)
+    given = {"backbone": BACKBONE, "pretrain": Pretrain(arms=ARMS), "paths": paths, "compute": params.compute}
+    for arm, method in ARMS.items():
+        write_metrics(paths.metrics / "method", arm, describe_method(arm, method))
+        pretrain.work(arm=arm, seed=0, log=SilentLog(), **given)
     return paths
 
 
 def test_the_encoder_s_file_has_the_architecture_and_says_that_the_arm_is_a_baseline(arms):
     for arm, method in ARMS.items():
-        header = read_header(arms.encoders / f"{arm}.safetensors")
+        header = read_header(arms.encoders / f"{arm}-0.safetensors")
         assert header["backbone"] == method.backbone.model_dump() and header["baseline"] is True
-        assert not list(load_encoder(arms.encoders / f"{arm}.safetensors", BACKBONE).parameters())
+        assert not list(load_encoder(arms.encoders / f"{arm}-0.safetensors", BACKBONE).parameters())
 
 
 @pytest.mark.parametrize("protocol", ["frozen", "full", "lpft"])
@@ -52,7 +55,7 @@ def test_every_protocol_trains_the_head_alone(arm, protocol, arms, run, settings
     finetune = settings["finetune"] if protocol == "frozen" else finetune
     metrics = run(arm, protocol, finetune=finetune)
     assert metrics["architecture"] == ARMS[arm].backbone.model_dump() and metrics["baseline"] is True
-    before = load_encoder(arms.encoders / f"{arm}.safetensors", BACKBONE).state_dict()
+    before = load_encoder(arms.encoders / f"{arm}-0.safetensors", BACKBONE).state_dict()
     after = encoder_of(arms, f"{arm}-{protocol}-0")
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     first = build_head(len(after["trunk.components"]) if arm == "pca" else 48, 8, 0.2, 3, seed=0)[1].weight

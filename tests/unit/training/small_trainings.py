@@ -15,6 +15,9 @@ from ruamel.yaml import YAML
 from components.data.pixels import write_pixels
 from components.models.backbones.timm import Config as Timm
 from components.models.weights_file import save_encoder
+from flows.settings import load_settings
+from flows.stage import write_metrics
+from flows.stage_io.methods import describe_method
 from flows.tracking import mlflow_log
 
 REPO = Path(__file__).resolve().parents[3]
@@ -39,9 +42,9 @@ SETTINGS = {
         "head": {"hidden": 8, "dropout": 0.2},
     },
 }  # fmt: skip
-COMMANDS = {"pretraining": ("pretrain", "vae"), "fine-tuning": ("finetune", "vae", "full", "0")}
+COMMANDS = {"pretraining": ("pretrain", "vae", "0"), "fine-tuning": ("finetune", "vae", "full", "0")}
 MADE = {
-    "pretraining": ["data/encoders/vae.safetensors", "curves/pretrain/vae.csv", "metrics/pretrain/vae.json"],
+    "pretraining": ["data/encoders/vae-0.safetensors", "curves/pretrain/vae-0.csv", "metrics/pretrain/vae-0.json"],
     "fine-tuning": [
         "data/classifiers/vae-full-0.safetensors",
         "curves/finetune/vae-full-0.csv",
@@ -52,7 +55,7 @@ MADE = {
 
 
 def write_settings(root: Path, **sections: dict) -> None:
-    """The repository's own params.yaml, tiny; sections named are changed further."""
+    """The repository's own params.yaml, tiny, with the record of `method@vae`; sections named are changed further."""
     yaml = YAML()
     data = yaml.load((REPO / "params.yaml").read_text())
     for changes in (SETTINGS, sections):
@@ -63,6 +66,8 @@ def write_settings(root: Path, **sections: dict) -> None:
                 data[name].update(section)
     with (root / "params.yaml").open("w") as file:
         yaml.dump(data, file)
+    settings = load_settings(root / "params.yaml")
+    write_metrics(root / "metrics" / "method", "vae", describe_method("vae", settings.pretrain.arms["vae"]))
 
 
 def make_database(folder: Path) -> Path:
@@ -92,7 +97,7 @@ def _write_images(folder: Path) -> None:
         columns = {"image_id": names, "label": [CLASSES[k] for k in classes], "lesion_id": names, "group": names}
         write_pixels(folder / "pixels" / split, images.astype(np.uint8), pd.DataFrame(columns), SIDE)
     torch.manual_seed(0)
-    save_encoder(folder / "encoders" / "vae.safetensors", BACKBONE.build(), BACKBONE, {"arm": "vae"})
+    save_encoder(folder / "encoders" / "vae-0.safetensors", BACKBONE.build(), BACKBONE, {"arm": "vae"})
 
 
 def client_of(root: Path) -> MlflowClient:

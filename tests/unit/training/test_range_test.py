@@ -191,7 +191,7 @@ def test_the_command_tests_an_arm_and_draws_it(tmp_path, monkeypatch):
     settings = load_settings()
     torch.manual_seed(0)
     folder = settings.paths.encoders
-    save_encoder(folder / "random.safetensors", settings.backbone.build(), settings.backbone, {"arm": "random"})
+    save_encoder(folder / "random-0.safetensors", settings.backbone.build(), settings.backbone, {"arm": "random"})
     lines = []
     figure = find_rate("random", "full", 12, lines.append)
     assert figure.read_bytes().startswith(b"\x89PNG") and figure.name == "random-full.png"

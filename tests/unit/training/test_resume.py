@@ -334,7 +334,7 @@ def test_changed_images_set_aside_begin_a_run_of_their_own(start, new_checkout):
 
 def test_a_run_that_ended_without_a_state_is_a_run_of_its_own(start, new_checkout):
     root = new_checkout()
-    encoder = root / "data" / "encoders" / "vae.safetensors"
+    encoder = root / "data" / "encoders" / "vae-0.safetensors"
     encoder.rename(root / "away")
     process = start("fine-tuning", root)
     process.join(60)
