@@ -19,6 +19,7 @@ from components.comparison.outcomes import EstimatedDifference
 from components.comparison.overfitting_gap import DECIDING_GAP, GAPS, GapDifference, gaps_of_runs, paired
 from components.comparison.verdict import Verdict, verdict
 from components.statistics.bootstrap import Design
+from components.statistics.forecast import Forecast, Found, forecast_study
 from components.statistics.intervals import Estimate, Interval, VarianceComponents, estimate, student_interval
 from components.statistics.power import SampleSize, required_sample_size
 from components.statistics.question import StudyQuestion
@@ -74,6 +75,8 @@ class PairedDifference:
     other_tests: OtherTests
     need: SampleSize | None
     """To find a difference as large as the margin; None without margin or with one seed."""
+    forecasts: tuple[Forecast, ...]
+    """The study as it is, with more seeds, with more test lesions; empty where `need` is None."""
     verdict: Verdict
 
     @property
@@ -161,6 +164,7 @@ def _difference(
         below_margin=tests["below_margin"].holm,
     )
     gap = EstimatedDifference(gaps[DECIDING_GAP]["last"].interval, differs=tests["gap"].holm)
+    need = _need(found["balanced_accuracy"].sources, question, power)
     return PairedDifference(
         arm=first.arm,
         protocol=first.protocol,
@@ -172,7 +176,8 @@ def _difference(
         gaps=gaps,
         tests=tests,
         other_tests=_other_tests(pair, test, question),
-        need=_need(found["balanced_accuracy"].sources, question, power),
+        need=need,
+        forecasts=_forecasts(found["balanced_accuracy"], question) if need else (),
         verdict=verdict(first.id, accuracy, gap, question, arm=pair.arm_null, reference=pair.reference_null),
     )
 
@@ -197,3 +202,8 @@ def _need(sources: VarianceComponents, question: StudyQuestion, power: float) ->
     if rule.margin <= 0 or sources.seeds < 2 or not sources.both > 0:
         return None
     return required_sample_size(sources, rule.margin, rule.alpha / question.comparisons, power)
+
+
+def _forecasts(found: Estimate, question: StudyQuestion) -> tuple[Forecast, ...]:
+    rng = np.random.default_rng([question.seed, 2])  # other draws than the bootstrap's
+    return forecast_study(Found(found.mean, found.sources), question.rule, question.comparisons, rng)

@@ -57,6 +57,11 @@ class Outcome:
     tone: str
     """CSS class of its colour; `none` where nothing is decided."""
 
+    @property
+    def decides_accuracy(self) -> bool:
+        """Whether anything is shown about balanced accuracy: its region is none that is called not decided."""
+        return self.accuracy not in (AccuracyRegion.TOO_FEW_SEEDS, *OPEN)
+
 
 @dataclass(frozen=True)
 class EstimatedDifference:

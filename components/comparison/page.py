@@ -85,6 +85,7 @@ def render(
         figures={name: page.inline_svg(figure, name, _words(name)) for name, figure in clinical_figures.items()},
         headline=sentences.headline(comparison),
         limits=sentences.limits(comparison),
+        look=sentences.about_look(question.rule),
         paper=PAPER,
         null_model=NULL_MODEL,
         null_words=_null_words(comparison),
@@ -92,6 +93,7 @@ def render(
         meanings=FINGERPRINTS,
         few=FEW_LESIONS,
         gap_columns=GAP_COLUMNS,
+        forecasts=[each for each in comparison.differences if each.forecasts],
         needs=[(each, sentences.planning(each.need, comparison.groups)) for each in comparison.differences],
     )
 

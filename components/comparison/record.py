@@ -32,6 +32,7 @@ def as_record(comparison: Comparison, evaluate: Evaluate) -> dict[str, Any]:
     for record, of in zip(found["differences"], comparison.differences, strict=True):
         outcome = of.verdict.outcome
         record["verdict"] |= {"sentence": of.verdict.sentence, "outcome": outcome.name}
+        record["verdict"]["decides_accuracy"] = outcome.decides_accuracy
         record["verdict"]["regions"] = {"accuracy": outcome.accuracy.name, "gap": outcome.gap.name}
     found["recommendation"]["sentence"] = comparison.recommendation.sentence
     return found

@@ -12,6 +12,7 @@ from components.comparison.recommendation import FEW_LESIONS
 from components.report.formatting import interval_range, percent
 from components.report.wording import Claim, too_few_resamples
 from components.statistics.power import SEARCH_LIMIT, SampleSize
+from components.statistics.rule import Rule
 
 
 def headline(comparison: Comparison) -> list[Claim]:
@@ -65,6 +66,25 @@ def planning(need: SampleSize | None, groups: int) -> str:
     )
 
 
+def about_look(rule: Rule) -> str:
+    """At which planned look the study is, and what follows for levels and intervals; empty without looks."""
+    look = rule.look
+    if look is None:
+        return ""
+    planned = " and ".join(filter(None, (", ".join(map(str, look.planned[:-1])), str(look.planned[-1]))))
+    return (
+        f"Look {look.number} of {len(look.planned)}, planned with {planned} seeds: decided at level {look.alpha:g}, "
+        f"the share of {look.overall:g} that this look has by plan, so that intervals have "
+        f"{100 * rule.confidence:g} % confidence. "
+        + (
+            "It is the last one."
+            if look.is_last
+            else "A verdict that is decided here stands, whatever later looks show."
+        )
+        + (" A verdict of an earlier look stands, too." if look.number > 1 else "")
+    )
+
+
 def onset_range(onsets: Sequence[int | None]) -> str:
     """The epochs from which gaps stay above the limit: `2 to 4`, and how many seeds have none."""
     known = sorted(epoch for epoch in onsets if epoch is not None)
@@ -103,11 +123,11 @@ def limits(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _notes(comparison: Comparison) -> tuple[str, str]:
+def _notes(comparison: Comparison) -> tuple[str, str, str]:
     """What limits this study more than others; empty where it does not."""
     question = comparison.question
     resamples = too_few_resamples(question.resamples, question.comparisons, question.rule.alpha, "comparisons")
-    return high_val_losses(comparison), resamples
+    return high_val_losses(comparison), resamples, about_look(question.rule)
 
 
 def summary(comparison: Comparison) -> list[str]:

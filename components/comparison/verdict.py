@@ -93,6 +93,8 @@ def _about_seeds(seeds: int, rule: Rule) -> str:
     counted = f"From {seeds} seed{'s' * (seeds != 1)}"
     if seeds < rule.min_seeds:
         return f"{counted}; compare.min_seeds requires {rule.min_seeds}."
+    if rule.look:
+        counted += f", look {rule.look.number} of {len(rule.look.planned)}, decided at level {rule.alpha:g}"
     return f"{counted}, with a margin of ±{_points(rule)}."
 
 

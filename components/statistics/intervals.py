@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -127,11 +128,8 @@ class Estimate:
         """Half width of one side: the bootstrap's, combined with the seeds'."""
         tail, sources = (1 + confidence) / 2, self.sources
         error = lesions * self.widening / norm.ppf(tail)  # a standard error, of this side
-        joint = student.ppf(tail, sources.freedom) * np.hypot(error, sources.by_seeds)
-        if not sources.by_seeds:
-            return float(joint)
-        apart = student.ppf(tail, sources.lesions) * error, student.ppf(tail, sources.seeds - 1) * sources.by_seeds
-        return float((joint + np.hypot(*apart)) / 2)
+        freedom = sources.freedom, sources.lesions, sources.seeds - 1
+        return float(_combine(error, sources.by_seeds, freedom, tail))
 
     def p_value(self, null: float = 0.0) -> float:
         """1 minus the highest confidence whose interval excludes `null`, so that test and interval always agree.
@@ -147,6 +145,30 @@ class Estimate:
             inside = found.low <= null <= found.high
             excluded, included = (excluded, middle) if inside else (middle, included)
         return max(1 - excluded, 2 / (len(self.draws) + 1))
+
+
+def combined_reach(by_lesions: Array, by_seeds: Array, lesions: Array, seeds: Array, confidence: float) -> Array:
+    """Half width of `Estimate.interval` without skewness, for arrays that broadcast.
+
+    Args:
+        by_lesions: standard error that all seeds share.
+        by_seeds: standard error of training.
+        lesions: degrees of freedom of `by_lesions`.
+        seeds: degrees of freedom of `by_seeds`: number of seeds minus one.
+        confidence: in (0, 1).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        both = np.hypot(by_lesions, by_seeds)
+        freedom = both**4 / (by_lesions**4 / lesions + np.where(by_seeds > 0, by_seeds**4 / seeds, 0.0))
+    return _combine(by_lesions, by_seeds, (freedom, lesions, seeds), (1 + confidence) / 2)
+
+
+def _combine(by_lesions: Any, by_seeds: Any, freedom: tuple[Any, Any, Any], tail: float) -> Array:
+    """Half width from two standard errors; degrees of freedom of both together, of lesions, of seeds."""
+    joint, *alone = (student.ppf(tail, each) for each in freedom)
+    whole = joint * np.hypot(by_lesions, by_seeds)
+    apart = np.hypot(alone[0] * by_lesions, alone[1] * by_seeds)
+    return np.where(np.asarray(by_seeds) > 0, (whole + apart) / 2, whole)
 
 
 def bca_ends(draws: Array, mean: float, acceleration: float, confidence: float) -> tuple[float, float]:

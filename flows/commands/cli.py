@@ -68,6 +68,24 @@ def run() -> None:
     _run()
 
 
+@app.command()
+@_print_errors
+def decide(
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0, help="minutes; a look that is expected to take longer is not started; by default no limit"),
+    ] = None,
+) -> None:
+    """Add seeds, look by look, until every comparison is decided, or cannot be. Looks are planned in compare.looks.
+
+    Each look sets study.seeds and runs what is missing. A later start continues: reports/looks.json holds all looks.
+    """
+    from flows.commands.decide import decide as take_looks
+    from flows.pipeline import main
+
+    typer.echo(take_looks(budget, main, typer.echo))
+
+
 def _run() -> None:
     from flows.pipeline import main
 

@@ -10,7 +10,6 @@ from components.data.adapters import Adapter
 from components.data.ids import about_missing_ids
 from components.data.labels import Labels
 from components.statistics.question import StudyQuestion
-from components.statistics.rule import Rule
 from flows.settings.study import Study
 
 
@@ -33,7 +32,7 @@ def build_question(
         seeds=study.seeds,
         reference=study.reference,
         classes=labels.classes,
-        rule=Rule(compare.confidence, compare.margin, compare.min_seeds),
+        rule=compare.rule(len(study.seeds)),
         resamples=compare.resamples,
         seed=compare.seed,
         synthetic=dataset.kind == "synthetic",

@@ -59,6 +59,7 @@ def settings(
     """The keyword arguments of the stage, log included."""
     chosen = {
         "confidence": 0.95,
+        "looks": None,
         "resamples": 400,
         "min_seeds": 3,
         "margin": 0.02,

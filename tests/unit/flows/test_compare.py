@@ -89,6 +89,21 @@ def test_too_few_seeds_decide_nothing() -> None:
     assert answer["rows"][0]["gaps"]["gap/loss"]["low"] is None
 
 
+def test_a_look_decides_at_its_share_of_the_level() -> None:
+    """Three seeds as the first of three looks, in proportion to the seeds: 0.05 * 3 / 10."""
+    once, look = _answer(SMALL), _answer(SMALL, looks=(3, 5, 10))
+    assert look["plan"]["rule"]["confidence"] == 0.985
+    assert look["plan"]["rule"]["look"] == {"planned": [3, 5, 10], "number": 1, "overall": 0.05}
+    narrow, wide = (each["differences"][0]["test"]["balanced_accuracy"] for each in (once, look))
+    assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
+    assert "look 1 of 3, decided at level 0.015" in look["differences"][0]["verdict"]["sentence"]
+    assert "98.5 % interval" in look["differences"][0]["verdict"]["sentence"]
+    sentence = "Look 1 of 3, planned with 3, 5 and 10 seeds: decided at level 0.015, the share of 0.05"
+    assert (
+        sentence in Path("reports/comparison.html").read_text() and sentence in Path("reports/answer.txt").read_text()
+    )
+
+
 def test_val_chooses_even_where_test_disagrees() -> None:
     truth = Truth(right=RIGHT | {"vae": 0.85}, gap=GAP, protocols=("frozen",))
     fabricate(truth, Path())
