@@ -4,7 +4,7 @@
 the true difference of two unequal arms, and how often two equal arms are said to differ. The three are the corrected
 resampled t, Student's t over folds without the correction, and the bootstrap of all lesions joined with seeds.
 
-A lesion is classified correctly where a sum of normal terms is above zero, so the true accuracy is known in closed form.
+A lesion is classified correctly where a sum of normal terms is above zero, so the true accuracy has a closed form.
 The effect of a train set is a sum over its blocks of lesions: two folds share it as far as their train sets overlap.
 Letters: A arms, F folds, S seeds, G lesions, K classes, R resamples.
 """
