@@ -129,7 +129,7 @@ def judge(
     return {name: (each.low, each.high) for name, each in ends.items()}
 
 
-def simulate(world: World, repeats: int, resamples: int = 300) -> dict[str, Rate]:
+def simulate(world: World, repeats: int, resamples: int = 200) -> dict[str, Rate]:
     """Coverage and false alarms of each rule over simulated studies; without the bootstrap for `resamples` 0."""
     rng, drawn = np.random.default_rng(0), np.random.default_rng(1)
     true = world.truth(SKILL + BETTER) - world.truth(SKILL)
@@ -148,13 +148,13 @@ def simulate(world: World, repeats: int, resamples: int = 300) -> dict[str, Rate
 def main(repeats: int) -> None:
     """Fewer studies for the bootstrap, which takes a hundred times as long."""
     titles = " | ".join(f"{name}: covered | alarms" for name in RULES)
-    print(f"| {repeats} studies, bootstrap {repeats // 10} | {titles} |")
+    print(f"| {repeats} studies, bootstrap {repeats // 15} | {titles} |")
     print("|---" * (1 + 2 * len(RULES)) + "|")
     for world in WORLDS:
-        found = simulate(world, repeats, resamples=0) | {"bootstrap": simulate(world, repeats // 10)["bootstrap"]}
+        found = simulate(world, repeats, resamples=0) | {"bootstrap": simulate(world, repeats // 15)["bootstrap"]}
         rates = [rate for each in found.values() for rate in (each.covered, each.alarms)]
         print(f"| {world.name} | " + " | ".join(f"{100 * rate:.1f}" for rate in rates) + " |", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 4000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3000)

@@ -48,8 +48,8 @@ def about_data(result: CrossValidation) -> str:
     seeds = len(result.question.seeds)
     return (
         f"The numbers are about all {result.images:,} accepted images with a label{groups}: each was tested once, by "
-        f"models of one fold with {seeds} seed{'s' * (seeds != 1)} that had not seen its lesion or patient. They hold for "
-        "this data set and its way of collecting images, and not for other clinics, cameras or skin."
+        f"models of one fold with {seeds} seed{'s' * (seeds != 1)} that had not seen its lesion or patient. They hold "
+        "for this data set and its way of collecting images, and not for other clinics, cameras or skin."
     )
 
 

@@ -18,6 +18,10 @@ from components.base.errors import DermflowError, RunError
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compare versions of the data set; find an image.")
 app.add_typer(data, name="data")
+crossvalidate = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Test every lesion once: the study for each fold, pooled."
+)
+app.add_typer(crossvalidate, name="crossvalidate")
 
 
 def _print_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -245,6 +249,31 @@ def compare_results(
     found = compare_checkouts(expand_home(other), Path.cwd())
     typer.echo("\n".join(found.lines()))
     raise typer.Exit(0 if found.equal else 1)
+
+
+@crossvalidate.command("run")
+@_print_errors
+def crossvalidate_run(
+    folds: Annotated[
+        int | None, typer.Option(help="number of folds, 3 or more; by default split.folds, or 5 where that is null")
+    ] = None,
+) -> None:
+    """Run the study once for each fold, in a clone each, and pool the folds. Continues where it was stopped.
+
+    Writes reports/crossvalidation.html. Each fold runs up to its own comparison, without robustness and explanations.
+    """
+    from flows.cross_validation.run import run_folds
+
+    run_folds(folds)
+
+
+@crossvalidate.command("pool")
+@_print_errors
+def crossvalidate_pool() -> None:
+    """Pool the folds that `dermflow crossvalidate run` made, without running anything."""
+    from flows.cross_validation.pool import pool
+
+    pool()
 
 
 @data.command("diff")

@@ -78,6 +78,12 @@ def hash_path(root: Path, path: Path) -> str | None:
         return str(found.hash_info.value)
 
 
+def changed_stages(root: Path, target: str) -> list[str]:
+    """Addresses of a stage and of all upstream that `dvc repro` would run in a checkout."""
+    with _open_repo(root) as repo:
+        return sorted(repo.status(targets=[target], with_deps=True))
+
+
 def cache_folder(root: Path) -> Path:
     """Where a checkout's DVC keeps files by their md5, wherever its configuration puts that."""
     with _open_repo(root) as repo:

@@ -109,8 +109,15 @@ def choose_folder(into: Path | None, run_id: str) -> Path:
     return next(path for path in names if not path.exists()).resolve()
 
 
-def clone(repo: Path, commit: str, root: Path) -> Workspace:
-    """Clone the repository at a commit, without any result, and with all branches, which settings may name."""
+def clone(repo: Path, commit: str, root: Path, cache: Path | None = None) -> Workspace:
+    """Clone the repository at a commit, without any result, and with all branches, which settings may name.
+
+    Args:
+        repo: the checkout to clone.
+        commit: of the clone.
+        root: its folder.
+        cache: DVC's cache that it shares; None for an empty one of its own.
+    """
     if (here := find_commit(repo)).unknown:
         raise RunError(f"no commit of this checkout can be read: {here.found}; {here.fix}")
     if not has_commit(repo, commit):
@@ -123,7 +130,9 @@ def clone(repo: Path, commit: str, root: Path) -> Workspace:
     run_git("checkout", "--quiet", "--detach", commit, folder=root)
     run_git("fetch", "--quiet", "origin", "+refs/heads/*:refs/heads/*", folder=root)
     (root / LOCK).unlink(missing_ok=True)  # the results recorded there are what the reproduction has to confirm
-    config = f"[cache]\n    dir = cache\n['remote \"{REMOTE}\"']\n    url = {cache_folder(repo).parents[1]}\n"
+    config = (
+        f"[cache]\n    dir = {cache or 'cache'}\n['remote \"{REMOTE}\"']\n    url = {cache_folder(repo).parents[1]}\n"
+    )
     (root / ".dvc" / "config.local").write_text(config)
     return Workspace(root)
 

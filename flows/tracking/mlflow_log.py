@@ -316,12 +316,13 @@ def _resume(client: MlflowClient, before: Run, settings: Settings, name: str, ta
 
 
 def _common_tags(settings: Settings) -> dict[str, str]:
-    """Tags that every run has: study, lineage, and the parent run and Prefect flow run of this process."""
+    """Tags that every run has: study, lineage, fold, and the parent run and Prefect flow run of this process."""
     parent = os.environ.get(PARENT_VARIABLE)
     flow = {
         "mlflow.parentRunId": parent,
         "prefect.flow_run": os.environ.get(FLOW_VARIABLE),
         "dvc.experiment": os.environ.get("DVC_EXP_NAME"),  # DVC sets it in `dvc exp run`
+        "fold": f"{settings.split.fold} of {settings.split.folds}" if settings.split.folds else None,
     }
     known = {key: value for key, value in flow.items() if value}
     return {"study": settings.study.name, **lineage_tags(settings), **known}
