@@ -1,8 +1,8 @@
 """A fold's clone: this checkout's commit, code changes and settings, with `split.folds` and `split.fold` set.
 
 All folds share the DVC cache of the checkout, and so its run cache: stages whose inputs are equal in several folds,
-such as `ingest` and `validate`, run once. A clone stays for the next call, in which DVC runs only what is missing. Where
-commit or code changed since, it is made anew; results that are still valid come from the run cache.
+such as `ingest` and `validate`, run once. A clone stays for the next call, in which DVC runs only what is missing.
+Where commit or code changed since, it is made anew; results that are still valid come from the run cache.
 """
 
 from __future__ import annotations
