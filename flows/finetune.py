@@ -10,6 +10,7 @@ from components.data.labels import Labels
 from components.models.backbone import Backbone
 from components.training.settings import Augment, Compute
 from components.training.settings import Finetune as FinetuneSettings
+from flows.orchestration.run_state import code_sha256
 from flows.settings.study import Paths
 from flows.stage import stage
 from flows.stage_io.training import TrainingFiles, read_split, train_classifier
@@ -42,6 +43,7 @@ def finetune(
         augment=augment,
         finetune=finetune,
         compute=compute,
+        code_sha256=code_sha256("finetune"),
         log=log,
     )
 

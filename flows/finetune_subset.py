@@ -18,6 +18,7 @@ from components.training.examples import Examples
 from components.training.finetune_batches import FinetuneBatches
 from components.training.settings import Augment, Compute, Schedule
 from components.training.settings import Finetune as FinetuneSettings
+from flows.orchestration.run_state import code_sha256
 from flows.settings.study import Paths
 from flows.stage import stage
 from flows.stage_io.training import TrainingFiles, read_split, train_classifier
@@ -62,6 +63,7 @@ def finetune_subset(
         augment=augment,
         finetune=finetune,
         compute=compute,
+        code_sha256=code_sha256("finetune_subset"),
         log=log,
     )
     return {**_sizes(subset, train, everything), **result}

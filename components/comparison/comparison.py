@@ -27,7 +27,7 @@ from components.statistics.null_model import null_lines
 from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import SHARE
-from components.statistics.runs import Images, Run, by_protocol, check_conditions, same_images
+from components.statistics.runs import Images, Run, architectures, by_protocol, check_conditions, encoders, same_images
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Comparison:
     recommendation: Recommendation
     fingerprints: Mapping[str, Mapping[str, str]]
     """By protocol and seed, equal for all arms."""
+    encoders: Mapping[str, Mapping[str, str]]
+    """Hash of each arm's encoder by protocol and seed: what differs by design."""
+    architectures: Mapping[str, str]
+    """Of each arm's encoder, in words."""
     test_images: Mapping[str, int]
     """By class."""
     test_lesions: Mapping[str, int]
@@ -111,6 +115,8 @@ def compare_runs(
         differences=differences,
         recommendation=recommend(candidates, question, lesions),
         fingerprints=fingerprints,
+        encoders=encoders(runs),
+        architectures=architectures(runs),
         test_images=images,
         test_lesions=lesions,
         groups=len(set(test.groups)),

@@ -32,12 +32,15 @@ from components.statistics.significance import (
     balanced_accuracy_terms,
     clustered_mcnemar,
     delong,
-    holm_by_question,
+    holm_over_all,
     permutation_test,
     sum_by_group,
 )
 
 Array = npt.NDArray[Any]
+
+ONE_OF = {name: "accuracy" for name in ("differs", "above_margin", "below_margin")}
+"""Hypotheses of which at most one is true: a difference is zero, at most minus the margin, or at least the margin."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class ArmPair:
 def compare_with_reference(
     pairs: Sequence[ArmPair], test: Images, design: Design, question: StudyQuestion, power: float
 ) -> tuple[PairedDifference, ...]:
-    """The difference of every pair; p-values are corrected (Holm) over all pairs, question by question.
+    """The difference of every pair; p-values are corrected in one Holm family over all pairs and questions.
 
     Args:
         pairs: all comparisons of the study.
@@ -127,7 +130,8 @@ def compare_with_reference(
         power: with which a difference as large as the margin shall be found.
     """
     found = [pair.estimate("balanced_accuracy", design) for pair in pairs]
-    tests = holm_by_question([_p_values(pair, each, question.rule) for pair, each in zip(pairs, found, strict=True)])
+    p = [_p_values(pair, each, question.rule) for pair, each in zip(pairs, found, strict=True)]
+    tests = holm_over_all(p, ONE_OF)
     return tuple(
         _difference(pair, its, test, design, question, power=power) for pair, its in zip(pairs, tests, strict=True)
     )
@@ -201,9 +205,9 @@ def _need(sources: VarianceComponents, question: StudyQuestion, power: float) ->
     rule = question.rule
     if rule.margin <= 0 or sources.seeds < 2 or not sources.both > 0:
         return None
-    return required_sample_size(sources, rule.margin, rule.alpha / question.comparisons, power)
+    return required_sample_size(sources, rule.margin, rule.alpha / question.tests, power)
 
 
 def _forecasts(found: Estimate, question: StudyQuestion) -> tuple[Forecast, ...]:
     rng = np.random.default_rng([question.seed, 2])  # other draws than the bootstrap's
-    return forecast_study(Found(found.mean, found.sources), question.rule, question.comparisons, rng)
+    return forecast_study(Found(found.mean, found.sources), question.rule, question.tests, rng)

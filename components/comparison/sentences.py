@@ -110,11 +110,11 @@ def limits(comparison: Comparison) -> list[str]:
     ]
     if rare:
         lines.append(f"Fewer than {FEW_LESIONS} test lesions: {', '.join(rare)}. Their sensitivity is not reliable.")
-    if pairs > 1:
+    if pairs:
         lines.append(
-            f"{pairs} comparisons: Holm's correction keeps the probability that any is called superior or inferior by "
-            f"chance below {100 * question.rule.alpha:g} %, and so for each other hypothesis. It does not widen the "
-            "intervals shown. The differences of AUROC, accuracy and log loss decide nothing."
+            f"{pairs} comparison{'s' * (pairs != 1)}, accuracy and gap of each: Holm's correction over all of them "
+            f"keeps the probability that any verdict is wrong by chance at {100 * question.rule.alpha:g} % or less. It "
+            "does not widen the intervals shown. The differences of AUROC, accuracy and log loss decide nothing."
         )
     lines += [sentence for sentence in _notes(comparison) if sentence]
     lines[:0] = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in question.missing_ids]
@@ -126,7 +126,7 @@ def limits(comparison: Comparison) -> list[str]:
 def _notes(comparison: Comparison) -> tuple[str, str, str]:
     """What limits this study more than others; empty where it does not."""
     question = comparison.question
-    resamples = too_few_resamples(question.resamples, question.comparisons, question.rule.alpha, "comparisons")
+    resamples = too_few_resamples(question.resamples, question.tests, question.rule.alpha, "tests")
     return high_val_losses(comparison), resamples, about_look(question.rule)
 
 

@@ -75,8 +75,7 @@ def verdict(
 
 
 def _fill_in(sentence: str, question: StudyQuestion) -> str:
-    count = question.comparisons
-    return sentence.format(margin=_points(question.rule), comparisons=f"{count} comparison{'s' * (count != 1)}")
+    return sentence.format(margin=_points(question.rule), comparisons=f"{question.tests} tests")
 
 
 def _points(rule: Rule) -> str:

@@ -19,7 +19,7 @@ from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.macro_auroc import macro_auroc
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import DIFFERENCE, SHARE, Resampled, resample
-from components.statistics.runs import Run, check_conditions, probabilities, same_images
+from components.statistics.runs import Run, architectures, check_conditions, encoders, probabilities, same_images
 from components.statistics.weighting import Array, ScalarMetric
 
 METRICS = {"balanced_accuracy": balanced_accuracy, "macro_auroc": macro_auroc}
@@ -56,6 +56,10 @@ class LabelEfficiencyResult:
     test_images: int
     test_lesions: int
     fingerprints: dict[str, dict[str, str]]
+    encoders: dict[str, dict[str, str]]
+    """Hash of each arm's encoder, by seed and share."""
+    architectures: dict[str, str]
+    """Of each arm's encoder, in words."""
 
     @property
     def train_lesions(self) -> int:
@@ -110,6 +114,8 @@ def assess(
         test_images=len(images.labels),
         test_lesions=len(np.unique(images.groups)),
         fingerprints=fingerprints,
+        encoders=encoders(runs),
+        architectures=architectures(runs),
     )
 
 

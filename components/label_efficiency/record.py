@@ -41,6 +41,7 @@ def as_record(result: LabelEfficiencyResult) -> dict[str, Any]:
         "test_images": result.test_images,
         "test_lesions": result.test_lesions,
         "fingerprints": result.fingerprints,
+        "encoders": result.encoders,
     }
 
 

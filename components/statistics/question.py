@@ -41,3 +41,11 @@ class StudyQuestion:
     def comparisons(self) -> int:
         """How many comparisons the study makes: each challenger under each protocol."""
         return len(self.challengers) * len(self.protocols)
+
+    @property
+    def tests(self) -> int:
+        """Size of the verdicts' Holm family: of each comparison, one hypothesis on accuracy and one on the gap.
+
+        There are more hypotheses on accuracy, but they exclude each other (`significance.holm_over_all`).
+        """
+        return 2 * self.comparisons

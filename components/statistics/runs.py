@@ -14,16 +14,26 @@ from components.base.errors import DataError
 from components.base.run_id import FinetuneProtocol, RunId
 
 FINGERPRINTS = {
-    "train_index_sha256": "which train images, in which order",
+    "settings_sha256": "every setting: schedule, optimiser, loss, head, augmentation, choice of the epoch",
+    "train_index_sha256": "which train images with which labels, in which order",
+    "val_index_sha256": "which val images with which labels, in which order",
     "head_init_sha256": "the head's first weights",
     "batches_sha256": "the order of batches",
     "augmentation_sha256": "the draws of the augmentation",
+    "computation_sha256": "number format, kind and number of devices, images computed at once",
+    "code_sha256": "the code of the training",
 }
 """What must be equal for all arms of one protocol and seed, and what each fingerprint is of."""
 
-SAME_ARCHITECTURE = ("head_init_sha256",)
-"""Of FINGERPRINTS: must be equal only for arms with one architecture, since the head's shape depends on the number of
-features. The draw itself is the same function of shape and seed."""
+SAME_ARCHITECTURE = ("head_init_sha256", "computation_sha256")
+"""Of FINGERPRINTS: must be equal only for arms with one architecture. The head's shape depends on the number of features
+(the draw itself is the same function of shape and seed), and an architecture has the number format that suits it."""
+
+DESCRIBED = {"settings_sha256": "settings", "computation_sha256": "computation"}
+"""Fingerprints whose content is in the summary too, and its key: lines `key = value`."""
+
+ENCODER = "encoder_sha256"
+"""Key of the hash of the encoder's weights before the training: what differs by design."""
 
 REPEAT = "repeat both: dvc repro -f finetune (or finetune_subset)"
 
@@ -88,10 +98,41 @@ def check_conditions(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
             first, expected = first_with.setdefault((run.id.conditions, key, among), (run, value))
             if value != expected:
                 raise DataError(
-                    f"finetune runs {first.name} and {run.name} differ in {key} ({expected[:12]} and {value[:12]}): "
-                    f"{FINGERPRINTS[key]} must be equal for all arms{' of one architecture' * bool(among)}; {REPEAT}"
+                    f"finetune runs {first.name} and {run.name} differ in {key} ({expected[:12]} and "
+                    f"{value[:12]}{_differing_settings(first, run, key)}): {FINGERPRINTS[key]} must be equal for all "
+                    f"arms{' of one architecture' * bool(among)}; {REPEAT}"
                 )
     return found
+
+
+def encoders(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
+    """What differs by design: the sha256 of each encoder's weights, by `RunId.conditions` and arm.
+
+    Raises:
+        DataError: names a run without it.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for run in runs:
+        found.setdefault(run.id.conditions, {})[run.arm] = _fingerprint(run, ENCODER)
+    return found
+
+
+def architectures(runs: Iterable[Run]) -> dict[str, str]:
+    """The architecture of each arm's encoder in words, `kind timm, name convnext_atto`; without arms that state none."""
+    stated = {run.arm: run.summary["architecture"] for run in runs if run.summary.get("architecture")}
+    return {arm: ", ".join(f"{key} {value}" for key, value in each.items()) for arm, each in stated.items()}
+
+
+def _differing_settings(first: Run, second: Run, key: str) -> str:
+    """`; finetune.patience: 3 and 9` for each setting behind the fingerprint that differs."""
+    sides = [_settings(run, DESCRIBED.get(key, "")) for run in (first, second)]
+    names = [name for name in dict.fromkeys([*sides[0], *sides[1]]) if sides[0].get(name) != sides[1].get(name)]
+    return "".join(f"; {name}: {sides[0].get(name, 'none')} and {sides[1].get(name, 'none')}" for name in names)
+
+
+def _settings(run: Run, name: str) -> dict[str, str]:
+    lines: Sequence[str] = run.summary.get(name, ())
+    return dict(line.split(" = ", 1) for line in lines)
 
 
 def _fingerprint(run: Run, key: str) -> str:

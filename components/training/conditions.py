@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic_core import to_jsonable_python
+
+from components.base.keys import flat_keys
 from components.base.run_id import FinetuneProtocol
 from components.training.settings import Augment, Finetune, Schedule
 
@@ -37,6 +42,36 @@ class Conditions:
     def trains_encoder(self) -> bool:
         """True where any phase trains the encoder."""
         return any(phase.trains == "all" for phase in self.phases)
+
+    def describe(self) -> list[str]:
+        """Every setting as `key = value`, keys as in params.yaml: what all arms of a protocol and seed must share.
+
+        The schedules are those of this protocol's phases; the other protocols' schedules are never read. Nothing else
+        is left out, though some settings have no effect beside others (`focal_gamma` without focal loss): DVC repeats
+        all arms after any change, so that a difference always shows that arms were not trained together.
+        """
+        schedules = set(FinetuneProtocol)  # fields of Finetune, one a protocol
+        used = {
+            "classes": list(self.classes),
+            "phases": {f"{phase.name}": phase.schedule for phase in self.phases},
+            "augment": self.augment,
+            "finetune": self.finetune.model_dump(exclude={str(name) for name in schedules}),
+        }
+        return describe_settings(to_jsonable_python(used))
+
+
+def describe_settings(settings: Mapping[str, object]) -> list[str]:
+    """Nested settings as lines `key = value`, values as JSON.
+
+    >>> describe_settings({"head": {"hidden": 8}, "clip": None})
+    ['head.hidden = 8', 'clip = null']
+    """
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in flat_keys(settings, ".").items()]
+
+
+def lines_sha256(lines: Sequence[str]) -> str:
+    """Hash of lines of text."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def build_conditions(

@@ -1,8 +1,9 @@
 """Fine-tuning under the same conditions for all arms: with one seed, two arms differ in the encoder only.
 
-Everything else that could differ is drawn from the seed, and hashed so that it can be compared: the train images, the
-initial weights of the head, the batches, the augmentation with its views and mixing. A frozen encoder gives the same
-features of an image each time, so they are computed once.
+Everything else that could differ is set or drawn from the seed, and hashed so that it can be compared: every setting,
+the train and val images with their labels, the initial weights of the head, the batches, the augmentation with its
+views and mixing, the number format. A frozen encoder gives the same features of an image each time, so they are
+computed once.
 
 N images, D features, K classes.
 """
@@ -23,7 +24,7 @@ from components.models.classifier import Classifier, Head, build_head
 from components.models.encoder import Encoder, embed, weights_sha256
 from components.models.layer_groups import freeze, set_drop_path
 from components.training.batches import EpochBatches
-from components.training.conditions import Conditions, Phase
+from components.training.conditions import Conditions, Phase, describe_settings, lines_sha256
 from components.training.epoch_metrics import Measured, describe_gap, measure
 from components.training.examples import Examples, match_classes
 from components.training.feature_cache import FeatureCache
@@ -45,8 +46,10 @@ class Finetuned:
     """State dict of the classifier at the best epoch, on the CPU."""
     fingerprints: dict[str, str]
     """SHA-256 hashes of everything that must be equal for all arms."""
+    described: dict[str, list[str]]
+    """What is behind two of the fingerprints, as lines `key = value`: settings, computation."""
     encoder_sha256: str
-    """Of the encoder's weights before fine-tuning: equal for all seeds where an arm is one fixed set of weights."""
+    """Of the weights that the fine-tuning started from, which differ by design."""
     images: pd.DataFrame
     """`ImageHistory.table` of all phases: the results of each image after each epoch."""
 
@@ -83,16 +86,23 @@ def finetune_encoder(
         freeze(encoder.trunk, conditions.finetune.freeze)  # repeated when the phase starts; here it fails early
     classifier = Classifier(encoder, _draw_head(encoder, conditions, session.seed))
     batches = FinetuneBatches(train, conditions, session.seed)
-    fingerprints = {
+    described = {
+        "settings": conditions.describe(),
+        "computation": describe_settings(session.describe_computation()),
+    }
+    resumed = {
         "train_index_sha256": train.sha256(),
+        "val_index_sha256": val.sha256(),
+        "settings_sha256": lines_sha256(described["settings"]),
         "head_init_sha256": weights_sha256(classifier.head),
         "batches_sha256": batches.batches_sha256(),
         "augmentation_sha256": batches.augmentation_sha256(),
     }
+    fingerprints = {**resumed, "computation_sha256": lines_sha256(described["computation"])}
     encoder_sha256 = weights_sha256(encoder)
     log.tags({"encoder/sha256": encoder_sha256, **fingerprints})
     session.place(classifier)
-    known = {**settings, "encoder_sha256": encoder_sha256, **fingerprints, "val": val.sha256()}
+    known = {**settings, "encoder_sha256": encoder_sha256, **resumed}  # resuming on other hardware is allowed
     phases = _Phases(
         classifier=classifier, batches=batches, val=val, session=session, log=log, settings=known, what=what
     )
@@ -100,7 +110,7 @@ def finetune_encoder(
     classifier.load_state_dict(weights)
     log.tags({"weights/sha256": weights_sha256(classifier)})
     images = phases.images.table(phases.matched, val, conditions.classes)
-    return Finetuned(result, weights, fingerprints, encoder_sha256, images)
+    return Finetuned(result, weights, fingerprints, described, encoder_sha256, images)
 
 
 def _draw_head(encoder: Encoder, conditions: Conditions, seed: int) -> Head:

@@ -55,6 +55,20 @@ class Session:
         """Number of this process among them, as torchrun or Lightning's launcher gives it; 0 where there is one."""
         return find_rank(self.compute.devices, self.compute.num_nodes)
 
+    def describe_computation(self) -> dict[str, object]:
+        """What can change a result beyond the last digits: number format, kind of device, division of a batch.
+
+        Threads, memory layout and the hosts' number change the order of sums alone; the resume state's place and
+        frequency change nothing.
+        """
+        return {
+            "device": self.device,
+            "precision": self.precision,
+            "compile": self.compile,
+            "devices": self.world,
+            "micro_batch": self.compute.micro_batch,
+        }
+
     @property
     def leads(self) -> bool:
         """True in the one process that evaluates, logs and writes files."""

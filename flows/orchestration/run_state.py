@@ -130,12 +130,29 @@ def indented(lines: Iterable[str]) -> str:
     return "\n".join(f"  {line}" for line in lines)
 
 
-def _code_of(stage: str) -> list[str]:
-    """Files of code in the stage's deps in dvc.yaml; a template such as `${dataset.kind}` stands for all members."""
+def code_sha256(stage: str) -> str:
+    """Hash of the code that a stage's deps in dvc.yaml name, without the members of families that settings choose.
+
+    Equal for all items of the stage's matrix unless DVC would call some of them stale.
+    """
+    digest = hashlib.sha256()
+    for name in _code_of(stage, families=False):
+        digest.update(f"{name} {_sha256(Path(name))}\n".encode())
+    return digest.hexdigest()
+
+
+def _code_of(stage: str, *, families: bool = True) -> list[str]:
+    """Files of code in the stage's deps in dvc.yaml.
+
+    Args:
+        stage: its name.
+        families: a dep with a setting such as `${dataset.kind}` stands for all members; otherwise it is left out.
+    """
     if not DVC.is_file():
         return []
     deps = [str(dep) for entry in read_stages(Path()) if entry.name == stage for dep in entry.body.get("deps", ())]
-    patterns = [re.sub(r"\$\{[^}]*\}", "*", dep) for dep in deps if dep.startswith(PACKAGES)]
+    named = [dep for dep in deps if dep.startswith(PACKAGES) and (families or "${" not in dep)]
+    patterns = [re.sub(r"\$\{[^}]*\}", "*", dep) for dep in named]
     return [
         name
         for name in _code_files()

@@ -66,13 +66,14 @@ def train_classifier(
     augment: Augment,
     finetune: Finetune,
     compute: Compute,
+    code_sha256: str,
     log: Log,
 ) -> dict[str, Any]:
     """Fine-tune the encoder of `files` on `train`, and write classifier, curve and results by image.
 
     Returns:
-        First, last and best row of the curve, the architecture's settings, whether the arm is a baseline, the hash of
-        the encoder, and the hashes of everything that must be equal for all arms.
+        First, last and best row of the curve, the architecture's settings, whether the arm is a baseline, the hashes of
+        everything that must be equal for all arms with the settings behind them, and the hash of the encoder.
     """
     architecture = read_architecture(files.encoder, backbone)
     encoder = load_encoder(files.encoder, architecture)
@@ -100,9 +101,9 @@ def train_classifier(
     arm = {
         "architecture": to_jsonable_python(architecture),
         "baseline": read_header(files.encoder).get("baseline", False),
-        "encoder_sha256": result.encoder_sha256,
     }
-    return {**_summary(result.fit), **arm, **result.fingerprints}
+    prints = {**result.fingerprints, "code_sha256": code_sha256, "encoder_sha256": result.encoder_sha256}
+    return {**_summary(result.fit), **arm, **prints, **result.described}
 
 
 def _summary(fit: Fit) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from components.data.labels import Labels
 from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.expected_calibration_error import expected_calibration_error
-from components.statistics.runs import Run
+from components.statistics.runs import ENCODER, FINGERPRINTS, Run
 from components.training.settings import Finetune
 from flows.settings.study import Paths, Study
 from flows.stage_io.priors import read_priors
@@ -129,7 +129,8 @@ def fabricate(truth: Truth, folder: Path) -> None:
         table = answer(images, share, truth.classes, rng)
         curve = draw_curve(share, truth.gap[arm] + truth.gap_spread * rng.standard_normal(), truth.epochs)
         measured[run] = measure(table, truth.classes)
-        write_run(folder, truth.paths, run, table, curve, fingerprints(protocol, seed))
+        prints = fingerprints(protocol, seed) | {ENCODER: hashlib.sha256(arm.encode()).hexdigest()}
+        write_run(folder, truth.paths, run, table, curve, prints)
     write_json(folder / truth.paths.metrics / "evaluate.json", measured)
     read = {"images": len(images), "known_ids": {"patient_id": 0, "lesion_id": len(images)}}
     write_json(folder / truth.paths.metrics / "ingest.json", {"read": read})
@@ -237,8 +238,7 @@ def measure(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
 
 def fingerprints(protocol: str, seed: int) -> dict[str, str]:
     """Equal for all arms of one protocol and seed."""
-    keys = ("train_index", "head_init", "batches", "augmentation")
-    return {f"{key}_sha256": hashlib.sha256(f"{key} {protocol} {seed}".encode()).hexdigest() for key in keys}
+    return {key: hashlib.sha256(f"{key} {protocol} {seed}".encode()).hexdigest() for key in FINGERPRINTS}
 
 
 def write_json(path: Path, content: object) -> None:

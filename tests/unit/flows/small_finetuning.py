@@ -14,13 +14,13 @@ from components.data.labels import Labels
 from components.data.pixels import write_pixels
 from components.models.backbones.timm import Config as Timm
 from components.models.weights_file import read_tensors, save_encoder
+from components.statistics.runs import FINGERPRINTS
 from flows.finetune import finetune
 from flows.settings import PARAMS, Settings, load_settings
 
 BACKBONE = Timm(name="test_efficientnet")
 CLASSES = ("benign", "malignant", "vascular")
 SIZE = 32
-FINGERPRINTS = {"train_index_sha256", "head_init_sha256", "batches_sha256", "augmentation_sha256"}
 
 
 def write_random_split(folder: Path, count: int, seed: int) -> None:
@@ -37,6 +37,11 @@ def write_random_split(folder: Path, count: int, seed: int) -> None:
 
 def fingerprints(metrics: dict) -> dict:
     return {name: metrics[name] for name in FINGERPRINTS}
+
+
+def without_settings(metrics: dict) -> dict:
+    """What a training gave, without its settings and their hash: some have no effect under one protocol."""
+    return {name: value for name, value in metrics.items() if name not in ("settings", "settings_sha256")}
 
 
 def changed_finetune(settings, **changes):

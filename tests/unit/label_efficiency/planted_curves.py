@@ -11,7 +11,7 @@ from components.label_efficiency.analysis import LabelEfficiencyResult, assess
 from components.label_efficiency.settings import LabelEfficiency
 from components.statistics.question import StudyQuestion
 from components.statistics.rule import Rule
-from components.statistics.runs import FINGERPRINTS, Run
+from components.statistics.runs import ENCODER, FINGERPRINTS, Run
 
 SHARES = np.array([0.125, 0.25, 0.5, 1.0])
 LESIONS = (100, 200, 400, 800)
@@ -61,7 +61,7 @@ def simulate_runs(
                 predicted = np.where(right, labels, 1 - labels)
                 own = table.assign(p_benign=0.8 - 0.6 * predicted, p_malignant=0.2 + 0.6 * predicted)
                 size = {"lesions": round(800 * share), "all_lesions": 800} if share < 1 else {}
-                prints = {name: f"{name} {seed} {share}" for name in FINGERPRINTS}
+                prints = {name: f"{name} {seed} {share}" for name in FINGERPRINTS} | {ENCODER: arm}
                 runs.append(Run(RunId(arm, PROTOCOL, seed, share), own, summary={**size, **prints}))
     return runs
 

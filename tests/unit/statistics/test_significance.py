@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from components.statistics import significance
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
-from components.statistics.significance import auroc_terms, clustered_mcnemar, delong, holm, mcnemar, permutation_test
+from components.statistics.significance import (
+    AdjustedP,
+    auroc_terms,
+    clustered_mcnemar,
+    delong,
+    holm,
+    holm_over_all,
+    mcnemar,
+    permutation_test,
+)
 
 
 def _scores(seed: int, images: int = 40, classes: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -191,3 +202,74 @@ def test_holm_decides_as_the_step_down_rule(p: list[float], alpha: float) -> Non
     while remaining and p[remaining[0]] * len(remaining) <= alpha:  # Holm 1979, literally
         rejected.add(remaining.pop(0))
     assert {place for place, value in enumerate(holm(p)) if value <= alpha} == rejected
+
+
+EXCLUSIVE = {"differs": "accuracy", "above_margin": "accuracy", "below_margin": "accuracy"}
+
+
+def _closed(found: list[dict[str, float]], place: int, name: str) -> float:
+    """The closed test by its definition: the largest Bonferroni p of a set of hypotheses that can be true together."""
+    slots: list[list[float | None]] = []
+    for number, each in enumerate(found):
+        for group in ({"differs", "above_margin", "below_margin"}, {"gap"}):
+            if number == place and name in group:
+                slots.append([each[name]])
+            else:
+                slots.append([None, *(each[key] for key in sorted(group))])
+    worst = 0.0
+    for chosen in product(*slots):
+        members = [p for p in chosen if p is not None]
+        worst = max(worst, min(1.0, len(members) * min(members)))
+    return worst
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(*[st.floats(0.0001, 1)] * 4), min_size=1, max_size=2))
+def test_holm_over_all_is_the_closed_test_of_hypotheses_that_exclude_each_other(rows: list[tuple[float, ...]]) -> None:
+    found = [dict(zip(("differs", "above_margin", "below_margin", "gap"), row, strict=True)) for row in rows]
+    for place, each in enumerate(holm_over_all(found, EXCLUSIVE)):
+        for name, tested in each.items():
+            assert tested.p == found[place][name]
+            assert tested.holm == pytest.approx(_closed(found, place, name))
+
+
+@pytest.mark.parametrize(("true_difference", "related"), [(0.0, 0.0), (0.0, 0.9), (0.02, 0.5), (-0.02, 0.0)])
+def test_any_false_claim_is_made_in_at_most_5_percent_of_studies(true_difference: float, related: float) -> None:
+    """Four comparisons of normal differences, margin 0.02: superior, inferior, not worse, not better, gap differs.
+
+    The gaps are equal in truth. `related` is the correlation of the estimates of a study, which share a reference.
+    """
+    rng, studies, comparisons, margin, error = np.random.default_rng(3), 1500, 4, 0.02, 0.007
+    shared = rng.standard_normal((studies, 1, 2))
+    own = rng.standard_normal((studies, comparisons, 2))
+    noise = np.sqrt(related) * shared + np.sqrt(1 - related) * own  # accuracy, gap
+    accuracy = true_difference + error * noise[..., 0]
+    wrong = 0
+    for estimates, gaps in zip(accuracy, noise[..., 1], strict=True):
+        tests = holm_over_all([_p_values(x, g, margin, error) for x, g in zip(estimates, gaps, strict=True)], EXCLUSIVE)
+        wrong += any(_false_claim(x, each, true_difference, margin) for x, each in zip(estimates, tests, strict=True))
+    assert wrong / studies <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies)
+
+
+def _p_values(difference: float, gap: float, margin: float, error: float) -> dict[str, float]:
+    def two_sided(z: float) -> float:
+        return float(2 * norm.sf(abs(z)))
+
+    return {
+        "differs": two_sided(difference / error),
+        "above_margin": two_sided((difference + margin) / error) if difference > -margin else 1.0,
+        "below_margin": two_sided((difference - margin) / error) if difference < margin else 1.0,
+        "gap": two_sided(gap),
+    }
+
+
+def _false_claim(found: float, tests: Mapping[str, AdjustedP], truth: float, margin: float) -> bool:
+    claims = {name for name, each in tests.items() if each.holm <= 0.05}
+    superior, inferior = "differs" in claims and found > 0, "differs" in claims and found < 0
+    return (
+        (superior and truth <= 0)
+        or (inferior and truth >= 0)
+        or ("above_margin" in claims and truth <= -margin)
+        or ("below_margin" in claims and truth >= margin)
+        or "gap" in claims
+    )

@@ -241,6 +241,8 @@ def _same_result(root: Path, alone: Path, run: str) -> None:
     found, expected = (flat_keys(json.loads((place / path).read_text()), "/") for place in (root, alone))
     assert list(found) == list(expected)
     for name, value in expected.items():
+        if name.startswith("computation"):  # the number of devices is among it
+            continue
         close = pytest.approx(value, rel=STAGE_TOLERANCE, abs=1e-4) if isinstance(value, float) else value
         assert found[name] == close, name
     assert (root / f"data/classifiers/{run}.safetensors").is_file()
