@@ -59,7 +59,7 @@ def forecast_study(found: Found, rule: Rule, comparisons: int, rng: np.random.Ge
     Args:
         found: of one comparison, with at least two seeds.
         rule: gives margin, level and looks.
-        comparisons: of the study; they divide the level (Holm).
+        comparisons: tests of the study; they divide the level (Holm).
         rng: draws the seeds to come.
     """
     look, now = rule.look, found.components.seeds

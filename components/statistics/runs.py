@@ -26,8 +26,9 @@ FINGERPRINTS = {
 """What must be equal for all arms of one protocol and seed, and what each fingerprint is of."""
 
 SAME_ARCHITECTURE = ("head_init_sha256", "computation_sha256")
-"""Of FINGERPRINTS: must be equal only for arms with one architecture. The head's shape depends on the number of features
-(the draw itself is the same function of shape and seed), and an architecture has the number format that suits it."""
+"""Of FINGERPRINTS: must be equal only for arms with one architecture. The head's shape depends on the number of
+features (the draw itself is the same function of shape and seed), and an architecture has the number format that suits
+it."""
 
 DESCRIBED = {"settings_sha256": "settings", "computation_sha256": "computation"}
 """Fingerprints whose content is in the summary too, and its key: lines `key = value`."""
@@ -118,7 +119,7 @@ def encoders(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
 
 
 def architectures(runs: Iterable[Run]) -> dict[str, str]:
-    """The architecture of each arm's encoder in words, `kind timm, name convnext_atto`; without arms that state none."""
+    """The architecture of each arm's encoder, `kind timm, name convnext_atto`; without arms that state none."""
     stated = {run.arm: run.summary["architecture"] for run in runs if run.summary.get("architecture")}
     return {arm: ", ".join(f"{key} {value}" for key, value in each.items()) for arm, each in stated.items()}
 
