@@ -28,6 +28,7 @@ from flows.settings.study import Paths, Study
 from flows.stage import stage
 from flows.stage_io.external_results import FOLDER, INTERNAL
 from flows.stage_io.files import existing, read_json
+from flows.stage_io.label_efficiency_results import ALL_LESIONS, LABEL_EFFICIENCY
 from flows.stage_io.priors import read_priors
 from flows.stage_io.publish import as_json, publish
 from flows.stage_io.question import build_question
@@ -61,6 +62,7 @@ def compare(
         "comparison.csv": record.as_table(comparison).to_csv(index=False, lineterminator="\n"),
         "answer.txt": "\n".join(lines) + "\n",
         f"{FOLDER}/{INTERNAL}": as_json(record.internal_test(comparison)),
+        f"{LABEL_EFFICIENCY}/{ALL_LESIONS}": as_json(record.all_lesions(comparison)),
     }.items():
         write_text(paths.reports / name, text)
         log.artifact(paths.reports / name, "report")

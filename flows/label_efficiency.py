@@ -21,6 +21,7 @@ from components.training.settings import Compute
 from flows.settings.study import Paths, Study
 from flows.stage import stage
 from flows.stage_io.files import read_json
+from flows.stage_io.label_efficiency_results import LABEL_EFFICIENCY
 from flows.stage_io.predictions import open_inference_session, predict_file, read_packed
 from flows.stage_io.publish import publish
 from flows.stage_io.question import build_question
@@ -62,7 +63,7 @@ def label_efficiency(
     result = assess([*subsets, *complete], question, protocol, label_efficiency)
     figures = draw_figures(result)
     publish(
-        paths.reports / "label_efficiency",
+        paths.reports / LABEL_EFFICIENCY,
         str(protocol),
         record=as_record(result),
         page=render(result, figures),

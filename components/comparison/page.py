@@ -27,6 +27,7 @@ PAPER = (
 """Arm, final val loss, change, train accuracy, change, val accuracy, change, gap: arXiv 2505.16773, its table."""
 
 PAGES = {
+    "paper.html": "the paper's claims",
     "robustness.html": "corrupted images and shortcuts",
     "explanations.html": "explanations of single predictions",
     "model_card.html": "model card",

@@ -62,15 +62,21 @@ def _interval_cells(name: str, interval: Interval) -> dict[str, float]:
 
 def internal_test(comparison: Comparison) -> dict[str, Any]:
     """The internal test, beside which the results on external test sets are shown."""
-    found: dict[str, Any] = plain(
-        {
-            "images": sum(comparison.test_images.values()),
-            "groups": comparison.groups,
-            "models": [
-                {"arm": row.arm, "protocol": row.protocol, "balanced_accuracy": asdict(row.test["balanced_accuracy"])}
-                for row in comparison.rows
-            ],
-        }
+    images = sum(comparison.test_images.values())
+    return {"images": images, "groups": comparison.groups, "models": _test_accuracies(comparison)}
+
+
+def all_lesions(comparison: Comparison) -> dict[str, Any]:
+    """The arms with all train lesions: the last point of every curve over labels."""
+    return {"models": _test_accuracies(comparison)}
+
+
+def _test_accuracies(comparison: Comparison) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = plain(
+        [
+            {"arm": row.arm, "protocol": row.protocol, "balanced_accuracy": asdict(row.test["balanced_accuracy"])}
+            for row in comparison.rows
+        ]
     )
     return found
 

@@ -86,6 +86,7 @@ def _shortcut(result: ShortcutResult) -> dict[str, Any]:
         "classes": result.classes,
         "accuracy": _against_chance(result.accuracy),
         "auroc": _against_chance(result.auroc),
+        "kept": None if result.kept is None else asdict(result.kept),
     }
 
 

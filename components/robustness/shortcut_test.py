@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.robustness.corruption_drop import balanced_accuracies
+from components.robustness.kept_accuracy import KeptAccuracy, kept_shares
 from components.robustness.measurements import MeasuredImages, ModelKey, RunPredictions
 from components.robustness.occlusion import PICTURES
 from components.statistics.intervals import Estimate, Interval
@@ -53,6 +54,7 @@ class ShortcutResult:
     classes: tuple[str, ...]  # with enough lesions; the metrics are over these alone
     accuracy: AgainstChance | None  # balanced; None where fewer than two classes have enough lesions
     auroc: AgainstChance | None  # macro
+    kept: KeptAccuracy | None  # None where accuracy is
 
     @property
     def significant(self) -> bool:
@@ -81,12 +83,14 @@ def find_shortcuts(
     """Each model on each picture; one Holm correction over arms, protocols, TESTED pictures and both metrics."""
     counted = {picture: count_images(picture_rows(picture, measured), measured) for picture in PICTURES}
     tests: dict[ShortcutTest, tuple[Estimate, float]] = {}  # with chance
+    kept: dict[str, dict[ModelKey, KeptAccuracy]] = {}
     for picture, (rows, classes) in counted.items():
         if len(classes) < 2:
             continue
         labels = np.searchsorted(classes, measured.labels[rows])  # (n,) position among the counted classes
         rng = np.random.default_rng([question.seed, 1])
         sample = resample(labels, measured.groups[rows], question.resamples, question.rule.confidence, rng)
+        kept[picture] = kept_shares(models, picture, rows, classes, sample, question.reference)
         for model, runs in models.items():
             probabilities = [run.masked[picture][rows] for run in runs]  # (n, K) a seed
             tests[ShortcutTest(model, picture, "accuracy")] = (
@@ -105,6 +109,7 @@ def find_shortcuts(
                 classes=tuple(question.classes[k] for k in classes),
                 accuracy=against.get(ShortcutTest(model, picture, "accuracy")),
                 auroc=against.get(ShortcutTest(model, picture, "auroc")),
+                kept=kept.get(picture, {}).get(model),
             )
             results.append(result)
     return {model: tuple(results) for model, results in found.items()}

@@ -1,0 +1,1 @@
+"""The paper's seven claims, each with our number, its interval and one word."""

@@ -1,0 +1,244 @@
+"""The differences by which the paper's claims are tested, from what other stages wrote: nothing is measured twice.
+
+Only the three measures of the learning curves are computed here, since no other stage needs them. S seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.base.errors import DataError
+from components.base.run_id import FinetuneProtocol, RunId, model_name
+from components.comparison.against_null import AgainstNull
+from components.comparison.overfitting_gap import DECIDING_GAP, paired, shared_epochs
+from components.paper.claims import Measurement, Standing
+from components.paper.curve_measures import Array, epochs_to_converge, relative_fall, share_of_falls
+from components.statistics.intervals import Interval, read_interval
+from components.statistics.rule import Rule
+from components.statistics.significance import smallest_p
+
+Json = Mapping[str, Any]
+
+LEADING = "balanced_accuracy"
+"""The metric that external validation and label efficiency decide by."""
+
+PICTURE = "without_lesion"
+"""The masked picture whose kept share decides; that of the border has fewer images, and is on the robustness page."""
+
+SEEDS, LESIONS = "seeds", "seeds and lesions"
+"""What an interval is over."""
+
+CURVE_MEASURES: Mapping[str, tuple[str, str, str]] = {
+    "convergence": ("val/balanced_accuracy", "epochs to converge", "epochs"),
+    "fall": ("val/loss", "change of val loss, %", "percent"),
+    "steadiness": ("val/accuracy", "share of falls, %", "percent"),
+}
+"""Claim: column of the curve, name and form of the measurement; a smaller value confirms each."""
+
+
+@dataclass(frozen=True)
+class PaperRecords:
+    """What other stages wrote of the study."""
+
+    comparison: Json
+    """reports/comparison.json."""
+    robustness: Json
+    """reports/robustness.json."""
+    external: Sequence[Json]
+    """reports/external/COHORT.json of each external test set."""
+    label_efficiency: Mapping[str, Json]
+    """reports/label_efficiency/PROTOCOL.json by protocol."""
+    curves: Mapping[str, pd.DataFrame]
+    """curves/finetune/RUN.csv by run."""
+    kinds: Mapping[str, str]
+    """Arm: the kind of its pretraining (pretrain.arms)."""
+
+    @property
+    def rule(self) -> Rule:
+        """The rule of the comparison."""
+        return Rule(**self.comparison["plan"]["rule"])
+
+    @property
+    def reference(self) -> str:
+        """The arm that the others are compared with."""
+        return str(self.comparison["plan"]["reference"])
+
+    def standing(self, arm: str, protocol: str) -> Standing:
+        """Arm and reference against the null lines."""
+        null = {
+            name: AgainstNull(**self.comparison["against_null"][model_name(name, FinetuneProtocol(protocol))])
+            for name in (arm, self.reference)
+        }
+        behind = "" if null[self.reference].learned else f"{self.reference} is not shown to be above chance"
+        return Standing(null[arm].about(arm), behind)
+
+
+def measure(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]:
+    """Every difference between an arm and the reference under one protocol that the study measured, claim by claim."""
+    return [
+        *_from_curves(records, arm, protocol),
+        _gap(records, arm, protocol),
+        *_kept(records, arm, protocol),
+        *_external(records, arm, protocol),
+        *_labels(records, arm, protocol),
+    ]
+
+
+def _from_curves(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]:
+    """Convergence, relative fall and steadiness, over seeds alone."""
+    plan = records.comparison["plan"]
+    runs = {name: [_curve(records, name, protocol, seed) for seed in plan["seeds"]] for name in plan["arms"]}
+    epochs = shared_epochs([curve for curves in runs.values() for curve in curves])
+    measures: Mapping[str, Callable[[Array], float]] = {
+        "convergence": lambda values: epochs_to_converge(values, 1 / len(plan["classes"])),
+        "fall": lambda values: relative_fall(values[:epochs]),
+        "steadiness": lambda values: share_of_falls(values[:epochs]),
+    }
+    found = []
+    for claim, (column, name, form) in CURVE_MEASURES.items():
+        ours, theirs = (
+            np.array([measures[claim](_column(curve, column)) for curve in runs[side]])
+            for side in (arm, records.reference)
+        )  # (S,) each
+        test = paired(ours - theirs, records.rule.confidence)
+        found.append(
+            Measurement(
+                claim=claim,
+                name=name,
+                form=form,
+                arm=float(ours.mean()),
+                reference=float(theirs.mean()),
+                difference=test.interval,
+                p=test.p,
+                claimed=-1,
+                seeds=len(ours),
+                over=SEEDS,
+            )
+        )
+    return found
+
+
+def _curve(records: PaperRecords, arm: str, protocol: str, seed: int) -> pd.DataFrame:
+    return records.curves[str(RunId(arm, FinetuneProtocol(protocol), seed))]
+
+
+def _column(curve: pd.DataFrame, name: str) -> Array:
+    if name not in curve:
+        raise DataError(
+            f"a curve of finetune has {', '.join(map(str, curve))}, expected {name} too; repeat: dvc repro -f finetune"
+        )
+    return curve[name].to_numpy(float)
+
+
+def _gap(records: PaperRecords, arm: str, protocol: str) -> Measurement:
+    """The overfitting gap as the comparison's verdict has it."""
+    found = _one(records.comparison["differences"], arm, protocol)
+    sides = [_one(records.comparison["rows"], name, protocol) for name in (arm, records.reference)]
+    ours, theirs = (_number(side["gaps"][DECIDING_GAP]["mean"]) for side in sides)
+    return Measurement(
+        claim="gap",
+        name="gap in loss",
+        form="signed",
+        arm=ours,
+        reference=theirs,
+        difference=read_interval(found["gap"]),
+        p=found["tests"]["gap"]["p"],
+        claimed=-1,
+        seeds=len(records.comparison["plan"]["seeds"]),
+        over=SEEDS,
+    )
+
+
+def _kept(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]:
+    """The accuracy that is kept with the lesion masked; nothing where too few lesions were found."""
+    ours, theirs = (_kept_share(records.robustness, name, protocol) for name in (arm, records.reference))
+    if ours is None or theirs is None:
+        return []
+    return [
+        Measurement(
+            claim="shortcuts",
+            name="kept with the lesion masked, %",
+            form="percent",
+            arm=_number(ours["share"]["mean"]),
+            reference=_number(theirs["share"]["mean"]),
+            difference=read_interval(ours["difference"]["interval"]),
+            p=ours["difference"]["p"],
+            claimed=-1,
+            seeds=records.robustness["seeds"],
+            over=LESIONS,
+        )
+    ]
+
+
+def _kept_share(robustness: Json, arm: str, protocol: str) -> Json | None:
+    shortcuts = _one(robustness["sheets"], arm, protocol)["shortcuts"]
+    found: Json | None = next(each["kept"] for each in shortcuts if each["picture"] == PICTURE)
+    return found
+
+
+def _external(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]:
+    """The change of balanced accuracy on each external test set."""
+    found = []
+    for record in records.external:
+        ours, theirs = (_one(record["sheets"], name, protocol) for name in (arm, records.reference))
+        found.append(
+            Measurement(
+                claim="adaptability",
+                name=f"change on {record['plan']['cohort']}, points",
+                form="points",
+                arm=_number(ours["changes"][LEADING]["drop"]["mean"]),
+                reference=_number(theirs["changes"][LEADING]["drop"]["mean"]),
+                difference=read_interval(ours["changes"][LEADING]["against"]),
+                p=ours["travels"]["p"],
+                claimed=1,
+                seeds=ours["seeds"],
+                over=LESIONS,
+            )
+        )
+    return found
+
+
+def _labels(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]:
+    """The share of the train lesions with which the arm reaches what the reference reaches with all."""
+    if protocol not in records.label_efficiency:
+        return []
+    record = records.label_efficiency[protocol]
+    found = next(each for each in record["answers"] if (each["arm"], each["metric"]) == (arm, LEADING))["enough"]
+    share, low, high = (_share(found[end]) for end in ("share", "low", "high"))
+    resamples = record["plan"]["resamples"]
+    return [
+        Measurement(
+            claim="adaptability",
+            name="lesions needed, % of all",
+            form="lesions",
+            arm=share,
+            reference=1.0,
+            difference=Interval(share - 1, low - 1, high - 1),
+            p=max(2 * min(found["beyond"], 1 - found["beyond"]), smallest_p(resamples)),  # of needing all lesions
+            claimed=-1,
+            seeds=len(record["plan"]["seeds"]),
+            over=LESIONS,
+        )
+    ]
+
+
+def _share(value: float | str) -> float:
+    """A share of the train lesions; minus infinity below the smallest that was tried, infinity beyond all."""
+    return {"below": -np.inf, "beyond": np.inf}[value] if isinstance(value, str) else float(value)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _one(rows: Sequence[Json], arm: str, protocol: str) -> Json:
+    """The row of an arm under a protocol."""
+    found = [row for row in rows if (row["arm"], row["protocol"]) == (arm, protocol)]
+    if len(found) != 1:
+        raise DataError(f"a record has {len(found)} rows of {arm}, {protocol}, expected 1; repeat: dvc repro paper")
+    return found[0]

@@ -1,0 +1,71 @@
+"""Go through the paper's seven claims: each with our number, its interval and one word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import pandas as pd
+
+from components.base.log import Log
+from components.base.run_id import FinetuneProtocol, RunId
+from components.label_efficiency.settings import LabelEfficiency
+from components.paper.answers import answer, as_metrics
+from components.paper.evidence import Json, PaperRecords
+from components.paper.page import render, sentences
+from components.paper.record import as_record
+from flows.settings.data import Cohort
+from flows.settings.study import Paths
+from flows.settings.training import Pretrain
+from flows.stage import stage
+from flows.stage_io.external_results import read_external
+from flows.stage_io.files import existing, read_json
+from flows.stage_io.label_efficiency_results import read_label_efficiency
+from flows.stage_io.publish import publish
+
+
+@stage
+def paper(
+    pretrain: Pretrain, external: Sequence[Cohort], label_efficiency: LabelEfficiency, paths: Paths, log: Log
+) -> dict[str, int]:
+    """Write paper.json and paper.html from the records of other stages; return how many claims have which word."""
+    comparison = read_json(paths.reports / "comparison.json")
+    found = answer(
+        PaperRecords(
+            comparison=comparison,
+            robustness=read_json(paths.reports / "robustness.json"),
+            external=read_external(external, paths),
+            label_efficiency=read_label_efficiency(label_efficiency.protocols, paths),
+            curves=_read_curves(comparison["plan"], paths),
+            kinds={arm: method.kind for arm, method in pretrain.arms.items()},
+        )
+    )
+    lines = sentences(found, comparison["plan"]["synthetic"])
+    publish(
+        paths.reports,
+        "paper",
+        record=as_record(found),
+        page=render(found, comparison["plan"]),
+        figures={},
+        lines=lines,
+        log=log,
+    )
+    log.tags({"paper": " ".join(lines)})
+    return as_metrics(found)
+
+
+def _read_curves(plan: Json, paths: Paths) -> dict[str, pd.DataFrame]:
+    """The learning curve of every run that was compared."""
+    runs = [
+        str(RunId(arm, FinetuneProtocol(protocol), seed))
+        for protocol, arm, seed in product(plan["protocols"], plan["arms"], plan["seeds"])
+    ]
+    files = {run: paths.curves / "finetune" / f"{run}.csv" for run in runs}
+    return {
+        run: pd.read_csv(existing(file, "the curve of a run that was compared; dvc repro finetune"))
+        for run, file in files.items()
+    }
+
+
+if __name__ == "__main__":
+    paper.main()
