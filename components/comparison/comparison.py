@@ -14,6 +14,7 @@ from components.base.log import Log
 from components.base.run_id import FinetuneProtocol, model_name
 from components.comparison.against_null import AgainstNull, against_null
 from components.comparison.arm_summary import ArmSummary, summarise_arm
+from components.comparison.baselines import baselines_of, compare_with_baselines
 from components.comparison.differences import ArmPair, PairedDifference, compare_with_reference
 from components.comparison.measurements import RunMeasurements, measure_run
 from components.comparison.outcomes import AccuracyRegion
@@ -57,7 +58,9 @@ class Comparison:
     null_lines: Mapping[str, float]
     """Test metrics of a model that gives every image the class frequencies of train."""
     against_null: Mapping[str, AgainstNull]
-    """By `ARM-PROTOCOL`."""
+    """By `ARM-PROTOCOL`; null lines and baselines."""
+    baselines: tuple[str, ...]
+    """Arms that are baselines."""
 
 
 def compare_runs(
@@ -98,7 +101,8 @@ def compare_runs(
         for group in arms.values()
     )
     lines = null_lines(test.labels, priors.frequencies)
-    standing = {row.name: against_null(row.test, lines) for row in rows}
+    against = compare_with_baselines(groups, measured, design, question)
+    standing = {row.name: against_null(row.test, lines, against[row.name]) for row in rows}
     pairs = [
         _pair(arms[arm], arms[question.reference], measured, standing, epochs[protocol])
         for protocol, arms in groups.items()
@@ -107,7 +111,19 @@ def compare_runs(
     images, lesions = _counts_by_class(test, question.classes)
     differences = compare_with_reference(pairs, test, design, question, settings.power)
     inferior = inferior_arms(differences, question.reference)
-    candidates = [_candidate(row, measured, design, question, inferior.get(row.name, "")) for row in rows]
+    baselines = baselines_of(runs)
+    candidates = [
+        _candidate(
+            row,
+            measured,
+            design,
+            question,
+            inferior_to=inferior.get(row.name, ""),
+            standing=standing[row.name],
+            is_baseline=row.arm in baselines,
+        )
+        for row in rows
+    ]
     return Comparison(
         question=question,
         settings=settings,
@@ -123,6 +139,7 @@ def compare_runs(
         epochs=epochs,
         null_lines=lines,
         against_null=standing,
+        baselines=baselines,
     )
 
 
@@ -157,13 +174,25 @@ def _candidate(
     measured: Mapping[str, RunMeasurements],
     design: Design,
     question: StudyQuestion,
+    *,
     inferior_to: str,
+    standing: AgainstNull,
+    is_baseline: bool,
 ) -> Candidate:
     """The arm with the run that is best on val; that run's test figure has an interval over lesions."""
+    confidence = question.rule.confidence
     by_run = row.val_balanced_accuracy
     run = max(by_run, key=by_run.__getitem__)
     test = estimate([measured[run].samples["balanced_accuracy"]], design.strata, SHARE)
-    return Candidate(row.name, row.val, run, test.interval(question.rule.confidence), inferior_to)
+    return Candidate(
+        name=row.name,
+        val=row.val,
+        run=run,
+        test=test.interval(confidence),
+        inferior_to=inferior_to,
+        warning=f"{row.arm} is itself a baseline" if is_baseline else standing.about_baselines(row.arm, confidence),
+        below=next((each.baseline for each in standing.baselines if each.surely_below), ""),
+    )
 
 
 def _counts_by_class(test: Images, classes: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:

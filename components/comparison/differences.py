@@ -102,9 +102,8 @@ class ArmPair:
     """That all runs of the protocol have."""
 
     def estimate(self, metric: str, design: Design) -> Estimate:
-        """The paired difference in a metric: the same seeds and the same resampled lesions on both sides."""
-        both = zip(self.arm_measured, self.reference_measured, strict=True)
-        return estimate([mine.samples[metric] - its.samples[metric] for mine, its in both], design.strata)
+        """The paired difference in a metric, see `paired_estimate`."""
+        return paired_estimate(self.arm_measured, self.reference_measured, metric, design)
 
     def by_seed(self, metric: str) -> Array:
         """The paired difference in a metric on the images as they are, (S,)."""
@@ -115,6 +114,14 @@ class ArmPair:
         """The paired difference in a gap: last epoch, best epoch, area."""
         arm, reference = (gaps_of_runs(runs, name, self.epochs) for runs in (self.arm, self.reference))
         return {key: paired(arm[key] - reference[key], confidence) for key in arm}
+
+
+def paired_estimate(
+    arm: Sequence[RunMeasurements], other: Sequence[RunMeasurements], metric: str, design: Design
+) -> Estimate:
+    """The difference of two arms in a metric: the same seeds and the same resampled lesions on both sides."""
+    both = zip(arm, other, strict=True)
+    return estimate([mine.samples[metric] - its.samples[metric] for mine, its in both], design.strata)
 
 
 def compare_with_reference(

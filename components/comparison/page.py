@@ -101,7 +101,7 @@ def render(
 
 def _null_words(comparison: Comparison) -> list[str]:
     """A sentence for each arm and protocol that is below a null line."""
-    rows = [(row, comparison.against_null[row.name].about(row.arm)) for row in comparison.rows]
+    rows = [(row, comparison.against_null[row.name].about_null(row.arm)) for row in comparison.rows]
     return [f"{row.protocol.description}: {words}" for row, words in rows if words]
 
 

@@ -26,6 +26,10 @@ class Candidate:
     """Balanced accuracy of that run on test, over lesions; it is reported and never chooses."""
     inferior_to: str = ""
     """The arm to which a verdict calls it inferior; empty where no verdict does."""
+    warning: str = ""
+    """What the first sentence says of baselines; empty where it is surely above all of them."""
+    below: str = ""
+    """The baseline that it is surely below on test; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ def recommend(candidates: Sequence[Candidate], question: StudyQuestion, lesions:
     """
     best = max(candidates, key=lambda candidate: candidate.val)
     reason = _reason_against(best, question, lesions)
-    opening = reason or f"Best candidate for external testing: {best.name}, run {best.run}."
+    warning = f"; {best.warning}" * bool(best.warning)
+    opening = reason or f"Best candidate for external testing: {best.name}, run {best.run}{warning}."
     test = f"{100 * best.test.mean:.1f} %"
     test += f" ({100 * best.test.low:.1f} to {100 * best.test.high:.1f})" if best.test.known else ""
     chosen_by = f"{best.name} has the highest mean balanced accuracy on val: {100 * best.val:.1f} %."
@@ -89,6 +94,8 @@ def _reason_against(best: Candidate, question: StudyQuestion, lesions: Mapping[s
             f"Recommendation not decided: run {best.run} has the same result in every resample of the test lesions, so "
             "its uncertainty is not known; more test lesions are needed, and a check for images that are also in train."
         )
+    if best.below:
+        return f"No recommendation: {best.name} is best on val, but on test {best.warning}."
     if best.inferior_to:
         return (
             f"No recommendation: {best.name} is best on val, but its verdict on test is inferior to {best.inferior_to}."

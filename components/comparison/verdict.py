@@ -24,7 +24,7 @@ class Verdict:
 
     outcome: Outcome
     warnings: tuple[str, ...]
-    """What the first sentence says of null lines; empty where arm and reference are above all of them."""
+    """What the first sentence says of null lines and baselines; empty where arm and reference are above all of them."""
     claims: tuple[Claim, ...]
 
     @property
@@ -49,12 +49,14 @@ def verdict(
         accuracy: difference in test balanced accuracy.
         gap: difference in the gap in loss at the last epoch.
         question: gives reference, seeds and rule.
-        arm: against the null lines; its small gap counts only where it is above chance.
+        arm: against null lines and baselines; its small gap counts only where it is above chance.
         reference: the same of the reference.
     """
     rule, seeds = question.rule, len(question.seeds)
     outcome = judge(accuracy, gap, seeds, rule, Learned(arm.learned, reference.learned))
-    warnings = tuple(filter(None, (arm.about(run.arm), reference.about(question.reference))))
+    about_arm = arm.about(run.arm, question.reference, rule.confidence)
+    about_reference = reference.about(question.reference, run.arm, rule.confidence)
+    warnings = tuple(filter(None, (about_arm, about_reference)))
     opening = "; ".join(
         [f"{run.arm} against {question.reference}, {run.protocol.description}: {outcome.name}", *warnings]
     )

@@ -50,6 +50,7 @@ class Truth:
     gap_spread: float = 0.003
     seed: int = 0
     epochs: int = 6
+    baselines: tuple[str, ...] = ()
     paths: Paths = field(default_factory=lambda: Paths(**FOLDERS))
 
 
@@ -129,8 +130,13 @@ def fabricate(truth: Truth, folder: Path) -> None:
         table = answer(images, share, truth.classes, rng)
         curve = draw_curve(share, truth.gap[arm] + truth.gap_spread * rng.standard_normal(), truth.epochs)
         measured[run] = measure(table, truth.classes)
+<<<<<<< HEAD
         prints = fingerprints(protocol, seed) | {ENCODER: hashlib.sha256(arm.encode()).hexdigest()}
         write_run(folder, truth.paths, run, table, curve, prints)
+=======
+        stated = {"baseline": arm in truth.baselines, **fingerprints(protocol, seed)}
+        write_run(folder, truth.paths, run, table, curve, stated)
+>>>>>>> 43a2076 (An arm that is not surely above each baseline is said to be so in the first sentence and in the recommendation)
     write_json(folder / truth.paths.metrics / "evaluate.json", measured)
     read = {"images": len(images), "known_ids": {"patient_id": 0, "lesion_id": len(images)}}
     write_json(folder / truth.paths.metrics / "ingest.json", {"read": read})
@@ -147,7 +153,7 @@ def write_train(folder: Path, truth: Truth) -> None:
 
 
 def write_run(
-    folder: Path, paths: Paths, run: str, table: pd.DataFrame, curve: pd.DataFrame, prints: dict[str, str]
+    folder: Path, paths: Paths, run: str, table: pd.DataFrame, curve: pd.DataFrame, stated: dict[str, object]
 ) -> None:
     """One run's three files."""
     for base in (paths.predictions, paths.curves / "finetune"):
@@ -157,7 +163,7 @@ def write_run(
     best = int(curve["val/loss"].idxmin())
     rows = curve.drop(columns="epoch").to_dict("records")
     summary = {"first": rows[0], "last": rows[-1], "best": rows[best], "best_epoch": best + 1, "epochs": len(rows)}
-    write_json(folder / paths.metrics / "finetune" / f"{run}.json", {**summary, **prints})
+    write_json(folder / paths.metrics / "finetune" / f"{run}.json", {**summary, **stated})
 
 
 def write_facts(folder: Path, paths: Paths, names: pd.Series, rng: np.random.Generator) -> None:

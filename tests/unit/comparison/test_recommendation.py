@@ -59,6 +59,22 @@ def test_a_model_that_a_verdict_calls_inferior_is_not_recommended() -> None:
     assert found.sentence.startswith("No recommendation: b is best on val, but its verdict on test is inferior to c.")
 
 
+def test_a_model_that_is_not_surely_above_a_baseline_is_recommended_with_that_sentence_alone() -> None:
+    first, best, last = _candidates(0.6, 0.6, 0.6)
+    words = "b is not surely above the baseline colour: +1.0 points (95 % interval \u22122.0 to +4.0)"
+    found = recommend([first, replace(best, warning=words), last], _question(), MANY)
+    assert found.recommended
+    assert found.claims[0].text == f"Best candidate for external testing: b, run b-2; {words}."
+
+
+def test_a_model_that_is_surely_below_a_baseline_is_not_recommended() -> None:
+    first, best, last = _candidates(0.6, 0.6, 0.6)
+    words = "b is below the baseline colour: \u22124.0 points (95 % interval \u22126.0 to \u22122.0)"
+    found = recommend([first, replace(best, warning=words, below="colour"), last], _question(), MANY)
+    assert not found.recommended
+    assert found.claims[0].text == f"No recommendation: b is best on val, but on test {words}."
+
+
 def test_a_class_with_few_test_lesions_decides_no_recommendation() -> None:
     found = recommend(_candidates(0.6, 0.6, 0.6), _question(), MANY | {"class3": 9})
     assert not found.recommended
