@@ -130,13 +130,9 @@ def fabricate(truth: Truth, folder: Path) -> None:
         table = answer(images, share, truth.classes, rng)
         curve = draw_curve(share, truth.gap[arm] + truth.gap_spread * rng.standard_normal(), truth.epochs)
         measured[run] = measure(table, truth.classes)
-<<<<<<< HEAD
-        prints = fingerprints(protocol, seed) | {ENCODER: hashlib.sha256(arm.encode()).hexdigest()}
-        write_run(folder, truth.paths, run, table, curve, prints)
-=======
-        stated = {"baseline": arm in truth.baselines, **fingerprints(protocol, seed)}
+        encoder = hashlib.sha256(arm.encode()).hexdigest()
+        stated = {"baseline": arm in truth.baselines, ENCODER: encoder, **fingerprints(protocol, seed)}
         write_run(folder, truth.paths, run, table, curve, stated)
->>>>>>> 43a2076 (An arm that is not surely above each baseline is said to be so in the first sentence and in the recommendation)
     write_json(folder / truth.paths.metrics / "evaluate.json", measured)
     read = {"images": len(images), "known_ids": {"patient_id": 0, "lesion_id": len(images)}}
     write_json(folder / truth.paths.metrics / "ingest.json", {"read": read})
