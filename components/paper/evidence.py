@@ -75,7 +75,7 @@ class PaperRecords:
             for name in (arm, self.reference)
         }
         behind = "" if null[self.reference].learned else f"{self.reference} is not shown to be above chance"
-        return Standing(null[arm].about(arm), behind)
+        return Standing(null[arm].about_null(arm), behind)
 
 
 def measure(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]:
