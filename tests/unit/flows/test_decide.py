@@ -81,10 +81,10 @@ def _pipeline(right: float, seen: list[int]) -> Callable[[], int]:
         given = load_settings()
         truth = Truth(
             right={"vae": right, "imagenet": 0.7}, gap={"vae": 0.01, "imagenet": 0.01}, protocols=("frozen",),
-            seeds=given.study.seeds, lesions=150, epochs=3, paths=given.paths, seed=3,
+            seeds=given.study.seeds, lesions=80, epochs=3, paths=given.paths, seed=3,
         )  # fmt: skip
         fabricate(truth, Path())
-        compare.work(**settings(truth, looks=given.compare.looks))
+        compare.work(**settings(truth, looks=given.compare.looks, resamples=200, figures=()))
         for seed in given.study.seeds[-1:]:
             given.paths.classifiers.mkdir(parents=True, exist_ok=True)
             (given.paths.classifiers / f"vae-frozen-{seed}.safetensors").touch()
