@@ -123,18 +123,19 @@ def limits(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _notes(comparison: Comparison) -> tuple[str, str, str]:
+def _notes(comparison: Comparison) -> tuple[str, str]:
     """What limits this study more than others; empty where it does not."""
     question = comparison.question
     resamples = too_few_resamples(question.resamples, question.tests, question.rule.alpha, "tests")
-    return high_val_losses(comparison), resamples, about_look(question.rule)
+    return high_val_losses(comparison), resamples
 
 
 def summary(comparison: Comparison) -> list[str]:
     """The answer for a terminal: verdicts, recommendation and a table of at most 80 columns."""
     lines = [each.verdict.sentence for each in comparison.differences] + [comparison.recommendation.sentence]
     lines += [f"Note: {sentence}." for sentence in comparison.question.missing_ids]
-    lines += [f"Note: {sentence}" for sentence in _notes(comparison) if sentence]
+    notes = (*_notes(comparison), about_look(comparison.question.rule))
+    lines += [f"Note: {sentence}" for sentence in notes if sentence]
     width = max(len(row.name) for row in comparison.rows)
     lines.append(f"{'':{width}}  val loss  train acc  val acc  gap/loss  test bal. acc")
     for row in comparison.rows:
