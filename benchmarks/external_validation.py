@@ -21,11 +21,11 @@ from scipy.stats import norm
 from benchmarks.evidence import World, answer, draw_images
 from components.external_validation.analysis import COMPARED
 from components.external_validation.calibration_error import calibration_errors
-from components.external_validation.two_sets import joint_strata, set_difference
 from components.statistics import intervals
 from components.statistics.bootstrap import Sample, make_design
 from components.statistics.intervals import estimate
 from components.statistics.significance import holm
+from components.statistics.two_sets import joint_strata, set_difference
 from components.statistics.weighting import unit_weights
 
 Array = npt.NDArray[Any]
@@ -77,7 +77,9 @@ def study(
         samples.append([{n: design.apply(metric_of(n, lesions), labels, p) for n in NAMES} for p in answers])
         designs.append(design)
     drops = [{n: set_difference(there[n], here[n]) for n in NAMES} for here, there in zip(*samples, strict=True)]
-    return joint_strata(designs[1], designs[0]), [drops[arm * seeds : (arm + 1) * seeds] for arm in range(arms)]
+    return joint_strata(designs[1].strata, designs[0].strata), [
+        drops[arm * seeds : (arm + 1) * seeds] for arm in range(arms)
+    ]
 
 
 def simulate(

@@ -12,12 +12,14 @@ from components.comparison.against_null import RESTORED
 from components.comparison.measurements import RESAMPLED, RunMeasurements, val_balanced_accuracy
 from components.comparison.overfitting_gap import (
     DECIDING_GAP,
+    DECIDING_PLACE,
     GAPS,
+    PLACES,
     epoch_values,
     gap_curve,
-    gaps_of_runs,
     onset,
 )
+from components.comparison.resampled_gap import ResampledGaps, RunGaps
 from components.statistics.bootstrap import Design
 from components.statistics.intervals import (
     Estimate,
@@ -53,7 +55,9 @@ class ArmSummary:
     trends: Mapping[str, Trend]
     """By name of TRENDS."""
     gaps: Mapping[str, Interval]
-    """GAPS at the last epoch, over seeds."""
+    """GAPS at the last epoch that all runs of the protocol have."""
+    gaps_last: Mapping[str, Interval]
+    """GAPS at each run's own last epoch."""
     gaps_best: Mapping[str, Interval]
     """GAPS at the best epoch, whose model is kept."""
     gap_areas: Mapping[str, Interval]
@@ -88,8 +92,9 @@ def summarise_arm(
     design: Design,
     question: StudyQuestion,
     *,
+    gaps: Sequence[RunGaps],
+    resampled_gaps: ResampledGaps,
     onset_threshold: float,
-    epochs: int,
 ) -> ArmSummary:
     """All numbers of one arm under one protocol.
 
@@ -98,25 +103,26 @@ def summarise_arm(
         measured: of the same runs, in the same order.
         design: the resamples behind `measured`.
         question: gives the confidence and the classes.
+        gaps: of the same runs, in the same order.
+        resampled_gaps: the resamples behind `gaps`.
         onset_threshold: nats; a gap in loss above it counts as overfitting.
-        epochs: that all runs of the protocol have; the gaps' areas are over them.
     """
     confidence = question.rule.confidence
     found = {name: estimate_metric(measured, name, design) for name in measured[0].samples}
     test = {name: each.interval(confidence) for name, each in found.items()}
     test["ece"] = student_interval(np.array([each.ece for each in measured]), confidence)
-    gaps = {name: gaps_of_runs(runs, name, epochs) for name in GAPS}
-    last, best, areas = (
-        {name: student_interval(values[place], confidence) for name, values in gaps.items()}
-        for place in ("last", "best", "area")
-    )
+    by_place = {
+        place: {name: resampled_gaps.interval([each[place][name] for each in gaps]) for name in GAPS}
+        for place in PLACES
+    }
     return ArmSummary(
         arm=runs[0].arm,
         protocol=runs[0].protocol,
         trends={name: _trend(runs, name, confidence) for name in TRENDS},
-        gaps=last,
-        gaps_best=best,
-        gap_areas=areas,
+        gaps=by_place[DECIDING_PLACE],
+        gaps_last=by_place["last"],
+        gaps_best=by_place["best"],
+        gap_areas=by_place["area"],
         onsets=tuple(onset(gap_curve(run, DECIDING_GAP), onset_threshold) for run in runs),
         test=test,
         sources={name: found[name].sources for name in (*RESAMPLED, RESTORED)},

@@ -20,6 +20,7 @@ from components.comparison.measurements import RunMeasurements, measure_run
 from components.comparison.outcomes import AccuracyRegion
 from components.comparison.overfitting_gap import shared_epochs
 from components.comparison.recommendation import Candidate, Recommendation, recommend
+from components.comparison.resampled_gap import ResampledGaps, measure_gaps
 from components.comparison.settings import Compare
 from components.statistics import bootstrap
 from components.statistics.bootstrap import Design
@@ -54,7 +55,7 @@ class Comparison:
     groups: int
     """Lesions or patients in test."""
     epochs: Mapping[FinetuneProtocol, int]
-    """That all runs of a protocol have: the gap's area is over them."""
+    """That all runs of a protocol have: the gap is compared at the last of them, its area is over them."""
     null_lines: Mapping[str, float]
     """Test metrics of a model that gives every image the class frequencies of train."""
     against_null: Mapping[str, AgainstNull]
@@ -88,23 +89,37 @@ def compare_runs(
     }
     groups = by_protocol(runs)
     epochs = {name: shared_epochs([run.curve for arm in arms.values() for run in arm]) for name, arms in groups.items()}
+    resampled_gaps = ResampledGaps.of(runs, question)
+    gaps = measure_gaps(runs, epochs, resampled_gaps, log)
     rows = tuple(
         summarise_arm(
             group,
             [measured[run.name] for run in group],
             design,
             question,
+            gaps=[gaps[run.name] for run in group],
+            resampled_gaps=resampled_gaps,
             onset_threshold=settings.onset,
-            epochs=epochs[protocol],
         )
-        for protocol, arms in groups.items()
+        for arms in groups.values()
         for group in arms.values()
     )
     lines = null_lines(test.labels, priors.frequencies)
     against = compare_with_baselines(groups, measured, design, question)
     standing = {row.name: against_null(row.test, lines, against[row.name]) for row in rows}
     pairs = [
-        _pair(arms[arm], arms[question.reference], measured, standing, epochs[protocol])
+        ArmPair(
+            arm=arms[arm],
+            reference=arms[question.reference],
+            arm_measured=[measured[run.name] for run in arms[arm]],
+            reference_measured=[measured[run.name] for run in arms[question.reference]],
+            arm_null=standing[model_name(arm, protocol)],
+            reference_null=standing[model_name(question.reference, protocol)],
+            arm_gaps=[gaps[run.name] for run in arms[arm]],
+            reference_gaps=[gaps[run.name] for run in arms[question.reference]],
+            resampled_gaps=resampled_gaps,
+            epochs=epochs[protocol],
+        )
         for protocol, arms in groups.items()
         for arm in question.challengers
     ]
@@ -141,18 +156,6 @@ def compare_runs(
         against_null=standing,
         baselines=baselines,
     )
-
-
-def _pair(
-    arm: Sequence[Run],
-    reference: Sequence[Run],
-    measured: Mapping[str, RunMeasurements],
-    standing: Mapping[str, AgainstNull],
-    epochs: int,
-) -> ArmPair:
-    arm_measured, reference_measured = ([measured[run.name] for run in side] for side in (arm, reference))
-    arm_null, reference_null = (standing[side[0].id.model] for side in (arm, reference))
-    return ArmPair(arm, reference, arm_measured, reference_measured, arm_null, reference_null, epochs)
 
 
 def inferior_arms(differences: Sequence[PairedDifference], reference: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from components.base.run_id import FinetuneProtocol, model_name
 from components.comparison.against_null import AgainstNull
 from components.comparison.measurements import RESAMPLED, RunMeasurements
 from components.comparison.outcomes import EstimatedDifference
-from components.comparison.overfitting_gap import DECIDING_GAP, GAPS, GapDifference, gaps_of_runs, paired
+from components.comparison.overfitting_gap import DECIDING_GAP, DECIDING_PLACE, GAPS, PLACES, GapDifference
+from components.comparison.resampled_gap import EqualLoss, ResampledGaps, RunGaps, at_equal_loss
 from components.comparison.verdict import Verdict, verdict
 from components.statistics.bootstrap import Design
 from components.statistics.forecast import Forecast, Found, forecast_study
@@ -70,9 +72,11 @@ class PairedDifference:
     by_seed: tuple[float, ...]
     """Balanced accuracy."""
     gap: Interval
-    """DECIDING_GAP at the last epoch, over seeds."""
+    """DECIDING_GAP at DECIDING_PLACE."""
     gaps: Mapping[str, Mapping[str, GapDifference]]
-    """Of GAPS: last, best, area."""
+    """Of GAPS, by name of PLACES."""
+    equal_loss: EqualLoss
+    """The gaps where both arms have the same train loss; they decide nothing."""
     tests: Mapping[str, AdjustedP]
     """Balanced accuracy: differs, above_margin, below_margin; gap: differs."""
     other_tests: OtherTests
@@ -98,6 +102,9 @@ class ArmPair:
     reference_measured: Sequence[RunMeasurements]
     arm_null: AgainstNull
     reference_null: AgainstNull
+    arm_gaps: Sequence[RunGaps]
+    reference_gaps: Sequence[RunGaps]
+    resampled_gaps: ResampledGaps
     epochs: int
     """That all runs of the protocol have."""
 
@@ -110,10 +117,14 @@ class ArmPair:
         both = zip(self.arm_measured, self.reference_measured, strict=True)
         return np.array([mine.samples[metric].value - its.samples[metric].value for mine, its in both])
 
-    def gap_difference(self, name: str, confidence: float) -> dict[str, GapDifference]:
-        """The paired difference in a gap: last epoch, best epoch, area."""
-        arm, reference = (gaps_of_runs(runs, name, self.epochs) for runs in (self.arm, self.reference))
-        return {key: paired(arm[key] - reference[key], confidence) for key in arm}
+    @cached_property
+    def gaps(self) -> dict[str, dict[str, GapDifference]]:
+        """The paired difference in each of GAPS at each of PLACES; it is tested at DECIDING_PLACE alone."""
+        return {name: {place: self._gap(name, place) for place in PLACES} for name in GAPS}
+
+    def _gap(self, name: str, place: str) -> GapDifference:
+        sides = ([each[place][name] for each in side] for side in (self.arm_gaps, self.reference_gaps))
+        return self.resampled_gaps.difference(*sides, tested=place == DECIDING_PLACE)
 
 
 def paired_estimate(
@@ -150,7 +161,7 @@ def _p_values(pair: ArmPair, accuracy: Estimate, rule: Rule) -> dict[str, float]
         "differs": accuracy.p_value(0.0),
         "above_margin": accuracy.p_value(-rule.margin) if accuracy.mean > -rule.margin else 1.0,
         "below_margin": accuracy.p_value(rule.margin) if accuracy.mean < rule.margin else 1.0,
-        "gap": pair.gap_difference(DECIDING_GAP, rule.confidence)["last"].p,
+        "gap": pair.gaps[DECIDING_GAP][DECIDING_PLACE].p,
     }
 
 
@@ -167,14 +178,13 @@ def _difference(
     found = {name: pair.estimate(name, design) for name in RESAMPLED}
     intervals = {name: each.interval(rule.confidence) for name, each in found.items()}
     by_seed = pair.by_seed("balanced_accuracy")
-    gaps = {name: pair.gap_difference(name, rule.confidence) for name in GAPS}
     accuracy = EstimatedDifference(
         intervals["balanced_accuracy"],
         differs=tests["differs"].holm,
         above_margin=tests["above_margin"].holm,
         below_margin=tests["below_margin"].holm,
     )
-    gap = EstimatedDifference(gaps[DECIDING_GAP]["last"].interval, differs=tests["gap"].holm)
+    gap = EstimatedDifference(pair.gaps[DECIDING_GAP][DECIDING_PLACE].interval, differs=tests["gap"].holm)
     need = _need(found["balanced_accuracy"].sources, question, power)
     return PairedDifference(
         arm=first.arm,
@@ -184,7 +194,8 @@ def _difference(
         seed_only=student_interval(by_seed, rule.confidence),
         by_seed=tuple(by_seed.tolist()),
         gap=gap.interval,
-        gaps=gaps,
+        gaps=pair.gaps,
+        equal_loss=at_equal_loss(pair.arm, pair.reference, pair.epochs, pair.resampled_gaps),
         tests=tests,
         other_tests=_other_tests(pair, test, question),
         need=need,

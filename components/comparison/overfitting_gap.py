@@ -1,8 +1,8 @@
-"""The overfitting gap: by epoch, its area, its onset, and the test of whether two arms differ in it.
+"""The overfitting gap: by epoch, its area, its onset, and at which epochs it is compared.
 
 A gap is how much better a model does on train images than on val images, both without augmentation, in eval mode, and
 of the same number and classes (`components.training.examples.matched_rows`). A positive gap is overfitting, in every
-quantity. S seeds.
+quantity. E epochs, S seeds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ GAPS = tuple(f"gap/{name}" for name in QUANTITIES)
 """Columns of a curve."""
 
 DECIDING_GAP = "gap/loss"
-"""The gap that verdicts use: val minus train loss at the last epoch, the more probable meaning of the paper's gap."""
+"""The gap that verdicts use: val minus train loss, the more probable meaning of the paper's gap."""
+
+DECIDING_PLACE = "common"
+"""Where verdicts use it: at the last epoch that all runs of the protocol have, so that no arm had more epochs."""
+
+PLACES = (DECIDING_PLACE, "last", "best", "area")
+"""The last common epoch; the run's own last epoch; its best epoch, whose model is kept; all common epochs."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class GapDifference:
 
     interval: Interval
     p: float
-    """Of no difference, paired t test; 1 for a single seed."""
+    """Of no difference, from the interval; 1 where it is not known, NaN where it is not tested."""
 
 
 def area(gap: Sequence[float] | Array, epochs: int) -> float:
@@ -88,10 +94,26 @@ def gap_curve(run: Run, name: str) -> Array:
     return run.curve[name].to_numpy(float)
 
 
-def gaps_of_runs(runs: Sequence[Run], name: str, epochs: int) -> dict[str, Array]:
-    """A gap of each run, (S,) each: `last` epoch, `best` epoch (the kept model), `area` over `epochs` epochs."""
-    areas = np.array([area(gap_curve(run, name), epochs) for run in runs])
-    return {"last": epoch_values(runs, "last", name), "best": epoch_values(runs, "best", name), "area": areas}
+def places(run: Run, epochs: int) -> dict[str, Array]:
+    """By name of PLACES, the weight (E,) of each epoch of the run; `epochs` is the number that all runs have.
+
+    Raises:
+        DataError: where the run's summary does not say which epoch of the curve is the best.
+    """
+    count, best = len(run.curve), int(run.summary.get("best_epoch", 0))
+    if not 1 <= best <= count:
+        raise DataError(
+            f"metrics of finetune run {run.name}: best_epoch is {best}, expected 1 to {count}, the epochs of its "
+            "curve; repeat: dvc repro -f finetune"
+        )
+    found = {"common": epochs, "last": count, "best": best}
+    rows = {place: at_position(epoch - 1, count) for place, epoch in found.items()}
+    return rows | {"area": np.array([area(row, epochs) for row in np.eye(count)])}
+
+
+def at_position(position: float, count: int) -> Array:
+    """Weights (E,) of `count` epochs that give the value at a position, from 0, on a straight line between epochs."""
+    return np.asarray(np.maximum(0.0, 1 - np.abs(np.arange(count) - position)))
 
 
 def epoch_values(runs: Sequence[Run], epoch: str, name: str) -> Array:

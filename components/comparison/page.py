@@ -71,7 +71,7 @@ def render(
     question = comparison.question
     return page.render(
         "comparison/page.html.j2",
-        {"onset_range": sentences.onset_range},
+        {"onset_range": sentences.onset_range, "epoch_range": sentences.epoch_range},
         comparison=comparison,
         question=question,
         settings=comparison.settings,

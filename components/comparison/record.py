@@ -48,7 +48,8 @@ def _cells(row: ArmSummary, seeds: int) -> dict[str, object]:
     for key, trend in row.trends.items():
         cells |= {f"{key}_first": trend.first, **_interval_cells(key, trend.last), f"{key}_change": trend.change}
     for key, gap in row.gaps.items():
-        cells |= _interval_cells(key, gap) | _interval_cells(f"{key}_best", row.gaps_best[key])
+        cells |= _interval_cells(key, gap) | _interval_cells(f"{key}_last", row.gaps_last[key])
+        cells |= _interval_cells(f"{key}_best", row.gaps_best[key])
         cells |= _interval_cells(f"{key}_area", row.gap_areas[key])
     cells["val/balanced_accuracy_kept"] = row.val
     for key, interval in row.test.items():

@@ -94,6 +94,12 @@ def onset_range(onsets: Sequence[int | None]) -> str:
     return span if len(known) == len(onsets) else f"{span}; none in {len(onsets) - len(known)} of {len(onsets)} seeds"
 
 
+def epoch_range(epochs: Sequence[float]) -> str:
+    """Positions between epochs, from the lowest seed to the highest: `2.5 to 4`."""
+    ends = f"{round(min(epochs), 1):g}", f"{round(max(epochs), 1):g}"
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
 def limits(comparison: Comparison) -> list[str]:
     """What the numbers cannot show, with the numbers that limit them."""
     question = comparison.question
@@ -105,7 +111,7 @@ def limits(comparison: Comparison) -> list[str]:
         "valid for other clinics, cameras or skin.",
         f"{len(question.seeds)} seed{'s' * (len(question.seeds) != 1)}: the seed changes head, batches and "
         "augmentation; each encoder was pretrained once, so the variance of pretraining is in no interval.",
-        "The gap's interval counts seeds alone, not which images happened to be in train and val.",
+        "The gap in macro AUROC has an interval over seeds alone; those in loss and accuracy count lesions too.",
         "Accuracy and log loss hold for this mix of classes: resampling keeps how many lesions each class has.",
     ]
     if rare:

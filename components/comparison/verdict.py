@@ -1,8 +1,8 @@
 """From numbers to sentences by rules that are fixed before the numbers are seen.
 
-A verdict rests on two differences, arm minus reference: test balanced accuracy, and the overfitting gap at the last
-epoch (val loss minus train loss). `outcomes` holds the rules. Every sentence names the element of the page that shows
-its numbers.
+A verdict rests on two differences, arm minus reference: test balanced accuracy, and the overfitting gap (val loss minus
+train loss) at the last epoch that all runs of the protocol have. `outcomes` holds the rules. Every sentence names the
+element of the page that shows its numbers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def verdict(
     Args:
         run: any run of the arm under the protocol that is compared.
         accuracy: difference in test balanced accuracy.
-        gap: difference in the gap in loss at the last epoch.
+        gap: difference in the gap in loss at the last common epoch.
         question: gives reference, seeds and rule.
         arm: against null lines and baselines; its small gap counts only where it is above chance.
         reference: the same of the reference.

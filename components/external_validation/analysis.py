@@ -28,7 +28,6 @@ from components.external_validation.results import (
     ExternalSetup,
     ExternalValidationResult,
 )
-from components.external_validation.two_sets import joint_strata, set_difference
 from components.statistics.bootstrap import Sample
 from components.statistics.intervals import Estimate, estimate
 from components.statistics.metrics.accuracy import accuracy
@@ -40,6 +39,7 @@ from components.statistics.question import StudyQuestion
 from components.statistics.resampled import SHARE, Resampled, SeedPredictions, resample
 from components.statistics.runs import Run, by_protocol, probabilities, same_images
 from components.statistics.significance import AdjustedP, holm_by_key
+from components.statistics.two_sets import joint_strata, set_difference
 from components.statistics.weighting import Array
 
 COMPARED = {
@@ -209,7 +209,7 @@ class _Analysis:
         return _ModelSamples(
             samples,
             strata=(here.strata, there.strata),
-            joint=joint_strata(there, here),
+            joint=joint_strata(there.strata, here.strata),
             seeds=len(fitted.runs),
             temperatures=tuple(fitted.temperatures.tolist()),
         )

@@ -50,6 +50,8 @@ class Run:
     """A row an epoch, columns of curves/finetune."""
     summary: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     """Of metrics/finetune: first, last and best epoch, architecture, hash of the encoder, fingerprints."""
+    images: pd.DataFrame = field(default_factory=pd.DataFrame, kw_only=True)
+    """Of epoch_losses: loss and predicted class of each train and val image after each epoch."""
     measured: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     """Of metrics/evaluate: metrics on test images."""
 

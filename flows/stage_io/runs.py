@@ -24,7 +24,7 @@ def read_runs(study: Study, paths: Paths) -> list[Run]:
 
 
 def read_run(run: RunId, paths: Paths) -> Run:
-    """One run with its predictions, without curve, summary or metrics.
+    """One run with its predictions alone.
 
     Raises:
         DataError: where `evaluate` wrote no predictions.
@@ -35,7 +35,7 @@ def read_run(run: RunId, paths: Paths) -> Run:
 
 
 def read_complete_runs(study: Study, paths: Paths) -> list[Run]:
-    """Every run with predictions, curve, summary and metrics, by protocol, arm and seed.
+    """Every run with predictions, curve, results by image, summary and metrics, by protocol, arm and seed.
 
     Raises:
         DataError: where a file of a run is missing, or evaluate.json lacks a run.
@@ -51,4 +51,11 @@ def _complete(run: Run, paths: Paths, measured: dict[str, Any]) -> Run:
         )
     summary = read_json(paths.metrics / "finetune" / f"{run.name}.json")
     curve = existing(paths.curves / "finetune" / f"{run.name}.csv", f"{EVERY_RUN}; dvc repro finetune makes it")
-    return replace(run, curve=pd.read_csv(curve), summary=summary, measured=measured[run.name])
+    images = existing(paths.epoch_losses / f"{run.name}.parquet", f"{EVERY_RUN}; dvc repro finetune makes it")
+    return replace(
+        run,
+        curve=pd.read_csv(curve),
+        images=pd.read_parquet(images),
+        summary=summary,
+        measured=measured[run.name],
+    )

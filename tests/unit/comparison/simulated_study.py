@@ -25,6 +25,7 @@ from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.expected_calibration_error import expected_calibration_error
 from components.statistics.runs import ENCODER, FINGERPRINTS, Run
+from components.training.examples import matched_rows
 from components.training.settings import Finetune
 from flows.settings.study import Paths, Study
 from flows.stage_io.priors import read_priors
@@ -123,12 +124,16 @@ def fabricate(truth: Truth, folder: Path) -> None:
     write_train(folder, truth)
     write_facts(folder, truth.paths, images["image_id"], rng)
     write_shares(folder, truth.paths, images["image_id"])
+    pool = draw_images(truth, "train", np.random.default_rng([truth.seed, 1]))
     measured = {}
     for arm, protocol, seed in product(truth.right, truth.protocols, truth.seeds):
         run = str(RunId(arm, protocol, seed))
         share = truth.right[arm] + truth.seed_spread * rng.standard_normal()
         table = answer(images, share, truth.classes, rng)
         curve = draw_curve(share, truth.gap[arm] + truth.gap_spread * rng.standard_normal(), truth.epochs)
+        val = images[images["split"] == "val"]
+        by_image = draw_epochs({"train": matched(pool, val, truth, seed), "val": val}, curve, truth.classes)
+        write_epochs(folder, truth.paths, run, by_image)
         measured[run] = measure(table, truth.classes)
         encoder = hashlib.sha256(arm.encode()).hexdigest()
         stated = {"baseline": arm in truth.baselines, ENCODER: encoder, **fingerprints(protocol, seed)}
@@ -224,6 +229,41 @@ def draw_curve(share: float, gap: float, epochs: int) -> pd.DataFrame:
         difference = splits["val"][name] - splits["train"][name]
         curve[f"gap/{name}"] = difference if name == "loss" else -difference
     return pd.DataFrame(curve)
+
+
+def matched(pool: pd.DataFrame, val: pd.DataFrame, truth: Truth, seed: int) -> pd.DataFrame:
+    """The train images of one seed, with the class counts of val as far as there are as many."""
+    train, wanted = (pd.Categorical(each["label"], categories=list(truth.classes)).codes for each in (pool, val))
+    return pool.iloc[matched_rows(train, wanted, seed)]
+
+
+def draw_epochs(splits: dict[str, pd.DataFrame], curve: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
+    """The results of each image, whose mean loss is that of the curve; the curve gets their accuracies.
+
+    A harder image has a higher loss, in the same proportion in all runs, and is the first to be classified wrongly.
+    """
+    tables = []
+    for split, images in splits.items():
+        labels = pd.Categorical(images["label"], categories=list(classes)).codes.astype(int)
+        hard = images["hard"].to_numpy()
+        factors = (0.5 + hard) / (0.5 + hard).mean()
+        losses = np.outer(factors, curve[f"{split}/loss"]).astype(np.float32)  # (N, E)
+        right = np.argsort(np.argsort(hard))[:, None] < len(hard) * curve[f"{split}/accuracy"].to_numpy()
+        predicted = np.where(right, labels[:, None], (labels[:, None] + 1) % len(classes)).astype(np.int16)
+        curve[f"{split}/accuracy"] = right.mean(0)
+        curve[f"{split}/balanced_accuracy"] = np.mean([right[labels == k].mean(0) for k in np.unique(labels)], axis=0)
+        tables.append(
+            images[["image_id", "group", "split", "label"]].assign(loss=list(losses), predicted=list(predicted))
+        )
+    for name in ("accuracy", "balanced_accuracy"):
+        curve[f"gap/{name}"] = curve[f"train/{name}"] - curve[f"val/{name}"]
+    return pd.concat(tables, ignore_index=True)
+
+
+def write_epochs(folder: Path, paths: Paths, run: str, table: pd.DataFrame) -> None:
+    """What finetune writes of each image."""
+    (folder / paths.epoch_losses).mkdir(parents=True, exist_ok=True)
+    table.to_parquet(folder / paths.epoch_losses / f"{run}.parquet", index=False)
 
 
 def measure(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:

@@ -87,7 +87,8 @@ def test_too_few_seeds_decide_nothing() -> None:
     answer = _answer(truth)
     assert _outcome(answer) == "not decided: too few seeds"
     assert not answer["recommendation"]["recommended"]
-    assert answer["rows"][0]["gaps"]["gap/loss"]["low"] is None
+    assert answer["rows"][0]["gaps"]["gap/loss"]["low"] is not None  # over lesions, as accuracy
+    assert answer["rows"][0]["gaps"]["gap/macro_auroc"]["low"] is None  # over seeds
 
 
 def test_a_look_decides_at_its_share_of_the_level() -> None:
@@ -178,7 +179,7 @@ def test_three_arms_and_two_protocols_are_corrected_together() -> None:
             assert p <= 0.05
 
 
-def test_the_gap_is_read_from_summary_and_curve() -> None:
+def test_the_gap_is_that_of_the_curves() -> None:
     fabricate(SMALL, Path())
     compare.work(**settings(SMALL, onset=0.005))
     answer = json.loads(Path("reports/comparison.json").read_text())
@@ -192,9 +193,19 @@ def test_the_gap_is_read_from_summary_and_curve() -> None:
             np.mean([np.trapezoid(c) for c in columns]), abs=1e-5
         )
     assert row["onsets"] == [onset(curve["gap/loss"].to_numpy(), 0.005) for curve in curves]
-    ends = [pd.read_csv(f"curves/finetune/imagenet-frozen-{seed}.csv")["gap/loss"].iloc[-1] for seed in SMALL.seeds]
-    expected = stats.ttest_rel([curve["gap/loss"].iloc[-1] for curve in curves], ends)
-    assert answer["differences"][0]["tests"]["gap"]["p"] == pytest.approx(expected.pvalue, abs=1e-5)
+    (difference,) = answer["differences"]
+    ends = [pd.read_csv(f"curves/finetune/imagenet-frozen-{seed}.csv") for seed in SMALL.seeds]
+    for name in ("loss", "macro_auroc"):
+        own, its = ([curve[f"gap/{name}"].iloc[-1] for curve in side] for side in (curves, ends))
+        found = difference["gaps"][f"gap/{name}"]["common"]
+        assert found["interval"]["mean"] == pytest.approx(np.mean(own) - np.mean(its), abs=1e-5)
+        by_seeds = stats.ttest_rel(own, its).confidence_interval(0.95)
+        if name == "loss":  # lesions add to the variance
+            assert found["interval"]["low"] < by_seeds.low and found["interval"]["high"] > by_seeds.high
+            assert difference["tests"]["gap"]["p"] == found["p"]
+            assert (found["p"] <= 0.05) == (found["interval"]["low"] > 0 or found["interval"]["high"] < 0)
+        else:
+            assert (found["interval"]["low"], found["interval"]["high"]) == pytest.approx(tuple(by_seeds), abs=1e-5)
 
 
 def test_the_other_tests_are_those_of_their_functions() -> None:
@@ -221,7 +232,7 @@ def _test_rows(run: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("file", ["curve", "summary"])
-def test_a_run_without_the_gap_of_auroc_is_named(file: str) -> None:
+def test_a_run_without_a_value_is_named(file: str) -> None:
     fabricate(SMALL, Path())
     if file == "curve":
         path = Path("curves/finetune/vae-frozen-1.csv")
@@ -229,9 +240,9 @@ def test_a_run_without_the_gap_of_auroc_is_named(file: str) -> None:
     else:
         path = Path("metrics/finetune/vae-frozen-1.json")
         content = json.loads(path.read_text())
-        del content["last"]["gap/macro_auroc"]
+        del content["last"]["val/loss"]
         path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"vae-frozen-1 lacks? gap/macro_auroc.*dvc repro -f finetune"):
+    with pytest.raises(DataError, match=r"vae-frozen-1 lacks? (gap/macro_auroc|val/loss).*dvc repro -f finetune"):
         compare.work(**settings(SMALL))
 
 

@@ -8,10 +8,10 @@ from scipy import stats
 
 from benchmarks import external_validation as simulation
 from benchmarks.evidence import World
-from components.external_validation.two_sets import joint_strata, set_difference
 from components.statistics import intervals
 from components.statistics.bootstrap import Design, Sample, make_design
 from components.statistics.intervals import estimate
+from components.statistics.two_sets import joint_strata, set_difference
 
 
 def _mean(values: np.ndarray, design: Design) -> Sample:
@@ -29,7 +29,7 @@ def test_the_drop_of_accuracy_has_the_variance_of_two_independent_proportions() 
     right = [(rng.random(len(labels)) < 0.8 - 0.2 * labels).astype(float) for labels in (here, there)]
     designs = [_design(here, 20_000, 0), _design(there, 20_000, 1)]
     samples = [_mean(*each) for each in zip(right, designs, strict=True)]
-    found = estimate([set_difference(samples[1], samples[0])], joint_strata(designs[1], designs[0]))
+    found = estimate([set_difference(samples[1], samples[0])], joint_strata(designs[1].strata, designs[0].strata))
     parts = [
         (np.sum(labels == k) / len(labels)) ** 2 * values[labels == k].var(ddof=1) / np.sum(labels == k)
         for labels, values in zip((here, there), right, strict=True)
@@ -46,7 +46,7 @@ def test_the_drop_of_one_model_has_welchs_interval() -> None:
     values = [rng.normal(size=60), 2 * rng.normal(size=25)]
     designs = [_design(np.zeros(len(each), int), 10_000, seed) for seed, each in enumerate(values)]
     here, there = (_mean(*each) for each in zip(values, designs, strict=True))
-    found = estimate([set_difference(there, here)], joint_strata(designs[1], designs[0])).interval(0.95)
+    found = estimate([set_difference(there, here)], joint_strata(designs[1].strata, designs[0].strata)).interval(0.95)
     expected = stats.ttest_ind(values[1], values[0], equal_var=False).confidence_interval(0.95)
     reach = expected.high - expected.low
     assert [found.low, found.high] == pytest.approx([expected.low, expected.high], abs=0.04 * reach)
@@ -56,7 +56,9 @@ def test_influences_add_over_both_sets() -> None:
     rng = np.random.default_rng(2)
     designs = [_design(np.repeat([0, 1], counts), 50, seed) for seed, counts in enumerate([(12, 9), (7, 20)])]
     here, there = (_mean(rng.normal(size=len(design.strata)), design) for design in designs)
-    pulls = intervals.influences(set_difference(there, here).omitted, joint_strata(designs[1], designs[0]))
+    pulls = intervals.influences(
+        set_difference(there, here).omitted, joint_strata(designs[1].strata, designs[0].strata)
+    )
     own = [intervals.influences(each.omitted, d.strata) for each, d in ((there, designs[1]), (here, designs[0]))]
     np.testing.assert_allclose(pulls, np.concatenate([own[0], -own[1]]), atol=1e-12)
 
@@ -68,14 +70,16 @@ def test_a_seeds_effect_that_both_sets_share_cancels_in_the_drop() -> None:
     for effect in (-1.0, 0.2, 0.9):  # large, the same on both sets
         here, there = (_mean(each + effect, design) for each, design in zip(hard, designs, strict=True))
         drops.append(set_difference(there, here))
-    assert estimate(drops, joint_strata(designs[1], designs[0])).sources.by_seeds == pytest.approx(0, abs=1e-6)
+    assert estimate(drops, joint_strata(designs[1].strata, designs[0].strata)).sources.by_seeds == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_intervals_of_the_drop_have_their_nominal_coverage() -> None:
     """Lesions of both sides, seeds that both sides share, and a loss of each seed's own: 400 studies."""
     rng, held = np.random.default_rng(5), []
     designs = [_design(np.repeat([0, 1], counts), 200, seed) for seed, counts in enumerate([(30, 20), (15, 25)])]
-    strata = joint_strata(designs[1], designs[0])
+    strata = joint_strata(designs[1].strata, designs[0].strata)
     for _ in range(400):
         hard = [rng.normal(size=len(design.strata)) for design in designs]
         drops = []
