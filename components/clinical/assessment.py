@@ -6,7 +6,7 @@ Two kinds of probabilities are used. Balanced decisions (which class is most pro
 take them as trained, where weighting or sampling made all classes equally frequent. Everything that speaks of
 probabilities (calibration, thresholds, net benefit, triage, conformal sets) takes them with the class frequencies of
 the train images restored by Bayes' rule; net benefit, triage and calibration also scale them by a temperature that val
-chose.
+chose. Where clinical.deployment is set, the scaled ones are also moved to the class frequencies of a clinic.
 Letters: N images, K classes, S seeds, C columns of resamples.
 """
 
@@ -32,6 +32,7 @@ from components.clinical.abstention import (
 from components.clinical.calibration import BRIER_RANGE, Calibration, brier, calibrate, fit_temperature, scale
 from components.clinical.conformal import ConformalSets, conformal
 from components.clinical.decision_curves import DecisionCurve, decision_curve
+from components.clinical.deployment import DeploymentAssessment, assess_deployment, deployment_prior
 from components.clinical.operating_points import (
     BinaryTask,
     OperatingPoints,
@@ -78,6 +79,8 @@ class ClinicalTask:
     severity: Mapping[str, tuple[str, ...]] | None
     """Level -> classes, from least to most severe; None: no triage."""
     priors: Priors
+    deployment: Array | None = None
+    """(K,) class frequencies where a model would be used; None: not known."""
 
     @property
     def costs(self) -> tuple[tuple[float, ...], ...] | None:
@@ -93,9 +96,18 @@ class ClinicalTask:
 def clinical_task(
     question: StudyQuestion, settings: Clinical, labels: Labels, priors: Priors, calibration_bins: int
 ) -> ClinicalTask:
-    """The task of these settings for the classes of `labels`; `calibration_bins` is a number of bins."""
+    """The task of these settings for the classes of `labels`; `calibration_bins` is a number of bins.
+
+    Raises:
+        DataError: where `clinical.deployment` expects a class that no train image shows.
+    """
     malignant, severity = settings.malignant_classes(labels), settings.severity_of_classes(labels)
-    return ClinicalTask(question, settings, calibration_bins, malignant, severity, priors)
+    task = ClinicalTask(question, settings, calibration_bins, malignant, severity, priors)
+    wanted = settings.deployment_of_classes(labels)
+    if wanted is None:
+        return task
+    prior = deployment_prior(wanted, question.classes, task.is_malignant, priors.frequencies)
+    return replace(task, deployment=prior)
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,8 @@ class ModelAssessment:
     triage: Triage | None
     selective: SelectivePrediction
     sets: tuple[ConformalSets, ...]
+    deployment: DeploymentAssessment | None
+    """None where no class is malignant, or the class frequencies of the deployment are not known."""
     subgroups: Subgroups | None
     headline: Mapping[str, Interval]
     """HEADLINE, as far as known."""
@@ -256,6 +270,7 @@ def _assess_model(
             predictions.restored.p,
             predictions.scaled,
             temperatures=predictions.temperatures,
+            classes=task.question.classes,
             malignant=task.is_malignant,
             bins=task.calibration_bins,
         ),
@@ -266,6 +281,7 @@ def _assess_model(
         triage=_triage(predictions, sample, task),
         selective=assess_abstention(sample, val, test, predictions.curves, settings.answered),
         sets=tuple(_sets(predictions, sample, task, by_class) for by_class in (False, True)),
+        deployment=_deployment(predictions, sample, task),
         subgroups=_subgroups(predictions, sample, task, attributes),
         headline={name: sample.interval(values, BOUNDS[name]) for name, values in headline.items()},
         differences={},
@@ -300,6 +316,22 @@ def _benefit(predictions: _ArmPredictions, sample: Resampled, task: ClinicalTask
         return None
     binary = _binary_task("malignant", task.malignant, predictions, task, scaled=True)
     return decision_curve(sample, binary, task.settings.thresholds)
+
+
+def _deployment(predictions: _ArmPredictions, sample: Resampled, task: ClinicalTask) -> DeploymentAssessment | None:
+    if task.deployment is None or task.malignant is None:
+        return None
+    return assess_deployment(
+        sample,
+        _binary_tasks(predictions, task)[0],
+        predictions.scaled,
+        malignant=task.is_malignant,
+        trained=task.priors.frequencies,
+        deployed=task.deployment,
+        levels=task.settings.levels,
+        net_benefit_at=task.settings.thresholds,
+        bins=task.calibration_bins,
+    )
 
 
 def _triage(predictions: _ArmPredictions, sample: Resampled, task: ClinicalTask) -> Triage | None:

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
+from components.clinical.calibration_line import CalibrationLine, measure_line
 from components.statistics.intervals import Interval, student_interval
 from components.statistics.metrics.log_loss import image_losses, log_loss, log_probabilities
-from components.statistics.resampled import ANY, LOSS, SHARE, Resampled
+from components.statistics.resampled import LOSS, SHARE, Resampled
 from components.statistics.weighting import ratio, weighted_mean
 
 Array = npt.NDArray[Any]
@@ -67,23 +68,6 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True)
-class CalibrationLine:
-    """The probability of malignancy against what happened, as log odds (Cox 1958; Van Calster et al. 2019).
-
-    A calibrated model has intercept 0, slope 1, and predicts as many events as happen.
-    """
-
-    intercept: Interval
-    """Calibration in the large: added to the log odds, with slope 1; below zero: the probabilities are too high."""
-    slope: Interval
-    """Below 1: the probabilities are too extreme."""
-    predicted: Interval
-    """Mean probability."""
-    observed: float
-    """Share of malignant images."""
-
-
-@dataclass(frozen=True)
 class CalibrationScores:
     """One state of a model's probabilities on test images: as trained, or after temperature scaling."""
 
@@ -113,6 +97,8 @@ class Calibration:
     """With the class frequencies of the train images."""
     after: CalibrationScores
     """Restored and scaled: the probabilities that all clinical numbers use."""
+    by_class: Mapping[str, CalibrationLine]
+    """Each class that test has, against the rest, for clinical use."""
 
 
 def calibrate(
@@ -122,6 +108,7 @@ def calibrate(
     scaled: Sequence[Array],
     *,
     temperatures: Array,
+    classes: Sequence[str],
     malignant: Array,
     bins: int,
 ) -> Calibration:
@@ -133,11 +120,17 @@ def calibrate(
         restored: (N, K) probabilities a seed, with the class frequencies restored.
         scaled: (N, K) restored probabilities a seed, after scaling.
         temperatures: (S,) that were used.
+        classes: in the order of the probabilities.
         malignant: (K,) bool, True for malignant classes.
         bins: of the calibration errors and of the Brier parts.
     """
     states = (_scores(sample, state, malignant, bins) for state in (test, restored, scaled))
-    return Calibration(tuple(temperatures.tolist()), *states)
+    by_class = {
+        name: measure_line([p[:, k] for p in scaled], sample.labels == k, sample)
+        for k, name in enumerate(classes)
+        if np.any(sample.labels == k)
+    }
+    return Calibration(tuple(temperatures.tolist()), *states, by_class=by_class)
 
 
 def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: int) -> CalibrationScores:
@@ -154,18 +147,7 @@ def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: i
         errors=_errors(answers, sample, bins),
         curve=reliability(answers, sample),
         malignant=reliability(risks, sample),
-        line=_line(risks, sample) if risks else None,
-    )
-
-
-def _line(seeds: Sequence[tuple[Array, Array]], sample: Resampled) -> CalibrationLine:
-    fits = [calibration_line(p, observed, sample.weights) for p, observed in seeds]
-    means = np.stack([weighted_mean(p, sample.weights) for p, _ in seeds])
-    return CalibrationLine(
-        intercept=sample.interval(np.stack([intercept for intercept, _ in fits]), ANY),
-        slope=sample.interval(np.stack([slope for _, slope in fits]), ANY),
-        predicted=sample.interval(means, SHARE),
-        observed=float(seeds[0][1].mean()),
+        line=measure_line([p for p, _ in risks], is_malignant, sample) if risks else None,
     )
 
 
@@ -178,13 +160,7 @@ def _errors(answers: Sequence[tuple[Array, Array]], sample: Resampled, bins: int
         found["width"].append(calibration_error(predicted, observed, equal_width(predicted, bins)))
         found["mass"].append(calibration_error(predicted, observed, by_mass))
         found["debiased"].append(float(np.sqrt(max(squared, 0.0))))
-    intervals = {name: student_interval(np.array(values), sample.confidence) for name, values in found.items()}
-    return {name: _bounded(interval) for name, interval in intervals.items()}
-
-
-def _bounded(interval: Interval) -> Interval:
-    """Inside [0, 1] where its ends are known."""
-    return Interval(interval.mean, max(interval.low, 0.0), min(interval.high, 1.0)) if interval.known else interval
+    return {name: student_interval(np.array(values), sample.confidence).inside(SHARE) for name, values in found.items()}
 
 
 def top_class(labels: Array, p: Array) -> tuple[Array, Array]:
@@ -284,72 +260,6 @@ def reliability(seeds: Sequence[tuple[Array, Array]], sample: Resampled) -> tupl
         ReliabilityBin(float(centre), share, round(count / len(seeds)))
         for centre, share, count in zip(centres, shares, counts, strict=True)
     )
-
-
-# --- calibration intercept and slope
-
-NEWTON_STEPS = 50
-CONVERGED = 1e-10
-LARGEST_STEP = 5.0
-LARGEST_LOG_ODDS = 30.0
-"""Log odds beyond which a probability is 0 or 1 within 1e-13; they are cut there, since the odds of 1 are infinite."""
-
-
-def log_odds(p: Array) -> Array:
-    """Of probabilities, in [-LARGEST_LOG_ODDS, LARGEST_LOG_ODDS]."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.clip(np.log(p) - np.log1p(-p), -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS))
-
-
-def calibration_line(p: Array, observed: Array, weights: Array) -> tuple[Array, Array]:
-    """Intercept with slope 1, and slope of a logistic regression on the log odds, each (C,).
-
-    Column 0, the images as they are, is fitted until it converges. Each other column takes one step of Newton's method
-    from there (the one-step bootstrap, Shao & Tu 1995, section 3.4): its error is of second order in the distance
-    between the two, and it costs a matrix product where a full fit costs dozens of passes over all images and columns.
-    NaN where a column has one kind of image only, or all log odds are equal.
-
-    Args:
-        p: (N,) probabilities of the event.
-        observed: (N,) bool.
-        weights: (N, C) how often each image counts; column 0 holds the images as they are.
-    """
-    x, y = log_odds(p), observed.astype(float)
-    share = weighted_mean(observed, weights)
-    both = (share > 0) & (share < 1)
-    ones = np.ones((1, len(x)))
-    offset = _fit_columns(ones, x, y, weights, start=np.zeros(1))
-    line = _fit_columns(np.stack([ones[0], x]), np.zeros(len(x)), y, weights, start=np.array([0.0, 1.0]))
-    known = both & np.isfinite(offset).all(0) & np.isfinite(line).all(0)
-    return np.where(known, offset[0], np.nan), np.where(known, line[1], np.nan)
-
-
-def _fit_columns(design: Array, fixed: Array, y: Array, weights: Array, *, start: Array) -> Array:
-    """Coefficients (M, C) of logistic regressions with a design (M, N) and fixed log odds (N,)."""
-    whole, fit = weights[:, :1].astype(float), start
-    for _ in range(NEWTON_STEPS):
-        step = _newton_step(design, fit, fixed, y, whole)[:, 0]
-        fit = fit + step
-        if not np.abs(step).max() > CONVERGED:
-            break
-    found = fit[:, None] + _newton_step(design, fit, fixed, y, weights)
-    found[:, 0] = fit
-    return np.asarray(found)
-
-
-def _newton_step(design: Array, fit: Array, fixed: Array, y: Array, weights: Array) -> Array:
-    """The step (M, C) of each column from coefficients (M,), at most LARGEST_STEP each; NaN without curvature."""
-    scores = np.clip(fixed + fit @ design, -2 * LARGEST_LOG_ODDS, 2 * LARGEST_LOG_ODDS)  # (N,)
-    expected = 1 / (1 + np.exp(-scores))
-    first, second = np.triu_indices(len(design))
-    products = design[first] * design[second] * (expected * (1 - expected))  # one row a distinct cell of the Hessian
-    sums = np.concatenate([design * (y - expected), products]).astype(weights.dtype) @ weights
-    gradient, cells = np.asarray(sums[: len(design)], float), np.asarray(sums[len(design) :], float)
-    hessian = np.zeros((weights.shape[1], len(design), len(design)))
-    hessian[:, first, second] = hessian[:, second, first] = cells.T
-    with np.errstate(all="ignore"):
-        steps = np.linalg.solve(hessian + 1e-12 * np.eye(len(design)), gradient.T[:, :, None])[:, :, 0].T
-    return np.asarray(np.clip(steps, -LARGEST_STEP, LARGEST_STEP))
 
 
 # --- temperature

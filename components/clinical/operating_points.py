@@ -65,9 +65,8 @@ class BinaryTask:
 
 def measure_operating_points(sample: Resampled, task: BinaryTask, levels: Sequence[float]) -> OperatingPoints:
     """Choose thresholds on val for each level of specificity and of sensitivity, and measure them on test."""
-    targets = [(fixed, level) for fixed in ("specificity", "sensitivity") for level in levels]
-    thresholds = np.array([[threshold(s, task.val_positive, *each) for each in targets] for s in task.val_scores])
-    measured = _measured(sample, task, thresholds)
+    targets, thresholds = choose_thresholds(task, levels)
+    measured = measure_rates(sample, task, thresholds)
     points = tuple(
         OperatingPoint(
             *each, tuple(thresholds[:, p].tolist()), {n: sample.interval(measured[n][:, p], SHARE) for n in RATES}
@@ -79,7 +78,14 @@ def measure_operating_points(sample: Resampled, task: BinaryTask, levels: Sequen
     return OperatingPoints(task.subject, positives, auroc, mean_roc(task), points)
 
 
-def _measured(sample: Resampled, task: BinaryTask, thresholds: Array) -> dict[str, Array]:
+def choose_thresholds(task: BinaryTask, levels: Sequence[float]) -> tuple[list[tuple[str, float]], Array]:
+    """What val fixes, (rate, level), P of them, and the thresholds at which it does, (S, P)."""
+    targets = [(fixed, level) for fixed in ("specificity", "sensitivity") for level in levels]
+    chosen = [[threshold(scores, task.val_positive, *each) for each in targets] for scores in task.val_scores]
+    return targets, np.array(chosen)
+
+
+def measure_rates(sample: Resampled, task: BinaryTask, thresholds: Array) -> dict[str, Array]:
     """RATES by seed, point and resample, (S, P, C); NaN where val gave no threshold."""
     pairs = list(zip(task.scores, thresholds[:, :, None], strict=True))  # (N,) and (P, 1) a seed
     by_seed = [rates(scores >= chosen, task.positive, sample.weights) for scores, chosen in pairs]

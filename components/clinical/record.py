@@ -43,6 +43,7 @@ def _plan(task: ClinicalTask) -> dict[str, Any]:
         "costs": task.costs,
         "train_frequencies": as_mapping(task.priors.frequencies, question.classes),
         "trained_prior": as_mapping(task.priors.trained, question.classes),
+        "deployment_frequencies": (None if task.deployment is None else as_mapping(task.deployment, question.classes)),
         "bins": task.calibration_bins,
         "confidence": question.rule.confidence,
         "resamples": question.resamples,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from components.base.config import Frozen
-from components.base.fields import OpenShare, Word
+from components.base.fields import DistinctWords, OpenShare, Word
 from components.data.labels import Labels
+
+SUM_ROUNDING = 1e-6
+"""By which shares may miss the sum of 1."""
 
 
 class Clinical(Frozen):
@@ -31,6 +34,9 @@ class Clinical(Frozen):
     miss: OpenShare = Field(description="share of lesions whose conformal set may lack the true class")
     ages: tuple[PositiveInt, ...] = Field(min_length=1, description="edges of the age bands, years")
     least_groups: PositiveInt = Field(description="lesions below which no number of a subgroup is reported")
+    deployment: OpenShare | Annotated[dict[Word, OpenShare], DistinctWords] | None = Field(
+        description="where a model would be used: share of malignant images, or share of each class; null: not known"
+    )
 
     @model_validator(mode="after")
     def _there_are_levels(self) -> Self:
@@ -54,6 +60,46 @@ class Clinical(Frozen):
                 "one, expected 0 on the diagonal"
             )
         return self
+
+    @model_validator(mode="after")
+    def _deployment_is_whole(self) -> Self:
+        if isinstance(self.deployment, dict) and abs(sum(self.deployment.values()) - 1) > SUM_ROUNDING:
+            raise ValueError(
+                f"clinical.deployment {self.deployment} sums to {sum(self.deployment.values()):g}, expected 1: the "
+                "share of every class among the images of the clinic; or one number, the share of malignant images"
+            )
+        return self
+
+    def deployment_of_classes(self, labels: Labels) -> float | dict[str, float] | None:
+        """`deployment` with its words as classes: the share of malignant images, or that of each class.
+
+        Raises:
+            ValueError: where a word is neither class nor diagnosis, a class has no share, or a share of malignant
+                images is given and `malignant` divides no classes.
+        """
+        if isinstance(self.deployment, float) and self.malignant_classes(labels) is None:
+            raise ValueError(
+                f"clinical.deployment is {self.deployment:g}, a share of malignant images, but clinical.malignant "
+                "names none or all of the classes: set clinical.malignant, or give the share of each class"
+            )
+        if not isinstance(self.deployment, dict):
+            return self.deployment
+        found = dict.fromkeys(labels.classes, 0.0)
+        for word, share in self.deployment.items():
+            name = word if word in found else labels.mapping.get(word)
+            if name is None:
+                raise ValueError(
+                    f"clinical.deployment names {word!r}, expected classes of labels.scheme {labels.scheme} "
+                    f"{list(labels.classes)}, or their diagnoses"
+                )
+            found[name] += share
+        lacking = [name for name, share in found.items() if not share]
+        if lacking:
+            raise ValueError(
+                f"clinical.deployment gives no share to {', '.join(lacking)}, expected a share above zero for every "
+                f"class of labels.scheme {labels.scheme}"
+            )
+        return found
 
     def malignant_classes(self, labels: Labels) -> tuple[str, ...] | None:
         """The classes whose diagnoses are malignant; None where that is true of no class or of all.

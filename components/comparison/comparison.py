@@ -16,9 +16,11 @@ from components.comparison.against_null import AgainstNull, against_null
 from components.comparison.arm_summary import ArmSummary, summarise_arm
 from components.comparison.baselines import baselines_of, compare_with_baselines
 from components.comparison.differences import ArmPair, PairedDifference, compare_with_reference
+from components.comparison.lesion_level import LesionLevel, measure_lesions
 from components.comparison.measurements import RunMeasurements, measure_run
 from components.comparison.outcomes import AccuracyRegion
 from components.comparison.overfitting_gap import shared_epochs
+from components.comparison.rarest_class import RarestClass, plan_rarest_class
 from components.comparison.recommendation import Candidate, Recommendation, recommend
 from components.comparison.resampled_gap import ResampledGaps, measure_gaps
 from components.comparison.settings import Compare
@@ -52,6 +54,9 @@ class Comparison:
     """By class."""
     test_lesions: Mapping[str, int]
     """By class; lesions or patients."""
+    lesion_level: LesionLevel
+    """Figures per lesion, beside those per image that decide."""
+    rarest: RarestClass
     groups: int
     """Lesions or patients in test."""
     epochs: Mapping[FinetuneProtocol, int]
@@ -150,6 +155,8 @@ def compare_runs(
         architectures=architectures(runs),
         test_images=images,
         test_lesions=lesions,
+        lesion_level=measure_lesions(runs, test, design, question, priors),
+        rarest=plan_rarest_class(lesions, question.rule.confidence),
         groups=len(set(test.groups)),
         epochs=epochs,
         null_lines=lines,

@@ -14,6 +14,7 @@ import numpy as np
 from components.base.log import Log
 from components.base.run_id import FinetuneProtocol
 from components.clinical import calibration, operating_points
+from components.clinical.calibration_line import calibration_line
 from components.external_validation.calibration_error import calibration_errors
 from components.external_validation.claims import make_claims
 from components.external_validation.label_map import LabelMap
@@ -35,8 +36,9 @@ from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.log_loss import log_loss
 from components.statistics.metrics.macro_auroc import macro_auroc
 from components.statistics.metrics.sensitivity import sensitivity
+from components.statistics.prior import change_prior, class_frequencies
 from components.statistics.question import StudyQuestion
-from components.statistics.resampled import SHARE, Resampled, SeedPredictions, resample
+from components.statistics.resampled import ANY, SHARE, Resampled, SeedPredictions, resample
 from components.statistics.runs import Run, by_protocol, probabilities, same_images
 from components.statistics.significance import AdjustedP, holm_by_key
 from components.statistics.two_sets import joint_strata, set_difference
@@ -49,6 +51,18 @@ COMPARED = {
     "log_loss": log_loss,
 }
 """Metrics that are measures without further choices."""
+
+CALIBRATION = {
+    "calibration_intercept": ExternalMeasure("Calibration intercept, malignant", ANY, share=False),
+    "calibration_slope": ExternalMeasure("Calibration slope, malignant", ANY, share=False),
+    "calibration_intercept_known": ExternalMeasure(
+        "Calibration intercept, malignant, if the set's class frequencies were known", ANY, share=False
+    ),
+    "calibration_slope_known": ExternalMeasure(
+        "Calibration slope, malignant, if the set's class frequencies were known", ANY, share=False
+    ),
+}
+"""Of the scaled probability of malignancy: for the class frequencies of train, and moved to each set's own."""
 
 Model = tuple[str, FinetuneProtocol]
 """Arm and protocol."""
@@ -105,7 +119,7 @@ def _malignant_measures(setup: ExternalSetup, labels: LabelMap) -> dict[str, Ext
         for rate in ("sensitivity", "specificity"):
             title = f"{rate.capitalize()}, malignant, where val has {100 * level:g} % {fixed}"
             found[_rate_name(rate, fixed, level)] = ExternalMeasure(title, SHARE)
-    return found
+    return found | CALIBRATION
 
 
 def _operating_levels(setup: ExternalSetup) -> list[tuple[str, float]]:
@@ -231,7 +245,7 @@ class _Analysis:
             errors = [calibration_errors(truth, sample.groups, each, weights, self.setup.bins) for each in predicted]
             found[name] = np.stack(errors)
         if "malignant_auroc" in self.measures:
-            found |= self._malignant(sample, restored, fitted.val)
+            found |= self._malignant(sample, restored, fitted.val) | self._calibration(sample, scaled)
         return found | {f"sensitivity.{name}": by_class[:, k] for k, name in zip(places, labels.compared, strict=True)}
 
     def _malignant(self, sample: Resampled, p: Sequence[Array], val: SeedPredictions) -> dict[str, Array]:
@@ -246,6 +260,18 @@ class _Analysis:
             rates = operating_points.rates(scores >= thresholds, task.positive, sample.weights)
             for rate in ("sensitivity", "specificity"):
                 found[_rate_name(rate, fixed, level)] = np.where(np.isnan(thresholds), np.nan, rates[rate])
+        return found
+
+    def _calibration(self, sample: Resampled, scaled: Sequence[Array]) -> dict[str, Array]:
+        """CALIBRATION by seed and resample, (S, C) each."""
+        mask = np.isin(np.array(self.question.classes), np.array(self.setup.malignant, dtype=str))  # (K,)
+        trained, own = self.setup.priors.frequencies, class_frequencies(sample.labels, len(mask))
+        observed = mask[sample.labels]
+        found: dict[str, Array] = {}
+        for ending, seeds in (("", scaled), ("_known", [change_prior(p, trained, own) for p in scaled])):
+            lines = [calibration_line(p[:, mask].sum(1), observed, sample.weights) for p in seeds]
+            for place, name in enumerate(("intercept", "slope")):
+                found[f"calibration_{name}{ending}"] = np.stack([line[place] for line in lines])
         return found
 
     def describe(self, arm: str, protocol: FinetuneProtocol, measured: Mapping[Model, _ModelSamples]) -> ExternalModel:

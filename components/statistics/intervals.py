@@ -37,6 +37,11 @@ class Interval:
         """False where an end is infinite or NaN, as for a single seed."""
         return bool(np.isfinite([self.mean, self.low, self.high]).all())
 
+    def inside(self, bounds: tuple[float, float]) -> Interval:
+        """The same with its ends inside `bounds`, where they are known."""
+        low, high = bounds
+        return Interval(self.mean, max(self.low, low), min(self.high, high)) if self.known else self
+
 
 def read_interval(found: Mapping[str, float | None]) -> Interval:
     """An interval from its JSON record; null becomes NaN or an infinite end."""

@@ -94,6 +94,7 @@ class Settings(Frozen):
     def _check_clinical_levels_divide_no_class(self) -> Self:
         self.clinical.malignant_classes(self.labels)
         self.clinical.severity_of_classes(self.labels)
+        self.clinical.deployment_of_classes(self.labels)
         return self
 
     @model_validator(mode="after")

@@ -43,6 +43,9 @@ def _of_protocol(models: Mapping[str, ModelAssessment], colours: Mapping[str, st
         )
         found["operating"] = operating_points.draw({arm: model.operating[0] for arm, model in models.items()}, colours)
         found["decision"] = decision_curve.draw(curves, colours)
+    deployed = {arm: model.deployment.deployed.benefit for arm, model in models.items() if model.deployment}
+    if deployed:
+        found["decision-deployment"] = decision_curve.draw(deployed, colours)
     return found
 
 

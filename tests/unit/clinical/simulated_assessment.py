@@ -33,6 +33,7 @@ SETTINGS = Clinical(
     miss=0.1,
     ages=(40, 60),
     least_groups=20,
+    deployment=None,
 )
 QUESTION = StudyQuestion(
     study="simulation",

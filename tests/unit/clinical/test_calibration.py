@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import special
 from sklearn.calibration import calibration_curve
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as sklearn_log_loss
 
@@ -184,7 +183,8 @@ def test_scaling_an_overconfident_model_improves_every_score() -> None:
     temperature = calibration.fit_temperature(labels, sharp)
     none = np.zeros(3, bool)
     states = [sharp, sharp], [sharp, sharp], [calibration.scale(sharp, temperature)] * 2
-    found = calibration.calibrate(sample, *states, temperatures=np.array([temperature] * 2), malignant=none, bins=15)
+    given = np.array([temperature] * 2)
+    found = calibration.calibrate(sample, *states, temperatures=given, classes=("a", "b", "c"), malignant=none, bins=15)
     before, after = found.before, found.after
     assert after.log_loss.mean < before.log_loss.mean
     assert after.brier.mean < before.brier.mean
@@ -205,51 +205,3 @@ def test_reliability_whiskers_hold_the_diagonal_of_a_calibrated_model() -> None:
         assert [point.images for point in points] == [40] * 10
         covered += [point.observed.low <= point.predicted <= point.observed.high for point in points]
     assert 0.88 < np.mean(covered) < 0.99  # 250 intervals at 95 %, of 40 images each
-
-
-# --- calibration intercept and slope
-
-
-def test_intercept_and_slope_are_those_of_logistic_regression() -> None:
-    """Of the images as they are to the last digits; of resamples within a tenth of their spread."""
-    rng = np.random.default_rng(3)
-    p = rng.uniform(0.02, 0.98, 400)
-    observed = rng.random(400) < special.expit(0.6 * special.logit(p) - 0.8)
-    weights = np.concatenate([np.ones((400, 1)), rng.poisson(1, (400, 60))], axis=1).astype(np.float32)
-    intercept, slope = calibration.calibration_line(p, observed, weights)
-    assert special.expit(special.logit(p) + intercept[0]).mean() == pytest.approx(observed.mean(), abs=1e-9)
-    fitted = np.array([_logistic_slope(p, observed, column) for column in weights.T])
-    assert slope[0] == pytest.approx(fitted[0], abs=1e-6)
-    assert np.sqrt(np.mean((slope - fitted) ** 2)) < 0.1 * fitted.std()
-    assert slope.std() == pytest.approx(fitted.std(), rel=0.05)
-    moved = special.expit(special.logit(p)[:, None] + intercept)
-    missed = np.average(moved, 0, weights) - np.average(np.broadcast_to(observed[:, None], moved.shape), 0, weights)
-    assert np.abs(missed).max() < 5e-3  # the score equation of the intercept; resamples differ by 0.025
-
-
-def _logistic_slope(p: np.ndarray, observed: np.ndarray, weights: np.ndarray) -> float:
-    model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000)
-    model.fit(special.logit(p)[:, None], observed, sample_weight=weights)
-    return float(model.coef_[0, 0])
-
-
-def test_a_calibrated_model_has_intercept_zero_and_slope_one() -> None:
-    rng = np.random.default_rng(4)
-    p = rng.beta(1, 3, 200_000)
-    intercept, slope = calibration.calibration_line(p, rng.random(len(p)) < p, np.ones((len(p), 1), np.float32))
-    assert intercept[0] == pytest.approx(0, abs=0.02)
-    assert slope[0] == pytest.approx(1, abs=0.02)
-
-
-def test_the_line_of_one_kind_of_images_is_not_known() -> None:
-    weights = np.array([[1, 1], [1, 0], [1, 0]], np.float32)
-    intercept, slope = calibration.calibration_line(np.array([0.2, 0.6, 0.7]), np.array([False, True, False]), weights)
-    assert np.isfinite(intercept[0])
-    assert np.isnan(intercept[1]) and np.isnan(slope[1])
-
-
-def test_probabilities_of_zero_and_one_keep_the_line_finite() -> None:
-    p = np.array([0.0, 1.0, 0.5, 0.3, 0.8, 1.0])
-    observed = np.array([False, True, True, False, True, False])
-    intercept, slope = calibration.calibration_line(p, observed, np.ones((6, 1), np.float32))
-    assert np.isfinite([intercept[0], slope[0]]).all()

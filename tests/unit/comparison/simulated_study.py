@@ -114,6 +114,7 @@ def clinical_settings() -> Clinical:
         miss=0.1,
         ages=(40, 60),
         least_groups=20,
+        deployment=None,
     )
 
 

@@ -47,6 +47,14 @@ def map_labels(runs: list[Run], outside: dict[str, int] | None = None) -> LabelM
     return check_labels("pad", table, outside or {}, same_images(runs, "test", CLASSES), CLASSES)
 
 
+def study_question(arms: tuple[str, ...], resamples: int, synthetic: bool = False) -> StudyQuestion:
+    """Of the simulated runs, with imagenet as reference."""
+    return StudyQuestion(
+        study="planted", arms=arms, protocols=(FinetuneProtocol.FROZEN,), seeds=(0, 1, 2), reference="imagenet",
+        classes=CLASSES, rule=Rule(0.95, 0.02, 3), resamples=resamples, seed=0, synthetic=synthetic,
+    )  # fmt: skip
+
+
 def assess_runs(
     runs: list[Run],
     *,
@@ -56,10 +64,7 @@ def assess_runs(
     synthetic: bool = False,
 ) -> ExternalValidationResult:
     """The analysis of simulated runs, with imagenet as reference."""
-    question = StudyQuestion(
-        study="planted", arms=arms, protocols=(FinetuneProtocol.FROZEN,), seeds=(0, 1, 2), reference="imagenet",
-        classes=CLASSES, rule=Rule(0.95, 0.02, 3), resamples=resamples, seed=0, synthetic=synthetic,
-    )  # fmt: skip
+    question = study_question(arms, resamples, synthetic)
     equal = np.full(len(CLASSES), 1 / len(CLASSES))
     setup = ExternalSetup("pad", malignant, (0.9,), 15, priors=Priors(equal, equal))
     return assess(runs, map_labels(runs), question, setup, SilentLog())

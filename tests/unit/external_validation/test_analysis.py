@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import recall_score
 
+from components.base.log import SilentLog
 from components.base.run_id import FinetuneProtocol, RunId
 from components.clinical import calibration, operating_points
-from components.external_validation.results import EXTERNAL, ExternalValidationResult
+from components.external_validation.analysis import assess
+from components.external_validation.results import EXTERNAL, ExternalSetup, ExternalValidationResult
+from components.statistics.prior import Priors
 from components.statistics.runs import Run
 from components.statistics.significance import holm
-from tests.unit.clinical.simulation import CLASSES, MALIGNANT
-from tests.unit.external_validation.planted_drop import assess_runs, simulate_runs
+from tests.unit.clinical.simulation import CLASSES, MALIGNANT, SHARES
+from tests.unit.external_validation.planted_drop import assess_runs, map_labels, simulate_runs, study_question
 
 
 def test_the_drop_minus_the_references_is_the_difference_of_drops(result: ExternalValidationResult) -> None:
@@ -98,3 +103,26 @@ def test_where_no_class_is_known_to_be_malignant_there_is_no_such_measure() -> N
     runs = simulate_runs({"imagenet": (2.2, 2.2)}, lesions=(120, 90))
     assert not [name for name in assess_runs(runs, arms=("imagenet",), malignant=None).measures if "malignant" in name]
     assert "malignant_auroc" in assess_runs(runs, arms=("imagenet",)).measures
+
+
+def test_an_intercept_that_another_share_of_malignant_images_causes_is_gone_once_the_frequencies_are_known() -> None:
+    runs = [_with_fewer_benign(run) for run in simulate_runs({"imagenet": (2.4, 2.4)}, lesions=(300, 700))]
+    question = study_question(("imagenet",), resamples=40)
+    shares = np.array(SHARES)
+    setup = ExternalSetup("pad", MALIGNANT, (0.9,), 15, priors=Priors(shares, shares))
+    changes = assess(runs, map_labels(runs), question, setup, SilentLog()).models[0].changes
+    here, there = changes["calibration_intercept"].internal, changes["calibration_intercept"].external
+    assert here.low < 0 < here.high
+    assert there.low > 0.5  # four of five benign images are gone: log(5) is 1.6, less what the evidence outweighs
+    known = changes["calibration_intercept_known"].external
+    assert known.low < 0 < known.high
+    slope = changes["calibration_slope_known"].external
+    assert slope.low < 1 < slope.high
+
+
+def _with_fewer_benign(run: Run) -> Run:
+    """The run without four of five benign external images."""
+    table = run.predictions
+    benign = (table["split"] == EXTERNAL) & ~table["label"].isin(MALIGNANT)
+    dropped = benign & (np.arange(len(table)) % 5 > 0)
+    return replace(run, predictions=table[~dropped].reset_index(drop=True))
