@@ -124,13 +124,13 @@ def calibrate(
         malignant: (K,) bool, True for malignant classes.
         bins: of the calibration errors and of the Brier parts.
     """
-    states = (_scores(sample, state, malignant, bins) for state in (test, restored, scaled))
+    before, after_prior, after = (_scores(sample, state, malignant, bins) for state in (test, restored, scaled))
     by_class = {
         name: measure_line([p[:, k] for p in scaled], sample.labels == k, sample)
         for k, name in enumerate(classes)
         if np.any(sample.labels == k)
     }
-    return Calibration(tuple(temperatures.tolist()), *states, by_class=by_class)
+    return Calibration(tuple(temperatures.tolist()), before, after_prior, after, by_class)
 
 
 def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: int) -> CalibrationScores:
