@@ -11,13 +11,17 @@ import pytest
 from ruamel.yaml import YAML
 
 from components.base.errors import RunError
+from components.comparison import record
+from components.comparison.comparison import compare_runs
 from flows.commands import decide as command
 from flows.commands.decide import ComparisonAtLook, JudgedLook, Looks, Plan, decide, reason_to_stop
-from flows.compare import compare
 from flows.presets import edit
 from flows.settings import load_settings
+from flows.stage_io.priors import read_priors
+from flows.stage_io.question import build_question
+from flows.stage_io.runs import read_complete_runs
 from flows.tracking.mlflow_log import open_client, search_runs
-from tests.unit.comparison.simulated_study import Truth, fabricate, settings
+from tests.unit.comparison.simulated_study import Truth, fabricate, settings, write_json
 
 PLAN = Plan(
     study="x", arms=("vae", "imagenet"), protocols=("frozen",), reference="imagenet",
@@ -75,16 +79,21 @@ def _checkout(folder: Path, looks: list[int]) -> None:
 
 
 def _pipeline(right: float, seen: list[int]) -> Callable[[], int]:
-    """Simulate the runs of the seeds in params.yaml, and compare them."""
+    """Simulate the runs of the seeds in params.yaml, and compare them; no page is written."""
 
     def run() -> int:
         given = load_settings()
         truth = Truth(
             right={"vae": right, "imagenet": 0.7}, gap={"vae": 0.01, "imagenet": 0.01}, protocols=("frozen",),
-            seeds=given.study.seeds, lesions=80, epochs=3, paths=given.paths, seed=3,
+            seeds=given.study.seeds, lesions=80, epochs=3, seed_spread=0.02, paths=given.paths, seed=2,
         )  # fmt: skip
         fabricate(truth, Path())
-        compare.work(**settings(truth, looks=given.compare.looks, resamples=200, figures=()))
+        simulated = settings(truth, looks=given.compare.looks, resamples=200)
+        question = build_question(*(simulated[name] for name in ("study", "dataset", "labels", "compare")))
+        priors = read_priors(truth.paths, simulated["labels"], simulated["finetune"])
+        runs = read_complete_runs(simulated["study"], truth.paths)
+        found = compare_runs(runs, question, simulated["compare"], priors, simulated["log"])
+        write_json(truth.paths.reports / "comparison.json", record.as_record(found, simulated["evaluate"]))
         for seed in given.study.seeds[-1:]:
             given.paths.classifiers.mkdir(parents=True, exist_ok=True)
             (given.paths.classifiers / f"vae-frozen-{seed}.safetensors").touch()
@@ -113,16 +122,16 @@ def test_a_clear_difference_stops_at_the_first_look_and_stays_in_params_yaml_and
 
 
 def test_a_later_start_continues_and_a_changed_plan_is_refused(plain_checkout: Path) -> None:
-    _checkout(plain_checkout, [3, 4])
+    _checkout(plain_checkout, [3, 6])
     seen: list[int] = []
     run = _pipeline(0.7, seen)
     first = decide(0.0, run, print)  # the first look is always taken
     assert seen == [3] and "of the budget are left" in first
     last = decide(None, run, print)
-    assert seen == [3, 4] and "the last one: vae-frozen not decided" in last
-    assert load_settings().study.seeds == (0, 1, 2, 3)
-    Path("params.yaml").write_text(edit(Path("params.yaml").read_text(), "compare.looks=[3, 4, 8]"))
-    with pytest.raises(RunError, match=r"looks of another plan: looks was \[3, 4\], is \[3, 4, 8\]"):
+    assert seen == [3, 6] and "the last one: vae-frozen not decided" in last
+    assert load_settings().study.seeds == tuple(range(6))
+    Path("params.yaml").write_text(edit(Path("params.yaml").read_text(), "compare.looks=[3, 6, 8]"))
+    with pytest.raises(RunError, match=r"looks of another plan: looks was \[3, 6\], is \[3, 6, 8\]"):
         decide(None, run, print)
 
 
