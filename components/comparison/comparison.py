@@ -20,6 +20,7 @@ from components.comparison.lesion_level import LesionLevel, measure_lesions
 from components.comparison.measurements import RunMeasurements, measure_run
 from components.comparison.outcomes import AccuracyRegion
 from components.comparison.overfitting_gap import shared_epochs
+from components.comparison.pretraining_draws import PretrainingDraws, pretraining_draws
 from components.comparison.rarest_class import RarestClass, plan_rarest_class
 from components.comparison.recommendation import Candidate, Recommendation, recommend
 from components.comparison.resampled_gap import ResampledGaps, measure_gaps
@@ -50,6 +51,8 @@ class Comparison:
     """Hash of each arm's encoder by protocol and seed: what differs by design."""
     architectures: Mapping[str, str]
     """Of each arm's encoder, in words."""
+    pretraining: Mapping[str, PretrainingDraws]
+    """By arm: whether each seed has weights of its own."""
     test_images: Mapping[str, int]
     """By class."""
     test_lesions: Mapping[str, int]
@@ -153,6 +156,7 @@ def compare_runs(
         fingerprints=fingerprints,
         encoders=encoders(runs),
         architectures=architectures(runs),
+        pretraining=pretraining_draws(runs),
         test_images=images,
         test_lesions=lesions,
         lesion_level=measure_lesions(runs, test, design, question, priors),

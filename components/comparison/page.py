@@ -91,6 +91,7 @@ def render(
         null_model=NULL_MODEL,
         null_words=_null_words(comparison),
         columns=TEST_COLUMNS,
+        pretraining_words=sentences.pretraining_words(comparison),
         meanings=FINGERPRINTS,
         few=FEW_LESIONS,
         gap_columns=GAP_COLUMNS,

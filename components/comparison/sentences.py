@@ -109,8 +109,8 @@ def limits(comparison: Comparison) -> list[str]:
     lines = [
         f"One data set, one split, {sum(comparison.test_images.values()):,} test images{groups}: the intervals are not "
         "valid for other clinics, cameras or skin.",
-        f"{len(question.seeds)} seed{'s' * (len(question.seeds) != 1)}: the seed changes head, batches and "
-        "augmentation; each encoder was pretrained once, so the variance of pretraining is in no interval.",
+        f"{len(question.seeds)} seed{'s' * (len(question.seeds) != 1)}: a seed draws pretraining, head, batches and "
+        "augmentation anew. " + " ".join(f"{words}." for words in pretraining_words(comparison, only_incomplete=True)),
         "The gap in macro AUROC has an interval over seeds alone; those in loss and accuracy count lesions too.",
         "Accuracy and log loss hold for this mix of classes: resampling keeps how many lesions each class has.",
     ]
@@ -127,6 +127,20 @@ def limits(comparison: Comparison) -> list[str]:
     if question.synthetic:
         lines.insert(0, "The images are drawings. Nothing here is evidence about skin, lesions or pretraining.")
     return lines
+
+
+def pretraining_words(comparison: Comparison, only_incomplete: bool = False) -> list[str]:
+    """What the seeds vary, with all arms of which it is true: `vae, random: each seed draws ...`.
+
+    Args:
+        comparison: knows the encoders of each arm.
+        only_incomplete: leave out arms whose intervals include the whole variance of the pretraining.
+    """
+    arms: dict[str, list[str]] = {}
+    for arm, found in comparison.pretraining.items():
+        if not (only_incomplete and found.is_complete):
+            arms.setdefault(found.words, []).append(arm)
+    return [f"{', '.join(names)}: {words}" for words, names in arms.items()]
 
 
 def _notes(comparison: Comparison) -> tuple[str, str]:

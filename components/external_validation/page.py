@@ -84,7 +84,8 @@ def limits(result: ExternalValidationResult) -> list[str]:
         f"The cause: camera, skin type, selection of lesions and method of diagnosis differ at once between the "
         f"internal test and {name}; the drop is the effect of all of them together.",
         f"{name} is one external test set. The drop on another one is not known from it.",
-        "Between-pretraining variance: each encoder was pretrained once.",
+        "An arm whose weights are one fixed set, such as published ones: its intervals hold for these weights. For the "
+        "others each seed draws the pretraining anew. The main page says which arms are which.",
         "An arm with a low internal accuracy cannot lose much: a small drop is good only together with a good accuracy "
         f"on {name}.",
         f"Predictions of the classes that were left out are not measured; a model that predicts one of them for a "

@@ -136,7 +136,7 @@ def fabricate(truth: Truth, folder: Path) -> None:
         by_image = draw_epochs({"train": matched(pool, val, truth, seed), "val": val}, curve, truth.classes)
         write_epochs(folder, truth.paths, run, by_image)
         measured[run] = measure(table, truth.classes)
-        encoder = hashlib.sha256(arm.encode()).hexdigest()
+        encoder = encoder_sha256(RunId(arm, protocol, seed))
         stated = {"baseline": arm in truth.baselines, ENCODER: encoder, **fingerprints(protocol, seed)}
         write_run(folder, truth.paths, run, table, curve, stated)
     write_json(folder / truth.paths.metrics / "evaluate.json", measured)
@@ -282,6 +282,12 @@ def measure(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, float]:
 def fingerprints(protocol: str, seed: int) -> dict[str, str]:
     """Equal for all arms of one protocol and seed."""
     return {key: hashlib.sha256(f"{key} {protocol} {seed}".encode()).hexdigest() for key in FINGERPRINTS}
+
+
+def encoder_sha256(run: RunId) -> str:
+    """Of the encoder that a run starts from: those of the arm imagenet are one, others have one for each seed."""
+    name = run.arm if run.arm == "imagenet" else run.encoder
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def write_json(path: Path, content: object) -> None:
