@@ -83,10 +83,9 @@ class Settings(Frozen):
     def _check_seeds_are_those_of_a_look(self) -> Self:
         looks, seeds = self.compare.looks, self.study.seeds
         if looks and (len(seeds) not in looks or seeds != tuple(range(len(seeds)))):
-            first = f"[0, ..., {looks[0] - 1}]"
             raise ValueError(
                 f"study.seeds is {list(seeds)}, but compare.looks {list(looks)} plans that many seeds, counted from 0: "
-                f"set study.seeds to {first} for the first look, or start `dermflow decide`, which sets them"
+                f"set study.seeds to {list(range(looks[0]))}; `dermflow decide` adds the others"
             )
         return self
 
