@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pandas as pd
 
@@ -17,19 +18,24 @@ from components.comparison import record
 from components.comparison.comparison import compare_runs
 from components.comparison.figures import draw_figures
 from components.comparison.page import render
+from components.comparison.protocol import images_sha256
 from components.comparison.recommendation import FEW_LESIONS
 from components.comparison.sentences import limits, summary
 from components.comparison.settings import Compare, Evaluate
 from components.data.adapters import Adapter
 from components.data.labels import Labels
-from components.statistics.runs import Run, same_images
-from components.training.settings import Finetune
+from components.models.backbone import Backbone
+from components.statistics.runs import Run, same_images, split_rows
+from components.training.settings import Augment, Finetune
+from flows.settings.data import Split
 from flows.settings.study import Paths, Study
+from flows.settings.training import Pretrain
 from flows.stage import stage
 from flows.stage_io.external_results import FOLDER, INTERNAL
 from flows.stage_io.files import existing, read_json
 from flows.stage_io.label_efficiency_results import ALL_LESIONS, LABEL_EFFICIENCY
 from flows.stage_io.priors import read_priors
+from flows.stage_io.protocol import models_sha256, read_standing
 from flows.stage_io.publish import as_json, publish
 from flows.stage_io.question import build_question
 from flows.stage_io.runs import read_complete_runs
@@ -43,6 +49,10 @@ def compare(
     evaluate: Evaluate,
     compare: Compare,
     clinical: Clinical,
+    split: Split,
+    augment: Augment,
+    backbone: Backbone,
+    pretrain: Pretrain,
     finetune: Finetune,
     paths: Paths,
     log: Log,
@@ -56,7 +66,12 @@ def compare(
     task = clinical_task(question, clinical, labels, priors, evaluate.calibration_bins)
     assessment = assess(runs, task, _attributes(runs, labels, clinical, paths), log)
     page_figures, clinical_figures = draw_figures(compare.figures, comparison, runs), draw_clinical(assessment)
-    lines = summary(comparison)
+    followed = read_standing(
+        (study, labels, split, augment, backbone, pretrain, finetune, compare),
+        images_sha256(split_rows(runs[0], "test", labels.classes)),
+        models_sha256({run.name: run.predictions for run in runs}),
+    )
+    lines = summary(comparison, followed)
     for name, text in {
         "clinical.json": as_json(clinical_record.as_record(assessment)),
         "comparison.csv": record.as_table(comparison).to_csv(index=False, lineterminator="\n"),
@@ -69,14 +84,17 @@ def compare(
     publish(
         paths.reports,
         "comparison",
-        record=record.as_record(comparison, evaluate) | {"few_lesions": FEW_LESIONS, "limits": limits(comparison)},
-        page=render(comparison, evaluate, page_figures, assessment, clinical_figures),
+        record=record.as_record(comparison, evaluate)
+        | {"few_lesions": FEW_LESIONS, "limits": limits(comparison), "protocol": asdict(followed)},
+        page=render(comparison, followed, evaluate, page_figures, assessment, clinical_figures),
         figures={each.file_name(name): panel for each in page_figures for name, panel in each.panels.items()}
         | clinical_figures,
         lines=lines,
         log=log,
     )
-    log.tags({"verdict": " ".join(each.verdict.sentence for each in comparison.differences)})
+    log.tags(
+        {"protocol": followed.sentence, "verdict": " ".join(each.verdict.sentence for each in comparison.differences)}
+    )
     return {**record.as_metrics(comparison), **clinical_record.as_metrics(assessment)}
 
 

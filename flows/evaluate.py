@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from components.base.files import whole
 from components.base.log import Log
+from components.comparison.protocol import images_sha256
 from components.comparison.settings import Evaluate as EvaluateSettings
 from components.data.labels import Labels
 from components.data.lesion_mask import lesion_share
@@ -28,6 +29,7 @@ from components.training.settings import Compute
 from flows.settings.study import Paths, Study
 from flows.stage import stage
 from flows.stage_io.predictions import predict_runs, read_packed, study_runs
+from flows.stage_io.protocol import count_opening, describe_models, models_sha256
 
 SPLITS = ("val", "test")
 
@@ -39,9 +41,16 @@ KEYS = {ECE: "ece"}
 """Keys of evaluate.json that are not the metric's name."""
 
 
+class Dataset(Protocol):
+    """The data set's section, of which the kind alone is read: its code changes no prediction."""
+
+    kind: str
+
+
 @stage
 def evaluate(
     study: Study,
+    dataset: Dataset,
     labels: Labels,
     backbone: Backbone,
     evaluate: EvaluateSettings,
@@ -49,19 +58,27 @@ def evaluate(
     compute: Compute,
     log: Log,
 ) -> dict[str, dict[str, Any]]:
-    """Write each run's predictions and confusion matrix; return its metrics on test images."""
+    """Write each run's predictions and confusion matrix; return its metrics on test images.
+
+    Models that were not yet measured on these images are added to the openings of test images.
+    """
     _log_other_classifiers(paths.classifiers, [str(run) for run in study_runs(study)], log)
     examples = {split: read_packed(paths.pixels / split, labels.classes) for split in SPLITS}
-    metrics = {}
+    metrics, tables = {}, {}
     with whole(paths.predictions) as folder:
         folder.mkdir()
         for run, table in predict_runs(
             study, examples, classes=labels.classes, backbone=backbone, paths=paths, compute=compute, log=log
         ):
             table.to_parquet(folder / f"{run}.parquet", index=False)
+            tables[run] = table
             metrics[run] = measure_run(table, labels.classes, evaluate)
             _write_confusion(folder / f"{run}.confusion.csv", table, labels.classes)
         lesion_shares(examples["test"], log).to_csv(folder / "lesion_share.csv", index=False, lineterminator="\n")
+    images, models = images_sha256(examples["test"].pixels.index), models_sha256(tables)
+    log.tags({"test/images": images, "test/models": models, "test/what": describe_models(study)})
+    if dataset.kind != "synthetic":  # drawings can be drawn anew
+        count_opening(images, models, describe_models(study))
     return metrics
 
 

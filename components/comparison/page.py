@@ -12,6 +12,7 @@ from components.comparison import sentences
 from components.comparison.against_null import NULL_MODEL
 from components.comparison.comparison import Comparison
 from components.comparison.figures import SECTIONS, PageFigure
+from components.comparison.protocol import Standing
 from components.comparison.recommendation import FEW_LESIONS
 from components.comparison.settings import Evaluate
 from components.report import page
@@ -54,6 +55,7 @@ GAP_COLUMNS = {
 
 def render(
     comparison: Comparison,
+    followed: Standing,
     evaluate: Evaluate,
     figures: Sequence[PageFigure],
     clinical: ClinicalAssessment,
@@ -63,6 +65,7 @@ def render(
 
     Args:
         comparison: the study's answer.
+        followed: whether it follows a locked protocol.
         evaluate: gives the bins of the calibration error.
         figures: of the comparison, as `compare.figures` names them.
         clinical: the assessment for clinical use, shown on the same page.
@@ -73,6 +76,7 @@ def render(
         "comparison/page.html.j2",
         {"onset_range": sentences.onset_range, "epoch_range": sentences.epoch_range},
         comparison=comparison,
+        followed=followed,
         question=question,
         settings=comparison.settings,
         calibration_bins=evaluate.calibration_bins,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from components.comparison.comparison import Comparison
 from components.comparison.differences import PairedDifference
 from components.comparison.overfitting_gap import DECIDING_GAP
+from components.comparison.protocol import Standing
 from components.comparison.recommendation import FEW_LESIONS
 from components.report.formatting import interval_range, percent
 from components.report.wording import Claim, too_few_resamples
@@ -150,9 +151,10 @@ def _notes(comparison: Comparison) -> tuple[str, str]:
     return high_val_losses(comparison), resamples
 
 
-def summary(comparison: Comparison) -> list[str]:
+def summary(comparison: Comparison, followed: Standing) -> list[str]:
     """The answer for a terminal: verdicts, recommendation and a table of at most 80 columns."""
     lines = [each.verdict.sentence for each in comparison.differences] + [comparison.recommendation.sentence]
+    lines += [sentence for sentence in (followed.sentence, followed.openings) if sentence]
     lines += [f"Note: {sentence}." for sentence in comparison.question.missing_ids]
     notes = (*_notes(comparison), about_look(comparison.question.rule))
     lines += [f"Note: {sentence}" for sentence in notes if sentence]

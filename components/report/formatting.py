@@ -65,9 +65,23 @@ def points(share: float) -> str:
     return decimals(100 * share, 1, sign=True)
 
 
+LEVELS = (0.01, 0.05, 0.1)
+"""To which a reader compares a p-value."""
+
+
 def p_value(value: float) -> str:
-    """A p-value with its relation sign: `= 0.032`, `< 0.001`."""
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    """A p-value with its relation sign: `= 0.032`, `< 0.001`.
+
+    One that would be rounded to a usual level without being equal to it gets more decimals: 0.0496 is below 0.05, and
+    0.0504 above.
+    """
+    if value < 0.001:
+        return "< 0.001"
+    level = next((each for each in LEVELS if f"{value:.3f}" == f"{each:.3f}"), None)
+    if level is None or abs(value - level) < 1e-9:
+        return f"= {value:.3f}"
+    digits = next((more for more in range(4, 9) if f"{value:.{more}f}" != f"{level:.{more}f}"), 3)
+    return f"= {value:.{digits}f}"
 
 
 def interval_range(interval: Interval, form: Callable[[float], str] = number) -> str:

@@ -18,6 +18,9 @@ from scipy.stats import binom, norm, rankdata
 Array = npt.NDArray[Any]
 Key = TypeVar("Key", bound=Hashable)
 
+ROUNDING = 1e-12
+"""A share or area below it is zero: where arms are equal, means over seeds that were added in another order differ."""
+
 
 def sum_by_group(values: Array, groups: Array) -> Array:
     """Sums of values (N,) or (S, N) over the images of each group: (G,) or (S, G), in the order of their names."""
@@ -43,7 +46,7 @@ def permutation_test(differences: Array, flips: int, rng: np.random.Generator) -
         flips: random exchanges.
         rng: draws them.
     """
-    nonzero = differences[differences != 0]  # the others contribute nothing in both arms
+    nonzero = differences[np.abs(differences) > ROUNDING]  # the others contribute nothing in both arms
     observed = abs(nonzero.sum()) * (1 - 1e-12)  # tolerance: the order of adding must not make equal sums differ
     if 2.0 ** len(nonzero) <= flips:
         ways = np.arange(2 ** len(nonzero))[:, None] >> np.arange(len(nonzero)) & 1
@@ -135,8 +138,8 @@ def delong(labels: Array, ours: Sequence[Array], theirs: Sequence[Array], groups
     areas = [np.mean([area for area, _ in side]) for side in pairs]
     terms = [np.mean([terms for _, terms in side], axis=0) for side in pairs]
     difference, error = float(areas[0] - areas[1]), float(np.sqrt(((terms[0] - terms[1]) ** 2).sum()))
-    if not error > 0:
-        return Delong(difference, error, 0.0 if abs(difference) > 0 else 1.0)  # NaN: nothing shows a difference
+    if not error > ROUNDING:
+        return Delong(difference, error, 0.0 if abs(difference) > ROUNDING else 1.0)  # NaN: nothing shows a difference
     return Delong(difference, error, float(2 * norm.sf(abs(difference) / error)))
 
 

@@ -139,6 +139,22 @@ def use(
 
 @app.command()
 @_print_errors
+def lock(
+    again: Annotated[bool, typer.Option(help="replace a protocol that is locked already")] = False,
+    commit: Annotated[bool, typer.Option(help="commit protocol.lock.yaml with git")] = False,
+) -> None:
+    """Lock the protocol before the test images are opened: endpoint, margin, seeds, arms, training and split.
+
+    `compare` then says whether the study is confirmatory, or in which settings it differs from what was locked.
+    """
+    from flows.commands.lock import lock as lock_protocol
+
+    for line in lock_protocol(again=again, commit=commit):
+        typer.echo(line)
+
+
+@app.command()
+@_print_errors
 def status() -> None:
     """List every stage as fresh or stale. `dermflow run` runs the stale ones; see also `dvc status`."""
     from flows.orchestration.graph import is_changed, read_graph

@@ -21,16 +21,20 @@ from components.comparison.settings import COMPARED_METRICS, Compare, Evaluate
 from components.data.adapters.ham10000 import Config as Ham10000
 from components.data.adapters.synthetic import Config as Synthetic
 from components.data.labels import Labels
+from components.models.backbones.timm import Config as Timm
 from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.expected_calibration_error import expected_calibration_error
 from components.statistics.runs import ENCODER, FINGERPRINTS, Run
 from components.training.examples import matched_rows
 from components.training.settings import Finetune
+from flows.settings.data import Split
 from flows.settings.study import Paths, Study
+from flows.settings.training import Pretrain
 from flows.stage_io.priors import read_priors
 from flows.stage_io.question import build_question
 from flows.stage_io.runs import read_complete_runs
+from tests.unit.training.small_settings import NO_AUGMENT
 
 CLASSES = ("bkl", "mel", "nv")
 FOLDERS = {name: Path(name) for name in Paths.model_fields}
@@ -86,6 +90,10 @@ def settings(
         "compare": Compare(**chosen),
         "clinical": clinical_settings(),
         "finetune": Finetune.model_construct(imbalance="none"),
+        "split": Split.model_construct(seed=0),
+        "augment": NO_AUGMENT,
+        "backbone": Timm(name="test_efficientnet"),
+        "pretrain": Pretrain.model_construct(arms={}),
         "paths": truth.paths,
         "log": SilentLog(),
     }

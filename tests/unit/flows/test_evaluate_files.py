@@ -34,7 +34,13 @@ def evaluated(run, paths, params, labels):
         run(arm, "frozen")
 
     def again(log=None, **changes):
-        given = {"study": study, "labels": labels, "backbone": BACKBONE, "evaluate": EVALUATE}
+        given = {
+            "study": study,
+            "dataset": params.dataset,
+            "labels": labels,
+            "backbone": BACKBONE,
+            "evaluate": EVALUATE,
+        }
         return evaluate.work(
             **(given | {"paths": paths, "compute": params.compute, "log": log or SilentLog()} | changes)
         )

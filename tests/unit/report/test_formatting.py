@@ -33,7 +33,20 @@ def test_an_interval_is_written_or_called_missing() -> None:
     assert formatting.interval_range(Interval(0.5, -np.inf, np.inf)) == "no interval"
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.03215, "= 0.032"), (0.0009, "< 0.001"), (1.0, "= 1.000")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.03215, "= 0.032"),
+        (0.0009, "< 0.001"),
+        (1.0, "= 1.000"),
+        (0.05, "= 0.050"),
+        (0.0502, "= 0.0502"),
+        (0.04996, "= 0.04996"),
+        (0.0098, "= 0.0098"),
+        (0.0996, "= 0.0996"),
+        (0.0492, "= 0.049"),
+    ],
+)
 def test_a_p_value_has_its_relation_sign(value: float, text: str) -> None:
     assert formatting.p_value(value) == text
 

@@ -65,6 +65,20 @@ def test_many_groups_give_scipys_permutation_test() -> None:
     assert permutation_test(differences, 9999, np.random.default_rng(1)) == pytest.approx(expected.pvalue, abs=0.015)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_arms_whose_seeds_are_added_in_another_order_have_a_p_of_one(seed: int) -> None:
+    """The means of the same three models in two orders differ by rounding, which is no difference."""
+    rng = np.random.default_rng(seed)
+    labels, groups = np.arange(90) % 7, np.arange(90) // 2
+    models = rng.dirichlet(np.ones(7), (3, 90))
+    terms = np.stack([significance.balanced_accuracy_terms(labels, p) for p in models])
+    ours, theirs = (terms[0] + terms[1] + terms[2]) / 3, (terms[2] / 3 + terms[1] / 3) + terms[0] / 3
+    difference = significance.sum_by_group(ours - theirs, groups)
+    assert permutation_test(difference, 999, rng) == 1
+    assert permutation_test(difference + 1e-17, 999, rng) == 1
+    assert delong(labels, list(models), list(models[[2, 0, 1]]), groups).p == 1
+
+
 def test_arms_that_never_differ_have_a_p_of_one() -> None:
     assert permutation_test(np.zeros(50), 1000, np.random.default_rng(0)) == 1
     labels, p, _ = _scores(0)
