@@ -14,6 +14,7 @@ from components.paper.answers import answer, as_metrics
 from components.paper.evidence import Json, PaperRecords
 from components.paper.page import render, sentences
 from components.paper.record import as_record
+from components.statistics.runs import Run
 from flows.settings.data import Cohort
 from flows.settings.study import Paths
 from flows.settings.training import Pretrain
@@ -22,6 +23,8 @@ from flows.stage_io.external_results import read_external
 from flows.stage_io.files import existing, read_json
 from flows.stage_io.label_efficiency_results import read_label_efficiency
 from flows.stage_io.publish import publish
+
+EXPECTED = "a run that was compared; dvc repro finetune makes it"
 
 
 @stage
@@ -36,7 +39,7 @@ def paper(
             robustness=read_json(paths.reports / "robustness.json"),
             external=read_external(external, paths),
             label_efficiency=read_label_efficiency(label_efficiency.protocols, paths),
-            curves=_read_curves(comparison["plan"], paths),
+            runs=_read_runs(comparison["plan"], paths),
             kinds={arm: method.kind for arm, method in pretrain.arms.items()},
         )
     )
@@ -54,17 +57,21 @@ def paper(
     return as_metrics(found)
 
 
-def _read_curves(plan: Json, paths: Paths) -> dict[str, pd.DataFrame]:
-    """The learning curve of every run that was compared."""
+def _read_runs(plan: Json, paths: Paths) -> list[Run]:
+    """Every run that was compared, with its curve and its images by epoch."""
     runs = [
-        str(RunId(arm, FinetuneProtocol(protocol), seed))
+        RunId(arm, FinetuneProtocol(protocol), seed)
         for protocol, arm, seed in product(plan["protocols"], plan["arms"], plan["seeds"])
     ]
-    files = {run: paths.curves / "finetune" / f"{run}.csv" for run in runs}
-    return {
-        run: pd.read_csv(existing(file, "the curve of a run that was compared; dvc repro finetune"))
-        for run, file in files.items()
-    }
+    return [
+        Run(
+            run,
+            pd.DataFrame(),
+            curve=pd.read_csv(existing(paths.curves / "finetune" / f"{run}.csv", EXPECTED)),
+            images=pd.read_parquet(existing(paths.epoch_losses / f"{run}.parquet", EXPECTED)),
+        )
+        for run in runs
+    ]
 
 
 if __name__ == "__main__":

@@ -116,8 +116,6 @@ class Measurement:
     claimed: int
     """The sign of the difference that the claim asserts: -1 or 1."""
     seeds: int
-    over: str
-    """What the interval is over: `seeds`, or `seeds and lesions`."""
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,28 @@
 """The differences by which the paper's claims are tested, from what other stages wrote: nothing is measured twice.
 
-Only the three measures of the learning curves are computed here, since no other stage needs them. S seeds.
+Only the three measures of the learning curves are computed for this page, since no other stage needs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from components.base.errors import DataError
 from components.base.run_id import FinetuneProtocol, RunId, model_name
 from components.comparison.against_null import AgainstNull
-from components.comparison.overfitting_gap import DECIDING_GAP, paired, shared_epochs
+from components.comparison.overfitting_gap import DECIDING_GAP
 from components.paper.claims import Measurement, Standing
-from components.paper.curve_measures import Array, epochs_to_converge, relative_fall, share_of_falls
+from components.paper.curve_measures import Array
+from components.paper.val_curves import difference, measure_curves
+from components.statistics.bootstrap import Sample
 from components.statistics.intervals import Interval, read_interval
 from components.statistics.rule import Rule
+from components.statistics.runs import Run
 from components.statistics.significance import smallest_p
 
 Json = Mapping[str, Any]
@@ -30,15 +33,12 @@ LEADING = "balanced_accuracy"
 PICTURE = "without_lesion"
 """The masked picture whose kept share decides; that of the border has fewer images, and is on the robustness page."""
 
-SEEDS, LESIONS = "seeds", "seeds and lesions"
-"""What an interval is over."""
-
-CURVE_MEASURES: Mapping[str, tuple[str, str, str]] = {
-    "convergence": ("val/balanced_accuracy", "epochs to converge", "epochs"),
-    "fall": ("val/loss", "change of val loss, %", "percent"),
-    "steadiness": ("val/accuracy", "share of falls, %", "percent"),
+CURVE_MEASURES: Mapping[str, tuple[str, str]] = {
+    "convergence": ("epochs to converge", "epochs"),
+    "fall": ("change of val loss, %", "percent"),
+    "steadiness": ("share of falls, %", "percent"),
 }
-"""Claim: column of the curve, name and form of the measurement; a smaller value confirms each."""
+"""Claim: name and form of the measurement; a smaller value confirms each."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class PaperRecords:
     """reports/external/COHORT.json of each external test set."""
     label_efficiency: Mapping[str, Json]
     """reports/label_efficiency/PROTOCOL.json by protocol."""
-    curves: Mapping[str, pd.DataFrame]
-    """curves/finetune/RUN.csv by run."""
+    runs: Sequence[Run]
+    """Every run with its curve and its images by epoch; predictions are not read."""
     kinds: Mapping[str, str]
     """Arm: the kind of its pretraining (pretrain.arms)."""
 
@@ -67,6 +67,12 @@ class PaperRecords:
     def reference(self) -> str:
         """The arm that the others are compared with."""
         return str(self.comparison["plan"]["reference"])
+
+    @cached_property
+    def curve_measures(self) -> dict[str, tuple[dict[str, Sample], Array]]:
+        """Of every run, measured once."""
+        plan = self.comparison["plan"]
+        return measure_curves(self.runs, plan["classes"], plan["resamples"], plan["seed"])
 
     def standing(self, arm: str, protocol: str) -> Standing:
         """Arm and reference against the null lines."""
@@ -90,49 +96,29 @@ def measure(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]
 
 
 def _from_curves(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]:
-    """Convergence, relative fall and steadiness, over seeds alone."""
-    plan = records.comparison["plan"]
-    runs = {name: [_curve(records, name, protocol, seed) for seed in plan["seeds"]] for name in plan["arms"]}
-    epochs = shared_epochs([curve for curves in runs.values() for curve in curves])
-    measures: Mapping[str, Callable[[Array], float]] = {
-        "convergence": lambda values: epochs_to_converge(values, 1 / len(plan["classes"])),
-        "fall": lambda values: relative_fall(values[:epochs]),
-        "steadiness": lambda values: share_of_falls(values[:epochs]),
-    }
+    """Convergence, relative fall and steadiness."""
+    seeds = records.comparison["plan"]["seeds"]
+    ours, theirs = (
+        [records.curve_measures[str(RunId(side, FinetuneProtocol(protocol), seed))] for seed in seeds]
+        for side in (arm, records.reference)
+    )
     found = []
-    for claim, (column, name, form) in CURVE_MEASURES.items():
-        ours, theirs = (
-            np.array([measures[claim](_column(curve, column)) for curve in runs[side]])
-            for side in (arm, records.reference)
-        )  # (S,) each
-        test = paired(ours - theirs, records.rule.confidence)
+    for claim, (name, form) in CURVE_MEASURES.items():
+        estimated = difference(ours, theirs, claim)
         found.append(
             Measurement(
                 claim=claim,
                 name=name,
                 form=form,
-                arm=float(ours.mean()),
-                reference=float(theirs.mean()),
-                difference=test.interval,
-                p=test.p,
+                arm=float(np.mean([samples[claim].value for samples, _ in ours])),
+                reference=float(np.mean([samples[claim].value for samples, _ in theirs])),
+                difference=estimated.interval(records.rule.confidence),
+                p=estimated.p_value(),
                 claimed=-1,
-                seeds=len(ours),
-                over=SEEDS,
+                seeds=len(seeds),
             )
         )
     return found
-
-
-def _curve(records: PaperRecords, arm: str, protocol: str, seed: int) -> pd.DataFrame:
-    return records.curves[str(RunId(arm, FinetuneProtocol(protocol), seed))]
-
-
-def _column(curve: pd.DataFrame, name: str) -> Array:
-    if name not in curve:
-        raise DataError(
-            f"a curve of finetune has {', '.join(map(str, curve))}, expected {name} too; repeat: dvc repro -f finetune"
-        )
-    return curve[name].to_numpy(float)
 
 
 def _gap(records: PaperRecords, arm: str, protocol: str) -> Measurement:
@@ -150,7 +136,6 @@ def _gap(records: PaperRecords, arm: str, protocol: str) -> Measurement:
         p=found["tests"]["gap"]["p"],
         claimed=-1,
         seeds=len(records.comparison["plan"]["seeds"]),
-        over=SEEDS,
     )
 
 
@@ -170,7 +155,6 @@ def _kept(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]:
             p=ours["difference"]["p"],
             claimed=-1,
             seeds=records.robustness["seeds"],
-            over=LESIONS,
         )
     ]
 
@@ -197,7 +181,6 @@ def _external(records: PaperRecords, arm: str, protocol: str) -> list[Measuremen
                 p=ours["travels"]["p"],
                 claimed=1,
                 seeds=ours["seeds"],
-                over=LESIONS,
             )
         )
     return found
@@ -222,7 +205,6 @@ def _labels(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]
             p=max(2 * min(found["beyond"], 1 - found["beyond"]), smallest_p(resamples)),  # of needing all lesions
             claimed=-1,
             seeds=len(record["plan"]["seeds"]),
-            over=LESIONS,
         )
     ]
 

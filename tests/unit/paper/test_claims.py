@@ -17,7 +17,7 @@ CENTRES = (-np.inf, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, np.inf)
 
 
 def measurement(mean: float, low: float, high: float, *, claimed: int = -1, seeds: int = 3) -> Measurement:
-    return Measurement("gap", "gap", "signed", 0.0, 0.0, Interval(mean, low, high), 0.01, claimed, seeds, "seeds")
+    return Measurement("gap", "gap", "signed", 0.0, 0.0, Interval(mean, low, high), 0.01, claimed, seeds)
 
 
 def test_every_point_of_the_plane_has_the_word_of_the_rule() -> None:
