@@ -67,7 +67,7 @@ def interval(found: Array, by_lesions: Array, lesions: float, alpha: float) -> t
     """Ends (N, C) of the intervals of differences (N, C, S) at confidence 1 - alpha."""
     seeds = found.shape[-1]
     by_seeds = found.std(-1, ddof=1) / seeds**0.5
-    reach = combined_reach(by_lesions, by_seeds, np.float64(lesions), np.float64(seeds - 1), 1 - alpha)
+    reach = combined_reach(by_lesions, by_seeds, lesions, seeds - 1, 1 - alpha)
     return found.mean(-1) - reach, found.mean(-1) + reach
 
 

@@ -84,8 +84,8 @@ def _forecast(
 
 def half_width(components: VarianceComponents, confidence: float) -> float:
     """Of the interval of a mean with these variance components."""
-    values = components.by_lesions, components.by_seeds, components.lesions, components.seeds - 1
-    return float(combined_reach(*map(np.float64, values), confidence))
+    errors = components.by_lesions, components.by_seeds
+    return float(combined_reach(*errors, components.lesions, components.seeds - 1, confidence))
 
 
 def with_uncertain_seeds(components: VarianceComponents) -> tuple[VarianceComponents, ...]:
@@ -127,7 +127,7 @@ def decision_probability(found: Found, seeds: int, rule: Rule, rng: np.random.Ge
     spread = variance * rng.chisquare(new - 1, DRAWS) if new > 1 else 0.0
     pooled = (squares + spread + shift**2 * now * new / seeds) / (seeds - 1)
     mean = found.difference + shift * new / seeds
-    errors = np.float64(parts.by_lesions), np.sqrt(pooled / seeds)
-    reach = combined_reach(*errors, np.float64(parts.lesions), np.float64(seeds - 1), 1 - rule.alpha)
+    by_seeds = np.sqrt(pooled / seeds)
+    reach = combined_reach(parts.by_lesions, by_seeds, parts.lesions, seeds - 1, 1 - rule.alpha)
     low, high = mean - reach, mean + reach
     return float(np.mean((low > 0) | (high < 0) | (low >= -rule.margin) | (high <= rule.margin)))

@@ -152,8 +152,10 @@ class Estimate:
         return max(1 - excluded, 2 / (len(self.draws) + 1))
 
 
-def combined_reach(by_lesions: Array, by_seeds: Array, lesions: Array, seeds: Array, confidence: float) -> Array:
-    """Half width of `Estimate.interval` without skewness, for arrays that broadcast.
+def combined_reach(
+    by_lesions: Array | float, by_seeds: Array | float, lesions: float, seeds: int, confidence: float
+) -> Array:
+    """Half width of `Estimate.interval` without skewness; the standard errors may be arrays that broadcast.
 
     Args:
         by_lesions: standard error that all seeds share.
@@ -162,10 +164,10 @@ def combined_reach(by_lesions: Array, by_seeds: Array, lesions: Array, seeds: Ar
         seeds: degrees of freedom of `by_seeds`: number of seeds minus one.
         confidence: in (0, 1).
     """
+    errors = np.asarray(by_lesions, float), np.asarray(by_seeds, float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        both = np.hypot(by_lesions, by_seeds)
-        freedom = both**4 / (by_lesions**4 / lesions + np.where(by_seeds > 0, by_seeds**4 / seeds, 0.0))
-    return _combine(by_lesions, by_seeds, (freedom, lesions, seeds), (1 + confidence) / 2)
+        freedom = np.hypot(*errors) ** 4 / (errors[0] ** 4 / lesions + errors[1] ** 4 / max(seeds, 1))
+    return _combine(*errors, (freedom, lesions, seeds), (1 + confidence) / 2)
 
 
 def _combine(by_lesions: Any, by_seeds: Any, freedom: tuple[Any, Any, Any], tail: float) -> Array:
@@ -173,7 +175,7 @@ def _combine(by_lesions: Any, by_seeds: Any, freedom: tuple[Any, Any, Any], tail
     joint, *alone = (student.ppf(tail, each) for each in freedom)
     whole = joint * np.hypot(by_lesions, by_seeds)
     apart = np.hypot(alone[0] * by_lesions, alone[1] * by_seeds)
-    return np.where(np.asarray(by_seeds) > 0, (whole + apart) / 2, whole)
+    return np.asarray(np.where(np.asarray(by_seeds) > 0, (whole + apart) / 2, whole))
 
 
 def bca_ends(draws: Array, mean: float, acceleration: float, confidence: float) -> tuple[float, float]:
