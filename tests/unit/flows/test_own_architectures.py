@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from components.base.log import SilentLog
 from components.base.run_id import FinetuneProtocol, RunId
-from components.models.classifier import build_head
+from components.explanations.attribution import attribute
+from components.explanations.map_check import DEPTHS
+from components.explanations.weight_randomisation import build_random_classifier, randomise_cascading
+from components.models.classifier import Classifier, build_head
 from components.models.weights_file import load_encoder, read_header
 from components.pretraining import colour, pca
 from components.statistics.runs import Run, check_conditions
@@ -21,6 +25,7 @@ from flows.stage_io.predictions import open_inference_session, predict_file, rea
 from tests.unit.flows.small_finetuning import (
     BACKBONE,
     CLASSES,
+    SIZE,
     changed_finetune,
     encoder_of,
     weights_of,
@@ -79,3 +84,20 @@ def test_predictions_are_those_of_the_last_measurement(arms, run):
     predicted = table[[f"p_{name}" for name in CLASSES]].to_numpy().argmax(1)
     right = (predicted == examples["val"].labels).mean()
     assert right == pytest.approx(metrics["best"]["val/accuracy"])
+
+
+@pytest.mark.parametrize("arm", list(ARMS))
+def test_predictions_are_explained_and_compared_with_randomised_copies(arm):
+    """Integrated gradients find the whole change of the logit, through sorted pixels too."""
+    torch.manual_seed(0)
+    backbone = ARMS[arm].backbone
+    encoder = backbone.build()
+    classifier = Classifier(encoder, build_head(encoder.feature_dim, 8, 0.0, 3, seed=0)).eval()
+    images = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    found = attribute(classifier, images, torch.tensor([0, 1, 2, 0]), steps=64)
+    assert np.isfinite(found.maps).all() and np.abs(found.maps).max() > 0
+    assert np.abs(found.missing).max() < 0.05 * np.abs(found.change).max()
+    copies = dict(randomise_cascading(classifier, build_random_classifier(backbone, classifier.head, 0), images))
+    assert list(copies) == list(DEPTHS)
+    with torch.no_grad():
+        assert not any(torch.allclose(copy(images), classifier(images)) for copy in copies.values())
