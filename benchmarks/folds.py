@@ -55,6 +55,11 @@ class World:
         """Expected balanced accuracy of an arm, over train sets, seeds and lesions."""
         return float(norm.cdf(skill / self.whole))
 
+    @property
+    def effect(self) -> float:
+        """Standard deviation of the train set's effect on balanced accuracy, in points."""
+        return float(100 * norm.pdf(SKILL / self.whole) / self.whole * self.train_set)
+
 
 WORLDS = (
     World("no effect of the train set", train_set=0.0, seed=0.05),
@@ -148,12 +153,15 @@ def simulate(world: World, repeats: int, resamples: int = 200) -> dict[str, Rate
 def main(repeats: int) -> None:
     """Fewer studies for the bootstrap, which takes a hundred times as long."""
     titles = " | ".join(f"{name}: covered | alarms" for name in RULES)
-    print(f"| {repeats} studies, bootstrap {repeats // 15} | {titles} |")
-    print("|---" * (1 + 2 * len(RULES)) + "|")
+    print(f"| {repeats} studies, bootstrap {repeats // 15} | effect, points | {titles} |")
+    print("|---" * (2 + 2 * len(RULES)) + "|")
     for world in WORLDS:
         found = simulate(world, repeats, resamples=0) | {"bootstrap": simulate(world, repeats // 15)["bootstrap"]}
         rates = [rate for each in found.values() for rate in (each.covered, each.alarms)]
-        print(f"| {world.name} | " + " | ".join(f"{100 * rate:.1f}" for rate in rates) + " |", flush=True)
+        print(
+            f"| {world.name} | {world.effect:.1f} | " + " | ".join(f"{100 * rate:.1f}" for rate in rates) + " |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def check_checkouts(settings: Settings, repo: Path) -> list[Path]:
             )
         if changed := changed_stages(root, TARGET):
             raise RunError(f"fold {fold}: {', '.join(changed[:3])} not up to date ({len(changed)} stages); {RERUN}")
-    _check_same_code_and_data(roots, settings)
+    check_same_code_and_data(roots, settings.paths.accepted)
     return roots
 
 
@@ -151,9 +151,13 @@ def _comparable(settings: Settings) -> dict[str, Any]:
     return {key: value for key, value in flat_keys(sections, ".").items() if key not in DIFFERS}
 
 
-def _check_same_code_and_data(roots: Sequence[Path], settings: Settings) -> None:
-    """By the md5s that DVC recorded: code of every stage, and the table of accepted images."""
-    found = [_recorded(root, settings) for root in roots]
+def check_same_code_and_data(roots: Sequence[Path], accepted: Path) -> None:
+    """By the md5s that DVC recorded in each clone: code of every stage, and the table of accepted images.
+
+    Raises:
+        RunError: names the two folds and the first file.
+    """
+    found = [_recorded(root, accepted) for root in roots]
     for root, recorded in zip(roots, found, strict=True):
         different = sorted(
             path for path in found[0].keys() | recorded.keys() if found[0].get(path) != recorded.get(path)
@@ -165,12 +169,12 @@ def _check_same_code_and_data(roots: Sequence[Path], settings: Settings) -> None
             )
 
 
-def _recorded(root: Path, settings: Settings) -> Mapping[str, str]:
+def _recorded(root: Path, accepted: Path) -> Mapping[str, str]:
     entries = read_lock(root / LOCK).values()
     code = chain.from_iterable(hashes(entry, "deps").items() for entry in entries)
     data = chain.from_iterable(hashes(entry, "outs").items() for entry in entries)
     prefixes = tuple(f"{name}/" for name in PACKAGES)
     return {
         **{path: md5 for path, md5 in code if path.startswith(prefixes)},
-        **{path: md5 for path, md5 in data if path == str(settings.paths.accepted)},
+        **{path: md5 for path, md5 in data if path == str(accepted)},
     }
