@@ -1,7 +1,7 @@
 """A fold's clone: this checkout's commit, code changes and settings, with `split.folds` and `split.fold` set.
 
 All folds share the DVC cache of the checkout. Stages that depend on no fold, up to `validate`, run once: a new clone
-gets their entries of dvc.lock, and their outputs from the cache. A clone stays for the next call, in which DVC runs only
+gets their entries of dvc.lock, and their outputs from the cache. A clone stays for the next call, in which DVC runs
 what is missing. Where commit or code changed since, it is made anew.
 """
 
