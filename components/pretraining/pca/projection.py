@@ -72,5 +72,5 @@ def fit_components(projection: PixelProjection, pixels: Array) -> float:
     """
     found = PCA(len(projection.components), svd_solver="arpack", random_state=0).fit(pixels)
     projection.centre.copy_(torch.from_numpy(found.mean_))
-    projection.components.copy_(torch.from_numpy(found.components_))
+    projection.components.copy_(torch.from_numpy(np.ascontiguousarray(found.components_)))  # ARPACK's rows are reversed
     return float(found.explained_variance_ratio_.sum())

@@ -51,6 +51,15 @@ def test_as_many_components_as_images_or_pixels_are_refused(train, components, s
         fit(Config(components=components, side=side), train)
 
 
+def test_more_images_than_pixels_give_the_components_of_a_singular_value_decomposition():
+    """As with a real data set: the solver then returns its rows as a reversed view."""
+    pixels = np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32) * np.arange(1, 13, dtype=np.float32)
+    found = projection.PixelProjection(3, 2)
+    projection.fit_components(found, pixels)
+    expected = np.linalg.svd(pixels - pixels.mean(0), full_matrices=False)[2][:3]
+    np.testing.assert_allclose(np.abs(found.components.numpy()), np.abs(expected), atol=1e-4)
+
+
 def test_of_more_images_a_drawn_part_is_used(monkeypatch):
     monkeypatch.setattr(projection, "MOST_IMAGES", 10)
     rows = projection.draw_rows(26, seed=0)
