@@ -53,7 +53,7 @@ class Outcome:
     name: str
     """A few words, which name a gap that is significantly smaller or larger."""
     sentence: str
-    """What it means; `{margin}`, `{comparisons}` and the like are filled in by `verdict`."""
+    """What it means; `{margin}`, `{tests}` and the like are filled in by `verdict`."""
     tone: str
     """CSS class of its colour; `none` where nothing is decided."""
 
@@ -161,7 +161,7 @@ ACCURACY_SENTENCES = {
     AccuracyRegion.NON_INFERIOR: "Its balanced accuracy is not lower by {margin} or more",
     AccuracyRegion.NON_SUPERIOR: "Its balanced accuracy is not higher by {margin} or more, and may be lower",
     AccuracyRegion.AFTER_CORRECTION: (
-        "Its balanced accuracy is not decided after correction for {comparisons}, though the interval alone decides"
+        "Its balanced accuracy is not decided after correction for {tests}, though the interval alone decides"
     ),
     AccuracyRegion.TOO_WIDE: (
         "For balanced accuracy, neither a difference nor that it is within {margin} on either side is shown"
@@ -177,7 +177,7 @@ GAP_SENTENCES = {
     GapRegion.LARGER_UNLEARNED: (
         "its gap is larger than that of the reference, whose balanced accuracy is not shown to be above chance"
     ),
-    GapRegion.AFTER_CORRECTION: "the difference in the gap is not decided after correction for {comparisons}",
+    GapRegion.AFTER_CORRECTION: "the difference in the gap is not decided after correction for {tests}",
     GapRegion.UNDECIDED: "no difference in the gap is shown",
 }
 

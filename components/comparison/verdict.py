@@ -77,7 +77,7 @@ def verdict(
 
 
 def _fill_in(sentence: str, question: StudyQuestion) -> str:
-    return sentence.format(margin=_points(question.rule), comparisons=f"{question.tests} tests")
+    return sentence.format(margin=_points(question.rule), tests=f"{question.tests} tests")
 
 
 def _points(rule: Rule) -> str:

@@ -104,7 +104,14 @@ def new_checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Check
         folder = tmp_path_factory.mktemp("checkout")
         for name in ("flows", "components", "presets"):
             shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("dvc.yaml", "pyproject.toml", ".gitignore", ".dvcignore"):
+        for name in (
+            "dvc.yaml",
+            "pyproject.toml",
+            ".gitignore",
+            ".dvcignore",
+            "protocol.lock.yaml",
+            "test_openings.csv",
+        ):
             shutil.copy(REPO / name, folder / name)
         for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
             subprocess.run(command, cwd=folder, check=True, capture_output=True, env=environment(folder))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from components.comparison.against_null import BaselineDifference
+from components.comparison.protocol import Standing
 from components.comparison.sentences import headline, summary
 from components.statistics.intervals import Interval
 from tests.unit.comparison.simulated_study import Truth, simulate_comparison
@@ -69,7 +70,7 @@ def test_a_deep_arm_below_a_baseline_is_said_to_be_so_in_the_first_sentence(simu
     assert not any("imagenet is" in text for text in verdicts.values())  # above both
     first = next(claim.text for claim in headline(comparison) if claim.text.startswith("vae against"))
     assert "vae is below the baseline colour: " in first
-    assert summary(comparison)[0].count("is below the baseline colour") == 1
+    assert summary(comparison, Standing(False, "Exploratory.", ""))[0].count("is below the baseline colour") == 1
 
 
 def test_where_val_chooses_a_baseline_the_recommendation_says_so(tmp_path) -> None:

@@ -115,16 +115,14 @@ def test_what_holm_alone_blocks_is_called_so_and_not_too_wide(low: float, high: 
     )
     assert judge(found, SAME, 3, RULE).name == name
     if name.startswith("not decided"):
-        assert "not decided after correction for 1 comparison, though" in _verdict(found, SAME).sentence
+        assert "not decided after correction for 2 tests, though" in _verdict(found, SAME).sentence
 
 
 def test_a_gap_that_is_not_significant_after_holm_is_no_smaller_gap() -> None:
     blocked = EstimatedDifference(SMALLER.interval, differs=0.06)
     found = judge(_found(-0.09, -0.01), blocked, 3, RULE)
     assert (found.name, found.gap) == ("inferior", GapRegion.AFTER_CORRECTION)
-    assert (
-        "the gap is not decided after correction for 1 comparison." in _verdict(_found(-0.05, 0.03), blocked).sentence
-    )
+    assert "the gap is not decided after correction for 2 tests." in _verdict(_found(-0.05, 0.03), blocked).sentence
 
 
 def test_the_small_gap_of_a_model_that_is_not_above_chance_gets_no_credit() -> None:
