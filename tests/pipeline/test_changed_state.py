@@ -16,8 +16,9 @@ STAGES = ("synthesize", "ingest", "validate")
 
 @pytest.fixture(scope="module")
 def small(new_checkout: Callable[[], Checkout]) -> Checkout:
-    """A checkout whose graph has three stages."""
+    """A checkout whose graph has three stages, and whose first one runs for long enough that settings can be edited."""
     checkout = new_checkout()
+    checkout.use("synthesize.lesions=300", "synthesize.image_size=224")
     yaml = YAML()
     graph = checkout.folder / "dvc.yaml"
     content = yaml.load(graph)
@@ -49,9 +50,10 @@ def test_no_stage_of_a_run_uses_settings_that_were_edited_after_its_start(small:
     assert "changed after this run started" in text
     assert "params.yaml: validate.min_side: 32 -> 33" in text
     lock = YAML(typ="safe").load(small.folder / "dvc.lock")
-    assert set(lock["stages"]) == {"synthesize"}  # which does not use the setting
+    finished = set(lock["stages"])
+    assert finished in ({"synthesize"}, {"synthesize", "ingest"})  # which do not use the setting
     edit(small, "min_side: 33", "min_side: 32")
-    assert f"{len(STAGES)} stages up to date, 1 of them unchanged" in small.flow().stdout
+    assert f"{len(STAGES)} stages up to date, {len(finished)} of them unchanged" in small.flow().stdout
 
 
 def test_a_stage_whose_settings_are_edited_while_it_runs_is_not_recorded_as_made_with_them(
