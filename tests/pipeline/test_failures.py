@@ -83,6 +83,8 @@ def test_ctrl_c_leaves_no_process_and_closes_all_runs_as_killed(
     new_checkout: Callable[[], Checkout], tmp_path: Path
 ) -> None:
     checkout = new_checkout()
+    long = "finetune.frozen={epochs: 60, learning_rate: 0.003}"  # still running when the second flow was refused
+    checkout.use(long, "finetune.patience=60")
     log = tmp_path / "flow.log"
     flow = checkout.start("-m", "flows.pipeline", output=log)
     wait_until(lambda: any("flows.validate" in words for words in survivors(checkout)), flow, log)
