@@ -45,7 +45,7 @@ class Checkout:
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder, self.environment = folder, environment(home)
 
-    def run(self, *words: str, check: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, check: bool = True, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, *words], cwd=self.folder, env=self.environment, capture_output=True, text=True,
             check=False, timeout=timeout,
