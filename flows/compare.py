@@ -67,7 +67,16 @@ def compare(
     assessment = assess(runs, task, _attributes(runs, labels, clinical, paths), log)
     page_figures, clinical_figures = draw_figures(compare.figures, comparison, runs), draw_clinical(assessment)
     followed = read_standing(
-        (study, labels, split, augment, backbone, pretrain, finetune, compare),
+        {
+            "study": study,
+            "labels": labels,
+            "split": split,
+            "augment": augment,
+            "backbone": backbone,
+            "pretrain": pretrain,
+            "finetune": finetune,
+            "compare": compare,
+        },
         images_sha256(split_rows(runs[0], "test", labels.classes)),
         models_sha256({run.name: run.predictions for run in runs}),
     )

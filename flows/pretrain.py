@@ -16,10 +16,10 @@ import torch
 from components.base.log import Log
 from components.base.run_id import encoder_name
 from components.data.pixels import Pixels, read_pixels
-from components.models.backbone import Backbone
+from components.models.backbone import Architecture, Backbone
 from components.models.encoder import Encoder, effective_rank, embed, read_batches, weights_sha256
 from components.models.weights_file import save_encoder
-from components.pretraining import Method, choose_backbone
+from components.pretraining import Method, choose_architecture
 from components.training.session import Session, open_session
 from components.training.settings import Compute
 from flows.settings.study import Paths
@@ -36,18 +36,18 @@ def pretrain(
     """Train on train and unlabelled images, measure on val; test images are not read."""
     method, name = choose_method(arm, pretrain), encoder_name(arm, seed)
     check_method(arm, method, paths)
-    backbone = choose_backbone(method, backbone)
+    architecture = choose_architecture(method, backbone)
     train = read_pixels(paths.pixels / "train", paths.pixels / "unlabelled")
     val = read_pixels(paths.pixels / "val")
     folder = paths.checkpoints / "pretrain" / name
-    session = open_session(compute, cpu=backbone.cpu, seed=seed, checkpoint=folder, log=log)
-    encoder = _draw_encoder(backbone, seed)
+    session = open_session(compute, cpu=architecture.cpu, seed=seed, checkpoint=folder, log=log)
+    encoder = _draw_encoder(architecture, seed)
     history = method.fit(encoder, backbone=backbone, train=train, val=val, session=session, log=log)
     curve = history or [_measure(encoder, val, session)]
     settings = method.model_dump(mode="json")
     header = {"arm": arm, "seed": seed, "baseline": method.baseline, "settings": settings}
     if session.leads:
-        save_encoder(paths.encoders / f"{name}.safetensors", encoder, backbone, header)
+        save_encoder(paths.encoders / f"{name}.safetensors", encoder, architecture, header)
         write_curve(paths.curves / "pretrain" / f"{name}.csv", curve, first=1 if history else 0)
     log.tags({"weights/sha256": weights_sha256(encoder)})
     session.forget()
@@ -55,10 +55,10 @@ def pretrain(
     return {"images": len(train), "epochs": len(history), **curve[-1], **origin}
 
 
-def _draw_encoder(backbone: Backbone, seed: int) -> Encoder:
+def _draw_encoder(architecture: Architecture, seed: int) -> Encoder:
     """The encoder with random weights that depend on the seed only."""
     torch.manual_seed(seed)
-    return backbone.build()
+    return architecture.build()
 
 
 def _measure(encoder: Encoder, val: Pixels, session: Session) -> dict[str, float]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from components.base.run_id import FinetuneProtocol, model_name
 from components.comparison.against_null import AgainstNull
 from components.comparison.measurements import RESAMPLED, RunMeasurements
-from components.comparison.outcomes import EstimatedDifference
+from components.comparison.outcomes import EXCLUSIVE, EstimatedDifference, accuracy_p_values
 from components.comparison.overfitting_gap import DECIDING_GAP, DECIDING_PLACE, GAPS, PLACES, GapDifference
 from components.comparison.resampled_gap import EqualLoss, ResampledGaps, RunGaps, at_equal_loss
 from components.comparison.verdict import Verdict, verdict
@@ -40,9 +40,6 @@ from components.statistics.significance import (
 )
 
 Array = npt.NDArray[Any]
-
-ONE_OF = {name: "accuracy" for name in ("differs", "above_margin", "below_margin")}
-"""Hypotheses of which at most one is true: a difference is zero, at most minus the margin, or at least the margin."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +146,7 @@ def compare_with_reference(
     """
     found = [pair.estimate("balanced_accuracy", design) for pair in pairs]
     p = [_p_values(pair, each, question.rule) for pair, each in zip(pairs, found, strict=True)]
-    tests = holm_over_all(p, ONE_OF)
+    tests = holm_over_all(p, EXCLUSIVE)
     return tuple(
         _difference(pair, its, test, design, question, power=power) for pair, its in zip(pairs, tests, strict=True)
     )
@@ -158,9 +155,7 @@ def compare_with_reference(
 def _p_values(pair: ArmPair, accuracy: Estimate, rule: Rule) -> dict[str, float]:
     """The four hypotheses that a verdict tests in a comparison."""
     return {
-        "differs": accuracy.p_value(0.0),
-        "above_margin": accuracy.p_value(-rule.margin) if accuracy.mean > -rule.margin else 1.0,
-        "below_margin": accuracy.p_value(rule.margin) if accuracy.mean < rule.margin else 1.0,
+        **accuracy_p_values(accuracy, rule),
         "gap": pair.gaps[DECIDING_GAP][DECIDING_PLACE].p,
     }
 
@@ -178,12 +173,7 @@ def _difference(
     found = {name: pair.estimate(name, design) for name in RESAMPLED}
     intervals = {name: each.interval(rule.confidence) for name, each in found.items()}
     by_seed = pair.by_seed("balanced_accuracy")
-    accuracy = EstimatedDifference(
-        intervals["balanced_accuracy"],
-        differs=tests["differs"].holm,
-        above_margin=tests["above_margin"].holm,
-        below_margin=tests["below_margin"].holm,
-    )
+    accuracy = EstimatedDifference.of_accuracy(intervals["balanced_accuracy"], tests)
     gap = EstimatedDifference(pair.gaps[DECIDING_GAP][DECIDING_PLACE].interval, differs=tests["gap"].holm)
     need = _need(found["balanced_accuracy"].sources, question, power)
     return PairedDifference(

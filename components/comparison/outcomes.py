@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
+from typing import Protocol, Self
 
 from components.statistics.intervals import Interval
 from components.statistics.rule import Rule
+from components.statistics.significance import AdjustedP
 
 
 class AccuracyRegion(StrEnum):
@@ -63,6 +65,34 @@ class Outcome:
         return self.accuracy not in (AccuracyRegion.TOO_FEW_SEEDS, *OPEN)
 
 
+ACCURACY_TESTS = ("differs", "above_margin", "below_margin")
+"""Hypotheses of `accuracy_p_values`."""
+
+EXCLUSIVE = dict.fromkeys(ACCURACY_TESTS, "accuracy")
+"""At most one of them is true (the difference is zero, at most minus the margin, or at least the margin), so Holm's
+correction counts them once."""
+
+
+class AnyDifference(Protocol):
+    """A difference in balanced accuracy whose p-value can be computed for any hypothesis."""
+
+    @property
+    def mean(self) -> float:
+        """The point estimate."""
+
+    def p_value(self, null: float = 0.0) -> float:
+        """Of the difference being `null`."""
+
+
+def accuracy_p_values(found: AnyDifference, rule: Rule) -> dict[str, float]:
+    """The three hypotheses that a verdict tests about accuracy, before correction."""
+    return {
+        "differs": found.p_value(0.0),
+        "above_margin": found.p_value(-rule.margin) if found.mean > -rule.margin else 1.0,
+        "below_margin": found.p_value(rule.margin) if found.mean < rule.margin else 1.0,
+    }
+
+
 @dataclass(frozen=True)
 class EstimatedDifference:
     """A difference, arm minus reference, and p-values after Holm's correction over all comparisons."""
@@ -74,6 +104,11 @@ class EstimatedDifference:
     """p of: it is minus the margin; small with a mean above it: not much worse."""
     below_margin: float = 1.0
     """p of: it is the margin; small with a mean below it: not much better."""
+
+    @classmethod
+    def of_accuracy(cls, interval: Interval, tests: Mapping[str, AdjustedP]) -> Self:
+        """A difference in balanced accuracy with the corrected p-values of `accuracy_p_values`."""
+        return cls(interval, **{name: tests[name].holm for name in ACCURACY_TESTS})
 
     def is_above_zero(self, alpha: float) -> bool:
         """Whether it is significantly more than zero."""

@@ -18,7 +18,14 @@ from components.base.log import Log
 from components.base.run_id import FinetuneProtocol, model_name
 from components.comparison.against_null import RESTORED
 from components.comparison.measurements import RESAMPLED
-from components.comparison.outcomes import TONES, AccuracyRegion, EstimatedDifference, accuracy_region
+from components.comparison.outcomes import (
+    EXCLUSIVE,
+    TONES,
+    AccuracyRegion,
+    EstimatedDifference,
+    accuracy_p_values,
+    accuracy_region,
+)
 from components.cross_validation.folds import Fold, check_folds
 from components.statistics.bootstrap import Sample, make_design
 from components.statistics.corrected_t import FoldMean, fold_mean
@@ -27,9 +34,8 @@ from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.log_loss import log_loss
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import DIFFERENCE, LOSS, SHARE
-from components.statistics.rule import Rule
 from components.statistics.runs import probabilities
-from components.statistics.significance import AdjustedP, holm_by_question
+from components.statistics.significance import AdjustedP, holm_over_all
 
 Array = npt.NDArray[Any]
 
@@ -220,21 +226,18 @@ def _differences(
     question: StudyQuestion,
     ratio: float,
 ) -> tuple[PooledDifference, ...]:
-    """Every challenger minus the reference; p-values are corrected (Holm) over all of them, question by question."""
+    """Every challenger minus the reference; p-values are corrected over all of them, as in the comparison."""
     rule, keys = question.rule, [(protocol, arm) for protocol in question.protocols for arm in question.challengers]
     apart = {
         key: {name: by_seed[key][name] - by_seed[key[0], question.reference][name] for name in METRICS} for key in keys
     }
     deciding = {key: _mean(apart[key][DECIDING], ratio, DIFFERENCE) for key in keys}
-    tests = holm_by_question([p_values(deciding[key], rule) for key in keys])
+    tests = holm_over_all([accuracy_p_values(deciding[key], rule) for key in keys], EXCLUSIVE)
     joint = _bootstrap(arms, keys, np.concatenate(labels), groups, question)
     found = []
     for key, its in zip(keys, tests, strict=True):
         interval = deciding[key].interval(rule.confidence)
-        accuracy = EstimatedDifference(
-            interval, differs=its["differs"].holm, above_margin=its["above_margin"].holm,
-            below_margin=its["below_margin"].holm,
-        )  # fmt: skip
+        accuracy = EstimatedDifference.of_accuracy(interval, its)
         ours, theirs = (_pooled(arms[of], labels) for of in (key, (key[0], question.reference)))
         found.append(
             PooledDifference(
@@ -253,15 +256,6 @@ def _differences(
             )
         )
     return tuple(found)
-
-
-def p_values(difference: FoldMean, rule: Rule) -> dict[str, float]:
-    """The three hypotheses about a difference in balanced accuracy."""
-    return {
-        "differs": difference.p_value(0.0),
-        "above_margin": difference.p_value(-rule.margin) if difference.mean > -rule.margin else 1.0,
-        "below_margin": difference.p_value(rule.margin) if difference.mean < rule.margin else 1.0,
-    }
 
 
 def _bootstrap(

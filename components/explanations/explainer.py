@@ -29,7 +29,7 @@ from components.explanations.neighbours import Neighbour, class_agreement, neare
 from components.explanations.selection import Case, ConfidentError, ModelRuns
 from components.explanations.settings import Explain
 from components.explanations.weight_randomisation import build_random_classifier, randomise_cascading
-from components.models.backbone import Backbone
+from components.models.backbone import Architecture
 from components.models.classifier import Classifier, predict
 from components.models.encoder import embed, read_batches, to_tensor, weights_sha256
 from components.statistics.question import StudyQuestion
@@ -66,7 +66,7 @@ class Explainer:
     test: LabelledImages
     question: StudyQuestion
     settings: Explain
-    architecture: Callable[[Run], Backbone]
+    architecture: Callable[[Run], Architecture]
     """Of a run's classifier."""
     load: Callable[[Run], Classifier]
     """Loads a run's classifier onto `device`."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from components.explanations.map_check import DEPTHS
-from components.models.backbone import Backbone
+from components.models.backbone import Architecture
 from components.models.classifier import Classifier, Head
 
 STANDARDISATION = "head.0"
@@ -25,7 +25,7 @@ MIN_VARIANCE_SHARE = 1e-8
 """Of the largest variance; a feature that varies less over the images is set to zero."""
 
 
-def build_random_classifier(backbone: Backbone, head: Head, seed: int) -> Classifier:
+def build_random_classifier(backbone: Architecture, head: Head, seed: int) -> Classifier:
     """A classifier of the same shape, with the initial weights of the backbone's own initialisation.
 
     The global random state of torch stays as it was.

@@ -39,8 +39,8 @@ class Normalisation:
     std: tuple[float, float, float]
 
 
-class Backbone(Protocol):
-    """What pretraining and fine-tuning need of an architecture."""
+class Architecture(Protocol):
+    """What it takes to build and run an encoder: a backbone, or what a pretraining method brings in its place."""
 
     kind: str
 
@@ -48,15 +48,19 @@ class Backbone(Protocol):
     def cpu(self) -> CpuProfile:
         """The fastest number format and memory layout on this CPU."""
 
+    def build(self) -> Encoder:
+        """The architecture with random weights, drawn from torch's global generator."""
+
+
+class Backbone(Architecture, Protocol):
+    """An architecture with published weights, which the settings name."""
+
     @property
     def expects(self) -> Normalisation:
         """The normalisation that its published ImageNet weights were trained with.
 
         The encoder itself always normalises with ImageNet's mean and standard deviation.
         """
-
-    def build(self) -> Encoder:
-        """The architecture with random weights, drawn from torch's global generator."""
 
     def download(self) -> nn.Module:
         """The network inside the encoder with its published ImageNet weights, from a hub over the network."""

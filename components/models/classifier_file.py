@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.base.errors import CheckpointError
-from components.models.backbone import Backbone
+from components.models.backbone import Architecture, Backbone
 from components.models.weights_file import check_header, make_header, read_architecture, read_tensors, save_tensors
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def save_classifier(
-    path: Path, state: Mapping[str, Tensor], backbone: Backbone, provenance: Mapping[str, object]
+    path: Path, state: Mapping[str, Tensor], backbone: Architecture, provenance: Mapping[str, object]
 ) -> None:
     """Write a classifier's state dict with its backbone's settings.
 

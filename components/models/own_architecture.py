@@ -1,8 +1,8 @@
 """The architecture of a file of weights: the settings' backbone, or one that the arm's pretraining method brought.
 
 A method in components/pretraining/KIND may have a file `architecture.py` with a `Config(Frozen)` that offers what
-`components.models.backbone.Backbone` asks for, and whose `kind` is the name of the folder. Files of weights name it in
-their header, so whoever loads one gets the right network without knowing how the arm was made.
+`components.models.backbone.Architecture` asks for, and whose `kind` is the name of the folder. Files of weights name it
+in their header, so a stage that loads one gets the right network without knowing how the arm was made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from components.base.errors import CheckpointError
 from components.base.families import load_member, members
-from components.models.backbone import Backbone
+from components.models.backbone import Architecture
 
 METHODS = "pretraining"
 """The family whose members may have an architecture. It is read by name: a room does not import the ones above it."""
@@ -24,7 +24,7 @@ ARCHITECTURE = "architecture"
 """The file, next to the method's `__init__.py`."""
 
 
-def own_architecture(settings: Mapping[str, Any], path: Path) -> Backbone | None:
+def own_architecture(settings: Mapping[str, Any], path: Path) -> Architecture | None:
     """The architecture that a pretraining method brought; None where `settings` are those of a general backbone.
 
     Args:
@@ -39,7 +39,7 @@ def own_architecture(settings: Mapping[str, Any], path: Path) -> Backbone | None
         return None
     config = load_member(f"{METHODS}.{kind}", ARCHITECTURE).Config
     try:
-        return cast(Backbone, config(**settings))
+        return cast(Architecture, config(**settings))
     except ValidationError as error:
         raise CheckpointError(
             f"{path}: its architecture {dict(settings)} is unknown to components/{METHODS}/{kind}/{ARCHITECTURE}.py "

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from components.base.errors import CheckpointError
 from components.base.files import whole
-from components.models.backbone import Backbone
+from components.models.backbone import Architecture, Backbone
 from components.models.own_architecture import own_architecture
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 """Tensors of BatchNorm that are not trained."""
 
 
-def save_encoder(path: Path, encoder: Encoder, backbone: Backbone, provenance: Mapping[str, object]) -> None:
+def save_encoder(path: Path, encoder: Encoder, backbone: Architecture, provenance: Mapping[str, object]) -> None:
     """Write an encoder with its backbone's settings; `provenance` holds `arm` and the `settings` of its pretraining."""
     save_tensors(path, encoder.state_dict(), make_header("encoder", backbone, provenance))
 
@@ -59,7 +59,7 @@ def load_encoder(path: Path, backbone: Backbone) -> Encoder:
     return encoder
 
 
-def read_architecture(path: Path, backbone: Backbone) -> Backbone:
+def read_architecture(path: Path, backbone: Backbone) -> Architecture:
     """The architecture of a file: that of its pretraining method where that has one, else `backbone` of the settings.
 
     Raises:
@@ -111,7 +111,7 @@ def count_parameters(path: Path) -> int:
         return sum(prod(file.get_slice(name).get_shape()) for name in trained)
 
 
-def check_header(path: Path, *, kind: str, backbone: Backbone, fix: str) -> dict[str, Any]:
+def check_header(path: Path, *, kind: str, backbone: Architecture, fix: str) -> dict[str, Any]:
     """The header of a file of this kind, of the present version and with these settings of the backbone.
 
     Raises:
@@ -126,7 +126,7 @@ def check_header(path: Path, *, kind: str, backbone: Backbone, fix: str) -> dict
     return header
 
 
-def make_header(kind: str, backbone: Backbone, provenance: Mapping[str, object]) -> dict[str, object]:
+def make_header(kind: str, backbone: Architecture, provenance: Mapping[str, object]) -> dict[str, object]:
     """The values that `check_header` compares, and those of `provenance`."""
     return {"kind": kind, "version": VERSION, "backbone": to_jsonable_python(backbone), **provenance}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from components.base.licence import Licence
     from components.base.log import Log
     from components.data.pixels import Pixels
-    from components.models.backbone import Backbone
+    from components.models.backbone import Architecture, Backbone
     from components.models.encoder import Encoder
     from components.training.batches import EpochBatches
     from components.training.session import Session
@@ -63,7 +63,7 @@ class Method(Protocol):
 
         Args:
             encoder: drawn at random from the stage's seed.
-            backbone: the settings that built it, see `choose_backbone`.
+            backbone: of the settings; another architecture built `encoder` where the method brings its own.
             train: images to learn from, with and without labels; never test images.
             val: images on which each epoch is measured.
             session: device, number format, seed, folder of the resume state.
@@ -82,10 +82,10 @@ class BringsBackbone(Protocol):
     """A method with an architecture of its own."""
 
     @property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> Architecture:
         """The `Config` of its `architecture.py`."""
 
 
-def choose_backbone(method: Method, backbone: Backbone) -> Backbone:
+def choose_architecture(method: Method, backbone: Backbone) -> Architecture:
     """The architecture of a method's encoder: its own where it has one, else `backbone` of the settings."""
     return method.backbone if isinstance(method, BringsBackbone) else backbone

@@ -15,10 +15,10 @@ from components.base.errors import RunError, SettingsError
 from components.base.log import Log, SilentLog
 from components.base.run_id import FinetuneProtocol
 from components.data.pixels import Pixels, read_pixels
-from components.models.backbone import Backbone
+from components.models.backbone import Architecture
 from components.models.classifier import Classifier, build_head
 from components.models.encoder import Encoder, embed, to_tensor
-from components.pretraining import choose_backbone
+from components.pretraining import choose_architecture
 from components.training.batches import EpochBatches
 from components.training.conditions import Phase, build_conditions
 from components.training.examples import read_examples
@@ -58,7 +58,7 @@ def study_trainings(settings: Settings, log: Log) -> Iterator[StudyTraining]:
     train, session = packed_images(settings, "train"), _open_session(settings, settings.study.seeds[0], log)
     for arm in settings.study.arms:
         method = settings.pretrain.arms[arm]
-        task = method.learner(_draw_encoder(settings, choose_backbone(method, settings.backbone)), train, session)
+        task = method.learner(_draw_encoder(settings, choose_architecture(method, settings.backbone)), train, session)
         if task is not None:
             yield StudyTraining(f"pretrain-{arm}", task.module, task.batches, session)
 
@@ -115,9 +115,9 @@ def packed_images(settings: Settings, split: str) -> Pixels:
     return read_pixels(folder)
 
 
-def _draw_encoder(settings: Settings, backbone: Backbone) -> Encoder:
+def _draw_encoder(settings: Settings, architecture: Architecture) -> Encoder:
     torch.manual_seed(settings.study.seeds[0])
-    return backbone.build()
+    return architecture.build()
 
 
 def _open_session(settings: Settings, seed: int, log: Log) -> Session:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, astuple, fields
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from ruamel.yaml import YAML
@@ -72,9 +71,11 @@ def read_openings() -> list[Opening]:
 
 
 def count_opening(images: str, models: str, what: str) -> None:
-    """Append an opening of test images, where these models were not yet measured on them; without the file, nothing."""
-    if not OPENINGS.is_file() or any((each.images, each.models) == (images, models) for each in read_openings()):
+    """Append an opening of test images, where these models were not yet measured on them; a missing file is begun."""
+    if any((each.images, each.models) == (images, models) for each in read_openings()):
         return
+    if not OPENINGS.is_file():
+        write_text(OPENINGS, ",".join(each.name for each in fields(Opening)) + "\n")
     opening = Opening(datetime.now(UTC).isoformat(timespec="seconds"), images, models, what)
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerow(astuple(opening))
@@ -91,8 +92,8 @@ def models_sha256(tables: Mapping[str, pd.DataFrame]) -> str:
     digest = hashlib.sha256()
     for run in sorted(tables):
         test = tables[run][tables[run]["split"] == "test"].sort_values("image_id")
-        chances = test[[name for name in test if str(name).startswith("p_")]].to_numpy()
-        digest.update(f"{run} {chances.argmax(axis=1).tolist()}\n".encode())
+        probabilities = test[[name for name in test if str(name).startswith("p_")]].to_numpy()
+        digest.update(f"{run} {probabilities.argmax(axis=1).tolist()}\n".encode())
     return digest.hexdigest()
 
 
@@ -103,13 +104,13 @@ def describe_models(study: Study) -> str:
     return f"{count} models: {'; '.join(', '.join(map(str, part)) for part in parts)}"
 
 
-def read_standing(sections: Iterable[Any], images: str, models: str) -> Standing:
+def read_standing(sections: Mapping[str, object], images: str, models: str) -> Standing:
     """Whether the study is confirmatory.
 
     Args:
-        sections: of params.yaml, in the order of SECTIONS.
+        sections: of params.yaml, those of SECTIONS by name.
         images: hash of the test images.
         models: hash of the models.
     """
-    settings = describe_protocol(dict(zip(SECTIONS, sections, strict=True)))
+    settings = describe_protocol({name: sections[name] for name in SECTIONS})
     return standing(read_lock(), settings, images, models, read_openings())

@@ -76,7 +76,7 @@ def train_classifier(
         everything that must be equal for all arms with the settings behind them, and the hash of the encoder.
     """
     architecture = read_architecture(files.encoder, backbone)
-    encoder = load_encoder(files.encoder, architecture)
+    encoder = load_encoder(files.encoder, backbone)
     conditions = build_conditions(run.protocol, classes=labels.classes, augment=augment, finetune=finetune)
     session = open_session(compute, cpu=architecture.cpu, seed=run.seed, checkpoint=files.checkpoint, log=log)
     sections = {"backbone": architecture, "augment": augment, "finetune": finetune}

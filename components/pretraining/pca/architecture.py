@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import PositiveInt
 
 from components.base.config import Frozen
-from components.models.backbone import CpuProfile, Normalisation
+from components.models.backbone import CpuProfile
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from components.models.encoder import Encoder
 
 
@@ -27,18 +25,9 @@ class Config(Frozen):
         """Float32: one product of matrices."""
         return CpuProfile(precision="32-true", channels_last=False)
 
-    @property
-    def expects(self) -> Normalisation:
-        """ImageNet's mean and standard deviation, as the encoder normalises."""
-        return Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
     def build(self) -> Encoder:
         """A random projection, until `pca` is fitted."""
         from components.models.encoder import Encoder
         from components.pretraining.pca.projection import PixelProjection
 
         return Encoder(PixelProjection(self.components, self.side), feature_dim=self.components)
-
-    def download(self) -> nn.Module:
-        """There are no published weights."""
-        raise NotImplementedError("principal components have no published weights")

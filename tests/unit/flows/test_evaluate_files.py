@@ -16,6 +16,7 @@ from components.base.log import SilentLog
 from components.comparison.settings import Evaluate
 from components.data.pixels import read_pixels, write_pixels
 from flows.evaluate import evaluate
+from flows.stage_io.protocol import read_openings
 from tests.unit.flows.small_finetuning import BACKBONE, CLASSES, SIZE
 
 METRICS = ("balanced_accuracy", "accuracy", "macro_auroc", "expected_calibration_error", "log_loss")
@@ -73,6 +74,25 @@ def test_measures_are_of_test_images_and_equal_scikit_learns(evaluated, paths):
     assert found["sensitivity"] == pytest.approx(dict(zip(CLASSES, recalls, strict=True)))
     confusion = pd.read_csv(paths.predictions / "vae-frozen-0.confusion.csv", index_col="true")
     np.testing.assert_array_equal(confusion, sk.confusion_matrix(truth, predicted, labels=range(3)))
+
+
+def test_an_opening_of_test_images_is_counted_once_for_the_same_models_and_not_for_drawings(
+    evaluated, run, params, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    real = params.dataset.model_construct(kind="folder")
+    evaluated()
+    assert read_openings() == []  # drawings
+    evaluated(dataset=real)
+    evaluated(dataset=real)
+    (first,) = read_openings()
+    assert first.what == "2 models: vae, random; frozen; seeds 0"
+    one = params.study.model_copy(
+        update={"arms": ("random",), "protocols": ("frozen",), "seeds": (0,), "reference": "random"}
+    )
+    evaluated(dataset=real, study=one)
+    assert [each.images for each in read_openings()] == [first.images] * 2
+    assert read_openings()[1].models != first.models
 
 
 def test_evaluating_again_gives_the_same_bytes(evaluated, paths):

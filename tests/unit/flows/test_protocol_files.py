@@ -37,9 +37,11 @@ def test_new_models_are_an_opening_and_the_same_models_again_are_none() -> None:
     assert read_openings()[0].what == "6 models: vae, imagenet"
 
 
-def test_without_the_file_nothing_is_counted() -> None:
+def test_a_missing_file_is_begun() -> None:
+    assert read_openings() == []
     count_opening("images", "first", "6 models")
-    assert read_openings() == [] and not protocol.OPENINGS.exists()
+    assert protocol.OPENINGS.read_text().startswith(HEADER)
+    assert [(each.images, each.models, each.what) for each in read_openings()] == [("images", "first", "6 models")]
 
 
 def test_a_broken_record_is_refused() -> None:
@@ -59,7 +61,9 @@ def test_models_that_predict_other_classes_are_other_models_and_other_last_digit
     assert models_sha256({"other": table}) != same
 
 
-def test_lock_writes_the_protocol_once_and_commits_it(repo: Path, folder: Path, tmp_path: Path) -> None:
+def test_lock_writes_the_protocol_once_and_commits_it(
+    repo: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copy(repo / "params.yaml", folder)
     shutil.copy(repo / "dvc.yaml", folder)
     protocol.LOCK.write_text("locked: null\n")
@@ -72,4 +76,15 @@ def test_lock_writes_the_protocol_once_and_commits_it(repo: Path, folder: Path, 
     assert "compare.margin = 0.02" in locked.settings and len(locked.commit) == 40
     with pytest.raises(SettingsError, match=r"a protocol was locked on .*`dermflow lock --again` replaces it"):
         lock(again=False, commit=False)
-    lock(again=True, commit=False)
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "a@b")
+    Path("notes.txt").write_text("not part of the protocol")
+    subprocess.run(["git", "add", "notes.txt"], check=True)
+    committed = lock(again=True, commit=True)[-1]
+    shown = subprocess.run(
+        ["git", "show", "--stat", "--format=%H %s"], check=True, capture_output=True, text=True
+    ).stdout
+    head, _, files = shown.partition("\n")
+    assert committed == f"committed as {head[:12]}" and "Protocol locked: " in head
+    assert "protocol.lock.yaml" in files and "notes.txt" not in files

@@ -20,7 +20,7 @@ from components.models.backbone import CpuProfile
 from components.models.encoder import weights_sha256
 from components.models.own_architecture import own_architecture
 from components.models.weights_file import load_encoder, save_encoder
-from components.pretraining import BringsBackbone, Method, TrainingTask, choose_backbone
+from components.pretraining import BringsBackbone, Method, TrainingTask, choose_architecture
 from tests.unit.pretraining.small_pretraining import SESSION, SIDE, Lite, draw_encoder
 
 FAMILY = "pretraining"
@@ -39,7 +39,7 @@ def pixels(folder):
 
 def fit(name, folder, session=SESSION):
     method, log = example(name), SilentLog()
-    backbone = choose_backbone(method, BACKBONE)
+    backbone = choose_architecture(method, BACKBONE)
     encoder = draw_encoder(backbone)
     return encoder, method.fit(encoder, backbone=backbone, **pixels(folder), session=session, log=log), log
 
@@ -57,7 +57,7 @@ def fitted(name, folder):
 @pytest.fixture
 def task(name, folder) -> TrainingTask | None:
     method = example(name)
-    return method.learner(draw_encoder(choose_backbone(method, BACKBONE)), pixels(folder)["train"], SESSION)
+    return method.learner(draw_encoder(choose_architecture(method, BACKBONE)), pixels(folder)["train"], SESSION)
 
 
 def test_the_family_is_found():
@@ -103,7 +103,7 @@ def test_an_architecture_of_its_own_is_named_after_the_folder_and_found_by_its_s
     """Files of weights hold these settings alone; no backbone of the settings may have the name."""
     method = example(name)
     if not isinstance(method, BringsBackbone):
-        assert choose_backbone(method, BACKBONE) is BACKBONE
+        assert choose_architecture(method, BACKBONE) is BACKBONE
         return
     assert method.backbone.kind == name and name not in members("models.backbones")
     assert own_architecture(to_jsonable_python(method.backbone), Path("x")) == method.backbone
@@ -133,7 +133,7 @@ def test_there_is_a_learner_where_something_is_trained(fitted, task):
 
 def test_saved_and_loaded_gives_the_same_features(fitted, name, tmp_path):
     encoder = fitted[0].eval()
-    backbone = choose_backbone(example(name), BACKBONE)
+    backbone = choose_architecture(example(name), BACKBONE)
     save_encoder(tmp_path / "encoder.safetensors", encoder, backbone, {"arm": name, "settings": {}})
     loaded = load_encoder(tmp_path / "encoder.safetensors", BACKBONE).eval()
     for each in (encoder, loaded):
