@@ -27,6 +27,8 @@ TINY = (
     "finetune.frozen={epochs: 2, learning_rate: 0.003}", "finetune.batch_size=16", "compare.resamples=50",
     "scan.workers=1",
 )  # fmt: skip
+HANGS = 1800
+"""Seconds after which a command is taken to hang; a study takes two minutes, and 15 where other tests use the cores."""
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -45,7 +47,7 @@ class Checkout:
     def __init__(self, folder: Path, home: Path) -> None:
         self.folder, self.environment = folder, environment(home)
 
-    def run(self, *words: str, check: bool = True, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, check: bool = True, timeout: float = HANGS) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, *words], cwd=self.folder, env=self.environment, capture_output=True, text=True,
             check=False, timeout=timeout,
