@@ -50,8 +50,8 @@ class Finetuned:
     """What is behind two of the fingerprints, as lines `key = value`: settings, computation."""
     encoder_sha256: str
     """Of the weights that the fine-tuning started from, which differ by design."""
-    images: pd.DataFrame
-    """`ImageHistory.table` of all phases: the results of each image after each epoch."""
+    images: pd.DataFrame | None
+    """`ImageHistory.table` of all phases; None in a process that does not lead, as it measures nothing."""
 
 
 def finetune_encoder(
@@ -109,7 +109,7 @@ def finetune_encoder(
     result, weights = phases.run()
     classifier.load_state_dict(weights)
     log.tags({"weights/sha256": weights_sha256(classifier)})
-    images = phases.images.table(phases.matched, val, conditions.classes)
+    images = phases.images.table(phases.matched, val, conditions.classes) if session.leads else None
     return Finetuned(result, weights, fingerprints, described, encoder_sha256, images)
 
 

@@ -94,7 +94,7 @@ def train_classifier(
     if session.leads:
         save_classifier(files.classifier, result.weights, architecture, header)
         write_curve(files.curve, result.fit.history)
-        if files.images is not None:
+        if files.images is not None and result.images is not None:
             with whole(files.images) as unfinished:
                 result.images.to_parquet(unfinished, index=False)
     session.forget()

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from components.base.errors import DataError
-from components.comparison.differences import ONE_OF
+from components.comparison.outcomes import ACCURACY_TESTS
 from components.comparison.overfitting_gap import onset
 from components.statistics.significance import clustered_mcnemar, delong, holm
 from flows.compare import compare
@@ -171,7 +171,7 @@ def test_three_arms_and_two_protocols_are_corrected_together() -> None:
             test = each["tests"][question]
             assert min(1, test["p"]) <= test["holm"] <= min(1, 8 * test["p"]) + 1e-5  # one family of accuracy and gap
     gaps = [each["tests"]["gap"] for each in differences]
-    others = [max(each["tests"][name]["p"] for name in ONE_OF) for each in differences]
+    others = [max(each["tests"][name]["p"] for name in ACCURACY_TESTS) for each in differences]
     assert [gap["holm"] for gap in gaps] == pytest.approx(holm([gap["p"] for gap in gaps] + others)[:4], abs=1e-5)
     corrected = [each["tests"]["differs"]["holm"] for each in differences]
     for each, p in zip(differences, corrected, strict=True):

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -246,6 +248,9 @@ def _same_result(root: Path, alone: Path, run: str) -> None:
         close = pytest.approx(value, rel=STAGE_TOLERANCE, abs=1e-4) if isinstance(value, float) else value
         assert found[name] == close, name
     assert (root / f"data/classifiers/{run}.safetensors").is_file()
+    images, others = (pd.read_parquet(place / f"data/epoch_losses/{run}.parquet") for place in (root, alone))
+    assert images["image_id"].tolist() == others["image_id"].tolist()
+    np.testing.assert_allclose(np.stack(images["loss"]), np.stack(others["loss"]), rtol=STAGE_TOLERANCE, atol=1e-4)
     ((here,), (there,)) = runs_of(root), runs_of(alone)
     found, expected = histories(root, here), histories(alone, there)
     assert here.info.status == "FINISHED" and set(found) == set(expected)
