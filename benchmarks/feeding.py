@@ -74,7 +74,7 @@ def step(settings: Settings, batches: FinetuneBatches) -> Callable[[], object]:
     torch.manual_seed(0)
     encoder, head = settings.backbone.build(), conditions.finetune.head
     classifier = Classifier(
-        encoder, build_head(encoder.feature_dim, head.hidden, head.dropout, len(conditions.classes), seed=0)
+        encoder, build_head(encoder.feature_sizes, head.hidden, head.dropout, len(conditions.classes), seed=0)
     )
     (phase,) = conditions.phases
     learner = build_learner(classifier, phase, conditions, batches.train.labels, batches.steps).train()

@@ -56,7 +56,7 @@ def run() -> list[Result]:
 def learner(epoch: EpochSize) -> Learner:
     torch.manual_seed(0)
     encoder = EfficientNetLite0().build().to(memory_format=torch.channels_last)
-    classifier = Classifier(encoder, build_head(encoder.feature_dim, 256, 0.2, 7, seed=0))
+    classifier = Classifier(encoder, build_head(encoder.feature_sizes, 256, 0.2, 7, seed=0))
     objective = build_objective("none", np.arange(7), 7, 2.0)
     build_optimizer = partial(adamw, learning_rate=1e-4, weight_decay=0.05, total_steps=epoch.steps)
     return Learner(classifier, trains="all", objective=objective, build_optimizer=build_optimizer)

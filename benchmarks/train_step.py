@@ -76,7 +76,7 @@ def ours(gram: bool) -> Step:
     assert layers, "no Gram depthwise layer found"
     for layer in layers if not gram else ():
         layer.__class__ = nn.Conv2d
-    classifier = Classifier(encoder, build_head(encoder.feature_dim, 256, 0.2, CLASSES, seed=0))
+    classifier = Classifier(encoder, build_head(encoder.feature_sizes, 256, 0.2, CLASSES, seed=0))
     objective = build_objective("none", np.arange(CLASSES), CLASSES, 2.0)
     build_optimizer = partial(adamw, learning_rate=RATE, weight_decay=DECAY, total_steps=999)
     learner = Learner(classifier, trains="all", objective=objective, build_optimizer=build_optimizer).train()

@@ -32,7 +32,7 @@ def build_conditions(
     finetune = Finetune(
         frozen=schedule, full=schedule, lpft=HeadFirst(head=schedule, full=schedule), batch_size=batch_size,
         weight_decay=0.05, warm_up=0.1, decay="cosine", clip=clip, ema=None, label_smoothing=0.0,
-        head=Head(hidden=256, dropout=0.2), imbalance="weights", focal_gamma=2.0, monitor="loss",
+        features="last_map", head=Head(hidden=256, dropout=0.2), imbalance="weights", focal_gamma=2.0, monitor="loss",
         patience=schedule.epochs, views=views, layer_decay=1.0, freeze=0, drop_path=None, mixup=0.0, cutmix=0.0,
     )  # fmt: skip
     return Conditions(classes=CLASSES, phases=[phase], augment=augment, finetune=finetune)

@@ -136,7 +136,7 @@ class Explainer:
         """The classifier of another seed, if there is one, then copies of this one with randomised weights."""
         for run in [run for run in model.runs if run.name != model.chosen.name][:1]:
             yield OTHER_SEED, self.load(run)
-        random = build_random_classifier(self.architecture(model.chosen), classifier.head, self.settings.seed)
+        random = build_random_classifier(self.architecture(model.chosen), classifier, self.settings.seed)
         self.place(random)
         yield from randomise_cascading(classifier, random, self._batch_norm_images)
 

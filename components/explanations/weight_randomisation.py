@@ -18,25 +18,25 @@ from components.explanations.map_check import DEPTHS
 from components.models.backbone import Architecture
 from components.models.classifier import Classifier, Head
 
-STANDARDISATION = "head.0"
-"""The head's first layer, which has running statistics and no weights."""
+STANDARDISATION = "head.0."
+"""Prefix of the head's first layer, which has running statistics and no weights."""
 
 MIN_VARIANCE_SHARE = 1e-8
 """Of the largest variance; a feature that varies less over the images is set to zero."""
 
 
-def build_random_classifier(backbone: Architecture, head: Head, seed: int) -> Classifier:
-    """A classifier of the same shape, with the initial weights of the backbone's own initialisation.
+def build_random_classifier(backbone: Architecture, classifier: Classifier, seed: int) -> Classifier:
+    """A classifier of the shape of `classifier`, with the initial weights of the backbone's own initialisation.
 
     The global random state of torch stays as it was.
     """
-    hidden, last = head[1], head[-1]
+    hidden, last = classifier.head[1], classifier.head[-1]
     assert isinstance(hidden, nn.Linear)
     assert isinstance(last, nn.Linear)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence([seed, 0xADE]).generate_state(1)[0]))  # no arm has these draws
-        encoder = backbone.build()
-        return Classifier(encoder, Head(encoder.feature_dim, hidden.out_features, 0.0, last.out_features)).eval()
+        encoder = backbone.build().read(classifier.encoder.readout)
+        return Classifier(encoder, Head(encoder.feature_sizes, hidden.out_features, 0.0, last.out_features)).eval()
 
 
 def randomise_cascading(classifier: Classifier, random: Classifier, images: Tensor) -> Iterator[tuple[str, Classifier]]:
@@ -50,8 +50,10 @@ def randomise_cascading(classifier: Classifier, random: Classifier, images: Tens
         random: of the same shape, on the same device.
         images: (B, 3, S, S) in [0, 1], train images.
     """
-    head = [name for name in _modules_with_state(classifier.head, "head.") if name != STANDARDISATION]
-    below = [*_modules_with_state(classifier.encoder, "encoder."), STANDARDISATION]  # its statistics are the encoder's
+    found = _modules_with_state(classifier.head, "head.")
+    head = [name for name in found if not name.startswith(STANDARDISATION)]
+    statistics = [name for name in found if name.startswith(STANDARDISATION)]  # of the encoder's features
+    below = [*_modules_with_state(classifier.encoder, "encoder."), *statistics]
     for depth, lower in zip(DEPTHS, ([], below[len(below) // 2 :], below), strict=True):
         copied = deepcopy(classifier)
         for name in (*head, *lower):

@@ -5,7 +5,7 @@ B batch, N images, D features, K classes, S the image's side in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -66,6 +66,43 @@ class Standardisation(nn.BatchNorm1d):
         self.running_var.copy_(variance.masked_fill(silent, torch.inf))  # divided by infinity a feature is 0
 
 
+class StageStandardisation(nn.Module):
+    """`Standardisation` of the features of each stage apart.
+
+    The variance of features differs between the stages of one network by orders of magnitude, and what is silent, and
+    the floor, are relative to the variance of the others.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.sizes = list(sizes)
+        """Features of each stage, D in sum."""
+        self.stages = nn.ModuleList(Standardisation(size) for size in sizes)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether training uses the statistics of `fit`, too."""
+        return all(each.fixed for each in self._all())
+
+    @fixed.setter
+    def fixed(self, value: bool) -> None:
+        for each in self._all():
+            each.fixed = value
+
+    def fit(self, features: Tensor) -> None:
+        """`Standardisation.fit` of each stage on its part of features (N, D)."""
+        for each, part in zip(self._all(), torch.split(features, self.sizes, dim=1), strict=True):
+            each.fit(part)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (B, D), standardised."""
+        parts = torch.split(features, self.sizes, dim=1)
+        return torch.cat([each(part) for each, part in zip(self.stages, parts, strict=True)], dim=1)
+
+    def _all(self) -> list[Standardisation]:
+        return [each for each in self.stages if isinstance(each, Standardisation)]
+
+
 class Head(nn.Sequential):
     """Standardisation, Linear, GELU, dropout, Linear; features (B, D) to logits (B, K).
 
@@ -73,15 +110,16 @@ class Head(nn.Sequential):
     without standardisation, one learning rate for all arms would compare scales, not features.
     """
 
-    def __init__(self, feature_dim: int, hidden: int, dropout: float, classes: int) -> None:
-        layers = (nn.Linear(feature_dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, classes))
-        super().__init__(Standardisation(feature_dim), *layers)
+    def __init__(self, feature_sizes: Sequence[int], hidden: int, dropout: float, classes: int) -> None:
+        """`feature_sizes`: features of each stage that is read (`Encoder.feature_sizes`), D in sum."""
+        layers = (nn.Linear(sum(feature_sizes), hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, classes))
+        super().__init__(StageStandardisation(feature_sizes), *layers)
 
     @property
-    def standardisation(self) -> Standardisation:
+    def standardisation(self) -> StageStandardisation:
         """The first layer."""
         first = self[0]
-        assert isinstance(first, Standardisation)
+        assert isinstance(first, StageStandardisation)
         return first
 
 
@@ -99,14 +137,14 @@ class Classifier(nn.Module):
         return logits
 
 
-def build_head(feature_dim: int, hidden: int, dropout: float, classes: int, seed: int) -> Head:
+def build_head(feature_sizes: Sequence[int], hidden: int, dropout: float, classes: int, seed: int) -> Head:
     """A head whose initial weights depend on its shape and `seed` only, so that all arms start with the same.
 
     The global random state of torch stays as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Head(feature_dim, hidden, dropout, classes)
+        return Head(feature_sizes, hidden, dropout, classes)
 
 
 @torch.no_grad()

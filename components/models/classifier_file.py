@@ -24,8 +24,8 @@ def save_classifier(
 ) -> None:
     """Write a classifier's state dict with its backbone's settings.
 
-    `provenance` holds at least `classes` (names in the order of the logits) and `head` (hidden, dropout), which
-    `load_classifier` needs.
+    `provenance` holds at least `classes` (names in the order of the logits), `features` (the readout) and `head`
+    (hidden, dropout), which `load_classifier` needs.
     """
     save_tensors(path, state, make_header("classifier", backbone, provenance))
 
@@ -51,8 +51,8 @@ def load_classifier(path: Path, backbone: Backbone, classes: Sequence[str]) -> C
             f"{path}: was made for classes {header['classes']}, but labels.scheme (params.yaml) now has "
             f"{list(classes)}; {fix}"
         )
-    encoder = architecture.build()
-    head = Head(encoder.feature_dim, header["head"]["hidden"], header["head"]["dropout"], len(classes))
+    encoder = architecture.build().read(header["features"])
+    head = Head(encoder.feature_sizes, header["head"]["hidden"], header["head"]["dropout"], len(classes))
     classifier = Classifier(encoder, head)
     classifier.load_state_dict(read_tensors(path))
     return classifier.eval()

@@ -7,6 +7,7 @@ names. The stem has depth 0; the tensors after the last stage have the largest d
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -26,10 +27,10 @@ def depths(network: nn.Module, by_stage: bool) -> dict[str, int]:
     Raises:
         SettingsError: where the network states no stages.
     """
-    from timm.models import group_parameters
-
     if not any(True for _ in network.parameters()):
         return {}
+    from timm.models import group_parameters
+
     matcher: Any
     own_matcher: Any = getattr(network, "group_matcher", None)
     if own_matcher is not None:
@@ -38,8 +39,8 @@ def depths(network: nn.Module, by_stage: bool) -> dict[str, int]:
         matcher = partial(_convnext_place, by_stage=by_stage)
     else:
         raise SettingsError(
-            f"finetune.layer_decay and finetune.freeze: the backbone {type(network).__name__} does not state its "
-            "stages; give it a method group_matcher like those of timm, or set 1 and 0 (params.yaml)"
+            f"finetune.layer_decay, freeze and features: the backbone {type(network).__name__} does not state its "
+            "stages; give it a method group_matcher like those of timm, or set 1, 0 and last_map (params.yaml)"
         )
     found: dict[str, int] = group_parameters(network, matcher, reverse=True)
     return found
@@ -54,6 +55,30 @@ def _convnext_place(name: str, by_stage: bool) -> tuple[float, ...]:
     if by_stage:
         return (stage,)
     return (stage, int(rest[0]) if int(place) % 2 else 0)  # a downsampling layer counts to the next stage's first block
+
+
+def stage_ends(network: nn.Module) -> list[str]:
+    """Names of the modules that end the stages, from stage 1 to the last but one: the last one ends the network.
+
+    A stage's end is the largest module that holds its last tensor and no tensor of another stage. Empty for a network
+    without parameters.
+
+    Raises:
+        SettingsError: where the network states no stages.
+    """
+    found = depths(network, by_stage=True)
+    last = {depth: name for name, depth in found.items()}  # the last tensor of each stage
+    return [_largest_module(name, found) for depth, name in sorted(last.items()) if 0 < depth < max(last)]
+
+
+def _largest_module(tensor: str, found: Mapping[str, int]) -> str:
+    parts = tensor.split(".")
+    prefixes = (".".join(parts[:count]) for count in range(1, len(parts)))
+    return next(
+        prefix
+        for prefix in prefixes
+        if {depth for name, depth in found.items() if name.startswith(f"{prefix}.")} == {found[tensor]}
+    )
 
 
 def layer_scales(network: nn.Module, decay: float) -> dict[str, float]:

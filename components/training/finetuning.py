@@ -84,6 +84,7 @@ def finetune_encoder(
     if conditions.trains_encoder:
         set_drop_path(encoder.trunk, conditions.finetune.drop_path)
         freeze(encoder.trunk, conditions.finetune.freeze)  # repeated when the phase starts; here it fails early
+    encoder.read(conditions.finetune.features)
     classifier = Classifier(encoder, _draw_head(encoder, conditions, session.seed))
     batches = FinetuneBatches(train, conditions, session.seed)
     described = {
@@ -115,7 +116,7 @@ def finetune_encoder(
 
 def _draw_head(encoder: Encoder, conditions: Conditions, seed: int) -> Head:
     head = conditions.finetune.head
-    return build_head(encoder.feature_dim, head.hidden, head.dropout, len(conditions.classes), seed)
+    return build_head(encoder.feature_sizes, head.hidden, head.dropout, len(conditions.classes), seed)
 
 
 @dataclass(frozen=True, kw_only=True)

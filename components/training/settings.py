@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from components.base.config import Frozen
 from components.base.fields import OpenShare, Share
+from components.models.readout import Readout
 
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 
@@ -110,6 +111,9 @@ class Finetune(Frozen):
         description="decay per step of the moving average of the weights, which is then evaluated and saved; null: none"
     )
     label_smoothing: ShareBelowOne = Field(description="share of each target that is spread over all classes")
+    features: Readout = Field(
+        description="what the head gets, pooled: last_map, all_stages, or the number of one stage, from 1"
+    )
     head: Head
     imbalance: Imbalance = Field(
         description="weights: inverse frequency in the loss; sampling: classes equally often; focal: Lin et al. 2017"

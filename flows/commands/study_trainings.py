@@ -67,7 +67,8 @@ def finetuning(settings: Settings, encoder: Encoder, protocol: FinetuneProtocol,
     """Fine-tuning of `encoder` on the train images with the first seed; `protocol` is frozen or full."""
     batches, seed = finetune_batches(settings, protocol), settings.study.seeds[0]
     conditions, head = batches.conditions, settings.finetune.head
-    drawn = build_head(encoder.feature_dim, head.hidden, head.dropout, len(conditions.classes), seed=seed)
+    encoder.read(conditions.finetune.features)
+    drawn = build_head(encoder.feature_sizes, head.hidden, head.dropout, len(conditions.classes), seed=seed)
     classifier = Classifier(encoder, drawn)
     (phase,) = conditions.phases
     learner = build_learner(classifier, phase, conditions, batches.train.labels, batches.steps)

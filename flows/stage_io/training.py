@@ -90,7 +90,8 @@ def train_classifier(
         settings={"labels.classes": labels.classes, **to_jsonable_python(sections)},  # by their keys in params.yaml
         what=str(run),
     )
-    header = {"run": str(run), "classes": labels.classes, "head": finetune.head.model_dump()}
+    head = {"features": finetune.features, "head": finetune.head.model_dump()}
+    header = {"run": str(run), "classes": labels.classes, **head}
     if session.leads:
         save_classifier(files.classifier, result.weights, architecture, header)
         write_curve(files.curve, result.fit.history)

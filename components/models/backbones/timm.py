@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from components.models.encoder import Encoder
 
-PROBE_SIDE = 64
-"""Pixels, the side of the image with which a network's output shape is found."""
-
 
 class Config(Frozen):
     """The name of the network."""
@@ -81,6 +78,8 @@ def _create(name: str, pretrained: bool = False) -> nn.Module:
 def _count_features(network: nn.Module, name: str) -> int:
     """D of a network whose output is a (B, D, h, w) map; others, such as transformers, are refused."""
     import torch
+
+    from components.models.encoder import PROBE_SIDE
 
     network.eval()
     with torch.no_grad():

@@ -101,7 +101,13 @@ def write_weights() -> None:
             save_file(tensors, f"encoders/{arm}-{seed}.safetensors", {"dermflow": json.dumps(header)})
             write_json(Path(f"metrics/pretrain/{arm}-{seed}.json"), {"images": 321, "epochs": 1, **origin})
         for run in (f"{arm}-{protocol}-{seed}" for protocol in TRUTH.protocols for seed in TRUTH.seeds):
-            header = {"run": run, "classes": CLASSES, "backbone": backbone, "head": {"hidden": 16, "dropout": 0.2}}
+            header = {
+                "run": run,
+                "classes": CLASSES,
+                "backbone": backbone,
+                "features": "last_map",
+                "head": {"hidden": 16, "dropout": 0.2},
+            }
             more = tensors | {"head.bias": np.ones(5, np.float32), "bn.running_mean": np.ones(7, np.float32)}
             save_file(more, f"classifiers/{run}.safetensors", {"dermflow": json.dumps(header)})
 

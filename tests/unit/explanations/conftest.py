@@ -22,6 +22,7 @@ def images() -> Tensor:
 @pytest.fixture(scope="session")
 def classifier(images: Tensor) -> Classifier:
     """A net whose statistics belong to the images."""
-    net = build_random_classifier(BACKBONE, Head(1, 8, 0.0, 3), seed=5)
+    encoder = BACKBONE.build()
+    net = build_random_classifier(BACKBONE, Classifier(encoder, Head(encoder.feature_sizes, 8, 0.0, 3)), seed=5)
     reset_batch_norm(net, list(net.modules()), images)
     return net.eval()

@@ -30,7 +30,7 @@ class Corner(nn.Module):
 
 
 def sum_of_corner() -> Classifier:
-    head = Head(3, 4, 0.0, 2)
+    head = Head([3], 4, 0.0, 2)
     return Classifier(Encoder(Corner(), feature_dim=3), head).eval()
 
 

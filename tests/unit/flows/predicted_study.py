@@ -38,13 +38,13 @@ def write_study(root: Path) -> None:
         for seed in SEEDS:
             torch.manual_seed(place)
             encoder = BACKBONE.build()
-            classifier = Classifier(encoder, build_head(encoder.feature_dim, 8, 0.0, 3, seed)).eval()
+            classifier = Classifier(encoder, build_head(encoder.feature_sizes, 8, 0.0, 3, seed)).eval()
             write_run(root, str(RunId(arm, FROZEN, seed)), classifier)
 
 
 def write_run(root: Path, name: str, classifier: Classifier) -> None:
     """Weights of one run, and its predictions on val and test."""
-    provenance = {"classes": list(CLASSES), "head": {"hidden": 8, "dropout": 0.0}}
+    provenance = {"classes": list(CLASSES), "features": "last_map", "head": {"hidden": 8, "dropout": 0.0}}
     save_classifier(
         root / FOLDERS["classifiers"] / f"{name}.safetensors", classifier.state_dict(), BACKBONE, provenance
     )

@@ -48,8 +48,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_split(settings.paths.pixels / split, 24)
     for seed, arm in enumerate(("vae", "random")):
         encoder = _seeded_encoder(settings.backbone, seed)
-        classifier = Classifier(encoder, Head(encoder.feature_dim, 8, 0.2, len(THREE)))
-        header = {"classes": THREE, "head": {"hidden": 8, "dropout": 0.2}}
+        classifier = Classifier(encoder, Head(encoder.feature_sizes, 8, 0.2, len(THREE)))
+        header = {"classes": THREE, "features": "last_map", "head": {"hidden": 8, "dropout": 0.2}}
         name = settings.paths.classifiers / f"{arm}-frozen-0.safetensors"
         save_classifier(name, classifier.state_dict(), settings.backbone, header)
     train = pd.DataFrame({"image_id": [f"t{n}" for n in range(6)], "label": [*THREE, *THREE][:6], "split": "train"})

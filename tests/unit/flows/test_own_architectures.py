@@ -63,7 +63,7 @@ def test_every_protocol_trains_the_head_alone(arm, protocol, arms, run, settings
     before = load_encoder(arms.encoders / f"{arm}-0.safetensors", BACKBONE).state_dict()
     after = encoder_of(arms, f"{arm}-{protocol}-0")
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
-    first = build_head(len(after["trunk.components"]) if arm == "pca" else 48, 8, 0.2, 3, seed=0)[1].weight
+    first = build_head([len(after["trunk.components"]) if arm == "pca" else 48], 8, 0.2, 3, seed=0)[1].weight
     assert not torch.equal(weights_of(arms, f"{arm}-{protocol}-0")["head.1.weight"], first)
 
 
@@ -92,12 +92,12 @@ def test_predictions_are_explained_and_compared_with_randomised_copies(arm):
     torch.manual_seed(0)
     backbone = ARMS[arm].backbone
     encoder = backbone.build()
-    classifier = Classifier(encoder, build_head(encoder.feature_dim, 8, 0.0, 3, seed=0)).eval()
+    classifier = Classifier(encoder, build_head(encoder.feature_sizes, 8, 0.0, 3, seed=0)).eval()
     images = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     found = attribute(classifier, images, torch.tensor([0, 1, 2, 0]), steps=64)
     assert np.isfinite(found.maps).all() and np.abs(found.maps).max() > 0
     assert np.abs(found.missing).max() < 0.05 * np.abs(found.change).max()
-    copies = dict(randomise_cascading(classifier, build_random_classifier(backbone, classifier.head, 0), images))
+    copies = dict(randomise_cascading(classifier, build_random_classifier(backbone, classifier, 0), images))
     assert list(copies) == list(DEPTHS)
     with torch.no_grad():
         assert not any(torch.allclose(copy(images), classifier(images)) for copy in copies.values())

@@ -113,3 +113,15 @@ def test_the_same_seed_draws_the_same_weights_and_another_does_not(backbone):
         torch.manual_seed(seed)
         drawn.append(weights_sha256(backbone.build()))
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+@torch.no_grad()
+def test_every_readout_gives_the_features_that_it_states(encoder, images):
+    encoder.eval()
+    maps = [each.mean(dim=(2, 3)) for each in encoder.maps(images)]
+    assert len(maps) > 1
+    for readout, expected in ({"all_stages": torch.cat(maps, dim=1)} | dict(enumerate(maps, start=1))).items():
+        found = encoder.read(readout)(images)
+        torch.testing.assert_close(found, expected)
+        assert found.shape[1] == encoder.feature_dim == sum(encoder.feature_sizes)
+    encoder.read("last_map")

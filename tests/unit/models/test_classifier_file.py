@@ -18,12 +18,12 @@ IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 32, 3
 
 def small_classifier() -> Classifier:
     torch.manual_seed(0)
-    encoder = BACKBONE.build()
-    return Classifier(encoder, build_head(encoder.feature_dim, 8, 0.2, len(CLASSES), seed=0))
+    encoder = BACKBONE.build().read("all_stages")
+    return Classifier(encoder, build_head(encoder.feature_sizes, 8, 0.2, len(CLASSES), seed=0))
 
 
 def save(path, classifier):
-    header = {"classes": CLASSES, "head": {"hidden": 8, "dropout": 0.2}, "run": "vae-full-0"}
+    header = {"classes": CLASSES, "features": "all_stages", "head": {"hidden": 8, "dropout": 0.2}, "run": "vae-full-0"}
     save_classifier(path, classifier.state_dict(), BACKBONE, header)
 
 

@@ -14,7 +14,7 @@ from components.robustness.shared_features import group_by_encoder, predict_all
 def build(encoder_seed: int, head_seed: int) -> Classifier:
     torch.manual_seed(encoder_seed)
     trunk = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.GELU())
-    return Classifier(Encoder(trunk, feature_dim=8), build_head(8, 4, 0.2, 3, head_seed)).eval()
+    return Classifier(Encoder(trunk, feature_dim=8), build_head([8], 4, 0.2, 3, head_seed)).eval()
 
 
 def test_each_encoder_runs_once_and_each_run_predicts_as_it_does_alone() -> None:

@@ -35,8 +35,9 @@ def small_finetune(**changes: object) -> Finetune:
     given: dict[str, object] = {
         "frozen": SCHEDULE, "full": SCHEDULE, "lpft": HeadFirst(head=SCHEDULE, full=SCHEDULE), "batch_size": 6,
         "weight_decay": 0.0, "warm_up": 0.1, "decay": "cosine", "clip": None, "ema": None, "label_smoothing": 0.0,
-        "head": Head(hidden=8, dropout=0.2), "imbalance": "none", "focal_gamma": 2.0, "monitor": "loss",
-        "patience": 9, "views": None, "layer_decay": 1.0, "freeze": 0, "drop_path": None, "mixup": 0.0, "cutmix": 0.0,
+        "features": "last_map", "head": Head(hidden=8, dropout=0.2), "imbalance": "none", "focal_gamma": 2.0,
+        "monitor": "loss", "patience": 9, "views": None, "layer_decay": 1.0, "freeze": 0, "drop_path": None,
+        "mixup": 0.0, "cutmix": 0.0,
     }  # fmt: skip
     return Finetune.model_validate(given | changes)
 

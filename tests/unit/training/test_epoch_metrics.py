@@ -19,7 +19,7 @@ BACKBONE = Timm(name="test_efficientnet")
 def _classifier(seed: int = 0) -> Classifier:
     torch.manual_seed(seed)
     encoder = BACKBONE.build()
-    return Classifier(encoder, build_head(encoder.feature_dim, 8, 0.2, len(CLASSES), seed))
+    return Classifier(encoder, build_head(encoder.feature_sizes, 8, 0.2, len(CLASSES), seed))
 
 
 def _images(count: int = 6) -> torch.Tensor:
@@ -59,7 +59,7 @@ def test_loss_of_the_curve_is_that_of_the_predictions(scale: float):
 
 
 def test_measuring_draws_no_dropout_and_leaves_the_mode_as_it_was():
-    head = build_head(10, 8, 0.5, 3, seed=0).train()
+    head = build_head([10], 8, 0.5, 3, seed=0).train()
     features, labels = torch.rand(5, 10), np.array([0, 1, 2, 0, 1])
     assert measure(head, features, labels).metrics == measure(head, features, labels).metrics
     assert head.training

@@ -23,7 +23,7 @@ BACKBONE = Timm(name="test_efficientnet")
 def _classifier(seed: int = 0) -> Classifier:
     torch.manual_seed(seed)
     encoder = BACKBONE.build()
-    return Classifier(encoder, build_head(encoder.feature_dim, 8, 0.2, len(CLASSES), seed))
+    return Classifier(encoder, build_head(encoder.feature_sizes, 8, 0.2, len(CLASSES), seed))
 
 
 def _images(count: int = 6) -> torch.Tensor:
