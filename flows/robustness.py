@@ -16,11 +16,12 @@ from components.comparison.settings import Compare
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 from components.data.pixels import read_pixels
+from components.data.whole_lesions import sample_images
 from components.models.backbone import Backbone
 from components.models.classifier import Classifier
 from components.robustness.analysis import analyse
 from components.robustness.corruptions import Image, corrupt
-from components.robustness.measurements import MeasuredImages, RunPredictions, corruption_levels, sample_images
+from components.robustness.measurements import MeasuredImages, RunPredictions, corruption_levels
 from components.robustness.occlusion import MaskedPictures, mask_images
 from components.robustness.page import draw_corruptions, draw_figures, draw_masked, render
 from components.robustness.record import as_metrics, as_record
@@ -57,7 +58,7 @@ def robustness(
     session = open_inference_session(backbone, compute, log)
     pixels = read_pixels(paths.pixels / "test")
     classes, groups = pixels.labels(labels.classes), pixels.index["group"].to_numpy(str)
-    rows = sample_images(classes, groups, robustness.images, robustness.seed)
+    rows = sample_images(classes, groups, robustness.images, robustness.seed, setting="robustness.images")
     images, ids = pixels.take(rows), list(pixels.index["image_id"].astype(str).iloc[rows])
     masked = mask_images(images, robustness.border)
     runs = study_runs(study)

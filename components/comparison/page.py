@@ -29,6 +29,7 @@ PAPER = (
 
 PAGES = {
     "paper.html": "the paper's claims",
+    "pretraining.html": "what each encoder knows before fine-tuning",
     "robustness.html": "corrupted images and shortcuts",
     "explanations.html": "explanations of single predictions",
     "model_card.html": "model card",

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
-from components.base.errors import DataError, SettingsError
+from components.base.errors import DataError
 from components.base.run_id import FinetuneProtocol, RunId, model_name
 from components.robustness.settings import Robustness
 from components.statistics.question import StudyQuestion
@@ -55,45 +54,6 @@ def corruption_levels(settings: Robustness) -> tuple[CorruptionLevel, ...]:
     return tuple(
         CorruptionLevel(corruption, strength) for corruption in settings.corruptions for strength in settings.strengths
     )
-
-
-def sample_images(labels: Array, groups: Array, limit: int | None, seed: int) -> Array:
-    """Draw whole lesions of at most `limit` images in total.
-
-    Lesions are drawn from the classes in turn, so that rare classes are kept whole: the error of balanced accuracy is
-    dominated by the rarest class. A lesion that no longer fits is skipped.
-
-    Args:
-        labels: (N,) class index of each test image.
-        groups: (N,) lesion or patient of each image.
-        limit: images; None takes all.
-        seed: of the draw.
-
-    Returns:
-        Row numbers in increasing order.
-
-    Raises:
-        SettingsError: where `limit` is below the size of the smallest lesion.
-    """
-    if limit is None or len(labels) <= limit:
-        return np.arange(len(labels))
-    rng = np.random.default_rng([seed, 0x0B])
-    names, first, member = np.unique(groups, return_index=True, return_inverse=True)
-    sizes, group_labels = np.bincount(member), labels[first]
-    if limit < sizes.min():
-        raise SettingsError(
-            f"robustness.images (params.yaml) is {limit}, but every lesion of the {len(labels)} test images has "
-            f"{sizes.min()} images or more, and lesions stay whole: expected at least {sizes.min()}, or null for all"
-        )
-    turns = np.empty(len(names))
-    for k in np.unique(group_labels):
-        rows = np.flatnonzero(group_labels == k)
-        turns[rows] = rng.permutation(len(rows)) + rng.random()  # a class's place in each turn
-    kept, left = np.zeros(len(names), bool), limit
-    for group in np.argsort(turns, kind="stable"):
-        if sizes[group] <= left:
-            kept[group], left = True, left - sizes[group]
-    return np.flatnonzero(kept[member])
 
 
 def group_by_model(

@@ -65,12 +65,12 @@ def test_nothing_but_a_page_depends_on_what_was_seen_behind_single_answers(repo:
     stages = stages_of(repo)
     made = {
         next(iter(out)) if isinstance(out, dict) else out
-        for seen in ("explain", "robustness")
+        for seen in ("explain", "probe", "robustness")
         for kind in ("outs", "metrics")
         for out in stages[seen][kind]
     }
     assert {"${paths.metrics}/explain.json", "${paths.reports}/robustness.html"} <= made
-    assert len(made) == 6
+    assert len(made) == 9
     pages = {"paper"}  # the paper's claims, of which no stage is made
     for name, entry in stages.items():
         assert not pages & (upstream(stages, name) - {name}), name

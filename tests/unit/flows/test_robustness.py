@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from components.base.log import SilentLog
 from components.base.run_id import RunId
-from components.robustness.measurements import sample_images
+from components.data.whole_lesions import sample_images
 from components.robustness.settings import Robustness
 from flows.robustness import robustness
 from flows.settings.data import Pack
@@ -55,7 +55,7 @@ def clean_accuracy(root: Path, arm: str, limit: int) -> float:
         table = pd.read_parquet(root / FOLDERS["predictions"] / f"{RunId(arm, FROZEN, seed)}.parquet")
         test = table[table["split"] == "test"].reset_index(drop=True)
         labels = test["label"].map(CLASSES.index).to_numpy()
-        rows = sample_images(labels, test["group"].to_numpy(str), limit, seed=0)
+        rows = sample_images(labels, test["group"].to_numpy(str), limit, seed=0, setting="robustness.images")
         answers = test[[f"p_{name}" for name in CLASSES]].to_numpy().argmax(1)
         found.append(balanced_accuracy_score(labels[rows], answers[rows]))
     return float(np.mean(found))
