@@ -19,7 +19,7 @@ from components.data.pixels import Pixels, read_pixels
 from components.models.backbone import Architecture, Backbone
 from components.models.encoder import Encoder, effective_rank, embed, read_batches, weights_sha256
 from components.models.weights_file import save_encoder
-from components.pretraining import Method, choose_architecture
+from components.pretraining import Method, choose_architecture, find_alarms
 from components.training.session import Session, open_session
 from components.training.settings import Compute
 from flows.settings.study import Paths
@@ -45,13 +45,14 @@ def pretrain(
     history = method.fit(encoder, backbone=backbone, train=train, val=val, session=session, log=log)
     curve = history or [_measure(encoder, val, session)]
     settings = method.model_dump(mode="json")
-    header = {"arm": arm, "seed": seed, "baseline": method.baseline, "settings": settings}
+    alarms = find_alarms(method, history)
+    header = {"arm": arm, "seed": seed, "baseline": method.baseline, "alarms": alarms, "settings": settings}
     if session.leads:
         save_encoder(paths.encoders / f"{name}.safetensors", encoder, architecture, header)
         write_curve(paths.curves / "pretrain" / f"{name}.csv", curve, first=1 if history else 0)
     log.tags({"weights/sha256": weights_sha256(encoder)})
     session.forget()
-    origin = {"trained": bool(history), "licence": _licence(method)}
+    origin = {"trained": bool(history), "alarms": alarms, "licence": _licence(method)}
     return {"images": len(train), "epochs": len(history), **curve[-1], **origin}
 
 

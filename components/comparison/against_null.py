@@ -1,4 +1,4 @@
-"""Every arm against what it should exceed: the null model, and the study's baselines.
+"""Every arm against what it should exceed: the null model and the study's baselines; and its alarms.
 
 The null model gives each image the class frequencies of train and has learned nothing. A baseline is an arm whose
 pretraining method says that it is one: hand-made features, or a network without pretraining.
@@ -62,21 +62,36 @@ class AgainstNull:
     """One arm under one protocol against the null lines and the baselines."""
 
     learned: bool
-    """Whether the interval of balanced accuracy is above chance; otherwise a small gap gets no credit."""
+    """Whether the interval of balanced accuracy is above chance."""
     below: tuple[str, ...]
     """Metrics, in words, whose mean is worse than the null line."""
     baselines: tuple[BaselineDifference, ...] = ()
     """Of every baseline of the study; empty for an arm that is one."""
+    alarms: tuple[str, ...] = ()
+    """What the arm's pretraining found wrong with itself, such as `posterior collapse`."""
+
+    @property
+    def gets_credit(self) -> bool:
+        """Whether a small gap counts for the arm: it is above chance, below no baseline, its pretraining has no alarm.
+
+        A model that learned little has little to overfit.
+        """
+        return self.learned and not self.alarms and all(each.difference.mean >= 0 for each in self.baselines)
 
     def about(self, arm: str, other: str, confidence: float) -> str:
-        """What the first sentence of a verdict says of the arm; empty where it is above null lines and baselines.
+        """What the first sentence of a verdict says of the arm; empty where nothing speaks against it.
 
         Args:
             arm: its name.
             other: the arm that the verdict compares it with; the verdict itself says which of them is better.
             confidence: of the intervals.
         """
-        return "; ".join(filter(None, (self.about_null(arm), self.about_baselines(arm, confidence, other))))
+        parts = (self.about_null(arm), self.about_alarms(arm), self.about_baselines(arm, confidence, other))
+        return "; ".join(filter(None, parts))
+
+    def about_alarms(self, arm: str) -> str:
+        """The same of the pretraining's alarms alone."""
+        return f"the pretraining of {arm} has alarms: {', '.join(self.alarms)}" if self.alarms else ""
 
     def about_baselines(self, arm: str, confidence: float, other: str = "") -> str:
         """The same of the baselines alone."""
@@ -96,7 +111,10 @@ def null_line(metric: str, lines: Mapping[str, float]) -> float:
 
 
 def against_null(
-    test: Mapping[str, Interval], lines: Mapping[str, float], baselines: Sequence[BaselineDifference] = ()
+    test: Mapping[str, Interval],
+    lines: Mapping[str, float],
+    baselines: Sequence[BaselineDifference] = (),
+    alarms: Sequence[str] = (),
 ) -> AgainstNull:
     """An arm's test metrics (over seeds and lesions) against the null lines of the same images.
 
@@ -104,10 +122,12 @@ def against_null(
         test: of COMPARED.
         lines: of `null_model.null_lines`.
         baselines: the arm minus each baseline.
+        alarms: of its pretraining.
     """
     below = [
         words
         for name, words in COMPARED.items()
         if is_below(LINE_OF.get(name, name), test[name].mean, null_line(name, lines))
     ]
-    return AgainstNull(test["balanced_accuracy"].low > lines["balanced_accuracy"], tuple(below), tuple(baselines))
+    learned = test["balanced_accuracy"].low > lines["balanced_accuracy"]
+    return AgainstNull(learned, tuple(below), tuple(baselines), tuple(alarms))

@@ -20,6 +20,7 @@ from components.comparison.lesion_level import LesionLevel, measure_lesions
 from components.comparison.measurements import RunMeasurements, measure_run
 from components.comparison.outcomes import AccuracyRegion
 from components.comparison.overfitting_gap import shared_epochs
+from components.comparison.pretraining_alarms import pretraining_alarms
 from components.comparison.pretraining_draws import PretrainingDraws, pretraining_draws
 from components.comparison.rarest_class import RarestClass, plan_rarest_class
 from components.comparison.recommendation import Candidate, Recommendation, recommend
@@ -114,7 +115,8 @@ def compare_runs(
     )
     lines = null_lines(test.labels, priors.frequencies)
     against = compare_with_baselines(groups, measured, design, question)
-    standing = {row.name: against_null(row.test, lines, against[row.name]) for row in rows}
+    alarms = pretraining_alarms(runs)
+    standing = {row.name: against_null(row.test, lines, against[row.name], alarms[row.arm]) for row in rows}
     pairs = [
         ArmPair(
             arm=arms[arm],

@@ -38,10 +38,10 @@ class GapRegion(StrEnum):
     TOO_FEW_SEEDS = "too few seeds"
     SMALLER = "smaller gap"
     SMALLER_UNLEARNED = "smaller gap without credit"
-    """The arm is not above chance: a model that learned nothing has nothing to overfit."""
+    """The arm is not shown to have learned: such a model has little to overfit."""
     LARGER = "larger gap"
     LARGER_UNLEARNED = "larger gap than an untrained reference"
-    """The reference is not above chance: its gap is small for the same reason."""
+    """The reference is not shown to have learned: its gap is small for the same reason."""
     AFTER_CORRECTION = "gap not decided after correction"
     UNDECIDED = "gap not decided"
 
@@ -136,7 +136,7 @@ class EstimatedDifference:
 
 @dataclass(frozen=True)
 class Learned:
-    """Whether the balanced accuracy of arm and reference is above chance, by their intervals."""
+    """Whether arm and reference have learned enough for a small gap to count, see `AgainstNull.gets_credit`."""
 
     arm: bool = True
     reference: bool = True
@@ -183,7 +183,7 @@ def judge(
         gap: difference in the overfitting gap.
         seeds: number of seeds.
         rule: confidence, margin and least number of seeds.
-        learned: whether arm and reference are above chance; None: both are.
+        learned: whether arm and reference have learned; None: both have.
     """
     region = gap_region(gap, seeds, rule, learned or Learned())
     return OUTCOMES[accuracy_region(accuracy, seeds, rule), region]
@@ -205,13 +205,9 @@ ACCURACY_SENTENCES = {
 
 GAP_SENTENCES = {
     GapRegion.SMALLER: "it overfits less",
-    GapRegion.SMALLER_UNLEARNED: (
-        "its smaller gap gets no credit, because its balanced accuracy is not shown to be above chance"
-    ),
+    GapRegion.SMALLER_UNLEARNED: "its smaller gap gets no credit, because it is not shown to have learned",
     GapRegion.LARGER: "it overfits more",
-    GapRegion.LARGER_UNLEARNED: (
-        "its gap is larger than that of the reference, whose balanced accuracy is not shown to be above chance"
-    ),
+    GapRegion.LARGER_UNLEARNED: "its gap is larger than that of the reference, which is not shown to have learned",
     GapRegion.AFTER_CORRECTION: "the difference in the gap is not decided after correction for {tests}",
     GapRegion.UNDECIDED: "no difference in the gap is shown",
 }

@@ -24,7 +24,7 @@ class Verdict:
 
     outcome: Outcome
     warnings: tuple[str, ...]
-    """What the first sentence says of null lines and baselines; empty where arm and reference are above all of them."""
+    """What the first sentence says against arm and reference: null lines, alarms, baselines."""
     claims: tuple[Claim, ...]
 
     @property
@@ -49,11 +49,11 @@ def verdict(
         accuracy: difference in test balanced accuracy.
         gap: difference in the gap in loss at the last common epoch.
         question: gives reference, seeds and rule.
-        arm: against null lines and baselines; its small gap counts only where it is above chance.
+        arm: against null lines and baselines; its small gap counts only where it gets credit.
         reference: the same of the reference.
     """
     rule, seeds = question.rule, len(question.seeds)
-    outcome = judge(accuracy, gap, seeds, rule, Learned(arm.learned, reference.learned))
+    outcome = judge(accuracy, gap, seeds, rule, Learned(arm.gets_credit, reference.gets_credit))
     about_arm = arm.about(run.arm, question.reference, rule.confidence)
     about_reference = reference.about(question.reference, run.arm, rule.confidence)
     warnings = tuple(filter(None, (about_arm, about_reference)))

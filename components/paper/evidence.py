@@ -75,13 +75,14 @@ class PaperRecords:
         return measure_curves(self.runs, plan["classes"], plan["resamples"], plan["seed"])
 
     def standing(self, arm: str, protocol: str) -> Standing:
-        """Arm and reference against the null lines."""
+        """Arm and reference against the null lines, and the alarms of the arm."""
         null = {
             name: AgainstNull(**self.comparison["against_null"][model_name(name, FinetuneProtocol(protocol))])
             for name in (arm, self.reference)
         }
         behind = "" if null[self.reference].learned else f"{self.reference} is not shown to be above chance"
-        return Standing(null[arm].about_null(arm), behind)
+        ahead = "; ".join(filter(None, (null[arm].about_null(arm), null[arm].about_alarms(arm))))
+        return Standing(ahead, behind)
 
 
 def measure(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]:

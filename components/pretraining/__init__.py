@@ -86,6 +86,25 @@ class BringsBackbone(Protocol):
         """The `Config` of its `architecture.py`."""
 
 
+@runtime_checkable
+class RaisesAlarms(Protocol):
+    """A method that knows from its curve when its training went wrong."""
+
+    def alarms(self, curve: Sequence[Mapping[str, float]]) -> list[str]:
+        """What is wrong, as `NAME: NUMBERS`, such as `dead decoder: 3 % of the variance explained`; empty: nothing.
+
+        The pages and the verdict show them; a small overfitting gap of such an arm gets no credit.
+
+        Args:
+            curve: what `fit` returned.
+        """
+
+
+def find_alarms(method: Method, curve: Sequence[Mapping[str, float]]) -> list[str]:
+    """The alarms of a method that raises some; none for another."""
+    return method.alarms(curve) if isinstance(method, RaisesAlarms) else []
+
+
 def choose_architecture(method: Method, backbone: Backbone) -> Architecture:
     """The architecture of a method's encoder: its own where it has one, else `backbone` of the settings."""
     return method.backbone if isinstance(method, BringsBackbone) else backbone

@@ -72,8 +72,9 @@ def train_classifier(
     """Fine-tune the encoder of `files` on `train`, and write classifier, curve and results by image.
 
     Returns:
-        First, last and best row of the curve, the architecture's settings, whether the arm is a baseline, the hashes of
-        everything that must be equal for all arms with the settings behind them, and the hash of the encoder.
+        First, last and best row of the curve, the architecture's settings, whether the arm is a baseline, alarms of its
+        pretraining, the hashes of everything that must be equal for all arms with the settings behind them, and the
+        hash of the encoder.
     """
     architecture = read_architecture(files.encoder, backbone)
     encoder = load_encoder(files.encoder, backbone)
@@ -99,9 +100,11 @@ def train_classifier(
             with whole(files.images) as unfinished:
                 result.images.to_parquet(unfinished, index=False)
     session.forget()
+    made = read_header(files.encoder)
     arm = {
         "architecture": to_jsonable_python(architecture),
-        "baseline": read_header(files.encoder).get("baseline", False),
+        "baseline": made.get("baseline", False),
+        "alarms": made.get("alarms", []),
     }
     prints = {**result.fingerprints, "code_sha256": code_sha256, "encoder_sha256": result.encoder_sha256}
     return {**_summary(result.fit), **arm, **prints, **result.described}

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from components.base.log import SilentLog
 from components.cards.page import STATED
 from components.cards.settings import CardSettings
-from components.pretraining.imagenet import LICENCES
+from components.models.published import LICENCES
 from components.training.settings import Augment
 from flows.compare import compare
 from flows.settings import load_settings

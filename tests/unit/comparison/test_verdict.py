@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.base.run_id import FinetuneProtocol, RunId
-from components.comparison.against_null import AgainstNull, against_null
+from components.comparison.against_null import AgainstNull, BaselineDifference, against_null
 from components.comparison.outcomes import (
     NAMED,
     OUTCOMES,
@@ -258,6 +258,25 @@ def test_a_model_below_a_null_line_is_said_to_be_so_in_the_first_sentence() -> N
         "vae against imagenet, encoder frozen: inferior, smaller gap without credit; vae is not shown to be above "
         "chance in balanced accuracy and is below class frequencies alone in log loss."
     )
+
+
+def test_a_small_gap_of_a_pretraining_with_alarms_gets_no_credit() -> None:
+    alarmed = against_null(_measured(_around(0.5, 0.6), log_loss=0.783), LINES, alarms=["posterior collapse"])
+    found = _verdict(_found(-0.09, -0.01), SMALLER, arm=alarmed)
+    assert found.claims[0].text == (
+        "vae against imagenet, encoder frozen: inferior, smaller gap without credit; the pretraining of vae has "
+        "alarms: posterior collapse."
+    )
+    assert "its smaller gap gets no credit, because it is not shown to have learned" in found.sentence
+
+
+@pytest.mark.parametrize(("mean", "credit"), [(-0.001, False), (0.0, True), (0.02, True)])
+def test_an_arm_below_a_baseline_gets_no_credit(mean: float, credit: bool) -> None:
+    difference = BaselineDifference("colour", _around(mean - 0.03, mean + 0.03))
+    found = against_null(_measured(_around(0.5, 0.6), log_loss=0.783), LINES, [difference])
+    assert found.gets_credit is credit
+    name = _verdict(_found(-0.09, -0.01), SMALLER, arm=found).outcome.name
+    assert name == ("inferior, smaller gap" if credit else "inferior, smaller gap without credit")
 
 
 def test_log_loss_alone_is_a_warning_and_keeps_the_credit_of_a_small_gap() -> None:

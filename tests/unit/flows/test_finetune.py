@@ -164,3 +164,7 @@ def test_an_interrupted_run_goes_on_to_the_same_classifier(run, paths, monkeypat
     by_image = [(paths.epoch_losses / f"{arm}-full-0.parquet").read_bytes() for arm in ("vae", "twin")]
     assert by_image[0] == by_image[1]
     assert not (paths.checkpoints / "finetune" / "vae-full-0").exists()
+
+
+def test_alarms_of_the_pretraining_reach_the_run(run):
+    assert [run(arm)["alarms"] for arm in ("random", "vae")] == [["dead decoder: 3 %"], []]

@@ -13,8 +13,9 @@ import torch
 from components.base.errors import DataError, SettingsError
 from components.base.log import SilentLog
 from components.models.encoder import weights_sha256
+from components.models.published import LICENCES
 from components.models.weights_file import load_encoder, read_header
-from components.pretraining import imagenet, vae
+from components.pretraining import vae
 from flows.pretrain import pretrain
 from flows.settings import load_settings
 from flows.stage import write_metrics
@@ -112,6 +113,6 @@ def test_an_arm_that_starts_from_random_weights_has_no_licence(stage_arguments, 
 
 def test_the_licence_of_published_weights_is_in_the_metrics(stage_arguments):
     metrics = pretrain.work(arm="imagenet", seed=0, log=SilentLog(), **stage_arguments | {"backbone": Lite()})
-    assert metrics["licence"] == asdict(imagenet.LICENCES["package"])
+    assert metrics["licence"] == asdict(LICENCES["package"])
     assert metrics["trained"] is False
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
