@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from components.base.config import Frozen
-from components.base.errors import SettingsError
 from components.pretraining.pca.architecture import Config as Architecture
 
 if TYPE_CHECKING:
@@ -50,18 +49,12 @@ class Config(Frozen):
         Raises:
             SettingsError: where there are not more images or pixels than components.
         """
-        from components.pretraining.pca.projection import PixelProjection, draw_rows, fit_components, read_shrunk
+        from components.models.principal_components import check_count, draw_rows
+        from components.pretraining.pca.projection import fit_projection
 
-        most = min(len(train), 3 * self.side**2)
-        if self.components >= most:
-            raise SettingsError(
-                f"pretrain.arms: kind pca has components = {self.components}, expected fewer than {most}, the smaller "
-                f"of {len(train)} train images and 3 x {self.side} x {self.side} pixels (params.yaml)"
-            )
-        projection = encoder.trunk
-        assert isinstance(projection, PixelProjection)
+        check_count(self.components, len(train), self.side, self.kind)
         rows = draw_rows(len(train), session.seed)
-        share = fit_components(projection, read_shrunk(encoder, train.take, rows))
+        share = fit_projection(encoder, train.take, rows)
         log.tags({"weights/source": f"{self.components} principal components of {len(rows)} train images"})
         log.line(f"{self.components} principal components have {100 * share:.1f} % of the variance of the train images")
         return []

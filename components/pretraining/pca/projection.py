@@ -1,25 +1,17 @@
-"""The projection as a torch module, and principal components of images.
+"""The projection as a torch module, and its fit to images.
 
-B batch, N images, S the image's side, P = 3 x side x side pixels and colours of the shrunk image, D components.
+B batch, S the image's side in pixels, P = 3 x side x side pixels and colours of the shrunk image, D components.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor, nn
-from torch.nn import functional
 
-from components.models.encoder import Encoder, Images, Ints, read_batches
-
-Array = np.ndarray[Any, np.dtype[np.float32]]
-
-MOST_IMAGES = 20_000
-"""Images from which components are computed at most, drawn at random: bounds the memory to 250 MB at 32 pixels."""
+from components.models.encoder import Encoder, Images, Ints
+from components.models.principal_components import fit_components, read_shrunk, shrink
 
 
 class PixelProjection(nn.Module):
@@ -44,33 +36,17 @@ class PixelProjection(nn.Module):
             return ((pixels - self.centre) @ self.components.T)[:, :, None, None]  # (B, D, 1, 1)
 
 
-def shrink(images: Tensor, side: int) -> Tensor:
-    """Images (B, 3, S, S) averaged over areas to (B, 3 x side x side); an image of fewer pixels is enlarged."""
-    return functional.adaptive_avg_pool2d(images, side).flatten(1)
-
-
 @torch.no_grad()
-def read_shrunk(encoder: Encoder, take: Callable[[Ints], Images], rows: Ints) -> Array:
-    """The images at `rows` as the projection of `encoder` gets them, (N, P)."""
+def fit_projection(encoder: Encoder, take: Callable[[Ints], Images], rows: Ints) -> float:
+    """Set mean image and components of the encoder's projection from the images at `rows`, normalised as it gets them.
+
+    Returns:
+        The share of their variance that the components have.
+    """
     projection, mean, std = encoder.trunk, encoder.mean.cpu(), encoder.std.cpu()
     assert isinstance(projection, PixelProjection)
-    batches = (shrink((batch.float() / 255 - mean) / std, projection.side) for batch in read_batches(take, rows))
-    return np.concatenate([batch.numpy() for batch in batches])
-
-
-def draw_rows(count: int, seed: int) -> Ints:
-    """Row numbers of the images that are used, in ascending order: all, or MOST_IMAGES of them."""
-    if count <= MOST_IMAGES:
-        return np.arange(count)
-    return np.sort(np.random.default_rng([seed, 0x9CA]).choice(count, MOST_IMAGES, replace=False))
-
-
-def fit_components(projection: PixelProjection, pixels: Array) -> float:
-    """Set mean image and components from images (N, P); returns the share of their variance that the components have.
-
-    Computed to full precision (ARPACK from a fixed start vector): the images alone determine the components.
-    """
-    found = PCA(len(projection.components), svd_solver="arpack", random_state=0).fit(pixels)
-    projection.centre.copy_(torch.from_numpy(found.mean_))
-    projection.components.copy_(torch.from_numpy(np.ascontiguousarray(found.components_)))  # ARPACK's rows are reversed
-    return float(found.explained_variance_ratio_.sum())
+    pixels = read_shrunk(take, rows, projection.side, lambda images: (images - mean) / std)
+    found = fit_components(pixels, len(projection.components))
+    projection.centre.copy_(torch.from_numpy(found.mean))
+    projection.components.copy_(torch.from_numpy(found.directions))
+    return found.share

@@ -1,4 +1,4 @@
-"""The paper's arm: the encoder of a variational autoencoder, trained from random weights without labels."""
+"""The encoder of a variational autoencoder, trained without labels, from random or from published ImageNet weights."""
 
 from __future__ import annotations
 
@@ -12,46 +12,80 @@ from pydantic_core import to_jsonable_python
 
 from components.base.config import Frozen
 from components.base.errors import TrainingError
+from components.models.initial_weights import Init, initialise, licence_of
 from components.pretraining import TrainingTask
+from components.pretraining.vae.health import find_alarms
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from components.base.licence import Licence
     from components.base.log import Log
     from components.data.pixels import Pixels
     from components.models.backbone import Backbone
-    from components.models.encoder import Encoder
+    from components.models.encoder import Encoder, Ints
     from components.pretraining.vae.learner import VaeLearner
     from components.pretraining.vae.model import VAE
     from components.training.batches import EpochBatches
     from components.training.session import Session
 
 EXAMPLE: Mapping[str, Any] = {
-    "epochs": 2, "batch_size": 8, "latent_dim": 4, "decoder_width": 16, "warmup_epochs": 1,
+    "epochs": 2, "batch_size": 8, "latent_dim": 4, "decoder_width": 16, "warmup_epochs": 1, "components": 8, "side": 16,
 }  # fmt: skip
 """Settings that train in seconds, for tests."""
 
 SHOWN = 64
 """Validation images that the figures are made from."""
 
+MOST_MEASURED = 2000
+"""Validation images at most that are measured after each epoch, and as many train images."""
+
+
+class Mask(Frozen):
+    """Cells of the encoder's input that are hidden, while the whole image is the target."""
+
+    share: float = Field(gt=0, lt=1, description="of the cells of an image")
+    cell: PositiveInt = Field(default=16, description="pixels, the side of a cell")
+
 
 class Config(Frozen):
     """The network, its objective and its schedule. The paper states none of these values; the defaults are ours."""
 
-    licence: ClassVar[None] = None
     baseline: ClassVar[bool] = False
 
     kind: Literal["vae"] = "vae"
+    init: Init = Field(
+        default="random",
+        description="weights that training starts from: random, imagenet (of the package), or {source, file, sha256} "
+        "as of the arm imagenet",
+    )
     epochs: PositiveInt = 8
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = Field(default=0.001, description="peak of the one-cycle schedule, of AdamW")
     weight_decay: float = Field(default=0.01, ge=0)
     latent_dim: PositiveInt = 64
-    decoder_width: int = Field(default=256, ge=16, description="channels of the decoder's smallest feature map")
-    noise_variance: PositiveFloat = Field(default=0.05, description="of the Gaussian likelihood, on pixels in [0, 1]")
+    posterior: Literal["last_map", "all_stages"] = Field(
+        default="last_map", description="the maps whose pooled features the posterior reads"
+    )
+    likelihood: Literal["pixels", "whitened_pca"] = Field(
+        default="whitened_pca", description="of the pixels, or of whitened principal components of train images"
+    )
+    components: PositiveInt = Field(default=64, description="whitened_pca: fewer than train images, and than pixels")
+    side: PositiveInt = Field(default=32, description="whitened_pca: pixels to which images are averaged first")
+    floor: float = Field(
+        default=0.0, ge=0, description="whitened_pca: added to each variance, as a share of the largest one"
+    )
+    decoder_width: int = Field(default=256, ge=16, description="pixels: channels of the decoder's smallest map")
+    noise_variance: Literal["optimal"] | PositiveFloat = Field(
+        default=0.05, description="of the Gaussian likelihood; optimal: the mean squared error of each batch"
+    )
     beta: float = Field(default=0.3, ge=0, description="final weight of the KL term; 1 is the ELBO")
     warmup_epochs: int = Field(default=2, ge=0, description="epochs over which beta rises linearly")
     free_nats: float = Field(default=0.0, ge=0, description="KL of each latent dimension that has no penalty")
+    mask: Mask | None = Field(default=None, description="null: the encoder gets whole images")
+    jitter: float = Field(
+        default=0.0, ge=0, lt=1, description="of brightness, contrast, saturation of the input, +- share"
+    )
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> Self:
@@ -59,20 +93,28 @@ class Config(Frozen):
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}, more than epochs ({self.epochs})")
         return self
 
+    @property
+    def licence(self) -> Licence | None:
+        """Terms of the published weights that training starts from; None for random ones."""
+        return licence_of(self.init)
+
     def learner(self, encoder: Encoder, train: Pixels, session: Session) -> TrainingTask[VaeLearner]:
-        """Encoder, posterior head and decoder with their objective and optimiser."""
+        """Encoder, posterior head and decoder with their objective and optimiser.
+
+        Raises:
+            SettingsError: where there are not more images or pixels than components.
+        """
         import torch
 
-        from components.pretraining.vae.learner import VaeLearner, VaeObjective
-        from components.pretraining.vae.model import VAE
+        from components.pretraining.vae.learner import Corruption, VaeLearner, VaeObjective
         from components.training.batches import shuffled_batches
         from components.training.optimizers import adamw
 
         torch.manual_seed(session.seed)  # the weights of head and decoder depend on the seed only
-        vae = VAE(encoder, self.latent_dim, train.size, self.decoder_width)
+        vae = self._build(encoder, train, session)
         steps = len(shuffled_batches(len(train), self.batch_size, session.seed, epoch=0))
         objective = VaeObjective(
-            noise_variance=self.noise_variance,
+            noise_variance=self.fixed_variance,
             beta=self.beta,
             warmup_steps=self.warmup_epochs * steps,
             free_nats=self.free_nats,
@@ -83,8 +125,32 @@ class Config(Frozen):
             weight_decay=self.weight_decay,
             total_steps=self.epochs * steps,
         )
+        share, cell = (0.0, 1) if self.mask is None else (self.mask.share, self.mask.cell)
         batches = partial(_batches, train, self.batch_size, session.seed)
-        return TrainingTask(VaeLearner(vae, objective, optimise), batches, steps)
+        learner = VaeLearner(vae, objective, optimise, Corruption(share, cell, self.jitter))
+        return TrainingTask(learner, batches, steps)
+
+    def _build(self, encoder: Encoder, train: Pixels, session: Session) -> VAE:
+        """The encoder with a posterior head, a decoder and the variable of the likelihood."""
+        from torch import nn
+
+        from components.models import principal_components as pca
+        from components.pretraining.vae.likelihood import PixelVariable, WhitenedComponents
+        from components.pretraining.vae.model import VAE, Decoder, last_map_side
+
+        if self.likelihood == "pixels":
+            side = last_map_side(encoder, train.size)
+            decoder: nn.Module = Decoder(self.latent_dim, train.size, self.decoder_width, side)
+            return VAE(encoder, self.latent_dim, decoder, PixelVariable(), self.posterior)
+        pca.check_count(self.components, len(train), self.side, self.kind)
+        pixels = pca.read_shrunk(train.take, pca.draw_rows(len(train), session.seed), self.side)
+        variable = WhitenedComponents(pca.fit_components(pixels, self.components), self.side, self.floor)
+        return VAE(encoder, self.latent_dim, nn.Linear(self.latent_dim, self.components), variable, self.posterior)
+
+    @property
+    def fixed_variance(self) -> float | None:
+        """The noise variance; None where it is the optimal one."""
+        return None if self.noise_variance == "optimal" else self.noise_variance
 
     def fit(
         self, encoder: Encoder, *, backbone: Backbone, train: Pixels, val: Pixels, session: Session, log: Log
@@ -93,11 +159,14 @@ class Config(Frozen):
 
         Raises:
             TrainingError: without validation images, or where a loss is not finite.
+            WeightsError: where published weights are missing, changed, or of another network.
         """
         from components.training import loop
 
         _check_enough(val)
+        origin = initialise(encoder, self.init, backbone)
         task = self.learner(encoder, train, session)
+        best = _largest_share(val, self.latent_dim)
         result = loop.fit(
             task.module,
             task.batches,
@@ -106,14 +175,20 @@ class Config(Frozen):
             session=session,
             log=log,
             settings=self._conditions(backbone, train),
-            end_of_epoch=partial(_measure, task.module.vae, train, val, self.noise_variance),
+            end_of_epoch=partial(_measure, task.module.vae, train, val, self.fixed_variance, best),
             what="VAE",
         )
         task.module.load_state_dict(result.best_state)  # the last epoch's, also where a resume state was complete
-        log.tags({"weights/source": f"VAE from scratch, seed {session.seed}"})
+        log.tags({"weights/source": f"VAE from {origin}, seed {session.seed}"})
+        for line in (_describe(result.history[-1]), *self.alarms(result.history)):
+            log.line(f"VAE: {line}")
         if session.leads:
             _draw_figures(task.module.vae, val, session, log)
         return result.history
+
+    def alarms(self, curve: Sequence[Mapping[str, float]]) -> list[str]:
+        """What makes the training unfit to be judged, in words; empty for a sound one."""
+        return find_alarms(curve, self.latent_dim)
 
     def _conditions(self, backbone: Backbone, train: Pixels) -> dict[str, object]:
         """Everything that the result depends on; a resume state made under other conditions is refused."""
@@ -145,23 +220,51 @@ def _batches(pixels: Pixels, size: int, seed: int, epoch: int) -> EpochBatches:
 
 def _spread_evenly(pixels: Pixels, count: int) -> Iterator[Tensor]:
     """`count` images at equal distances in the table, or all where there are fewer, (B, 3, S, S) uint8."""
-    import numpy as np
-
     from components.models.encoder import read_batches
 
-    rows = np.linspace(0, len(pixels) - 1, min(count, len(pixels))).round().astype(np.int64)
-    return read_batches(pixels.take, rows)
+    return read_batches(pixels.take, _even_rows(len(pixels), count))
 
 
-def _measure(vae: VAE, train: Pixels, val: Pixels, noise_variance: float, _epoch: int) -> dict[str, float]:
-    """The terms on val and on as many train images, without augmentation."""
+def _even_rows(length: int, count: int) -> Ints:
+    import numpy as np
+
+    return np.linspace(0, length - 1, min(count, length)).round().astype(np.int64)
+
+
+def _largest_share(val: Pixels, latents: int) -> float:
+    """Share of the variance of val that PCA with as many numbers as latents explains, fitted to these images."""
+    import torch
+
+    from components.models.principal_components import largest_share, read_shrunk
+    from components.pretraining.vae.learner import MEASURED_SIDE
+
+    rows = _even_rows(len(val), MOST_MEASURED)
+    return largest_share(torch.from_numpy(read_shrunk(val.take, rows, MEASURED_SIDE)), latents)
+
+
+def _measure(
+    vae: VAE, train: Pixels, val: Pixels, noise_variance: float | None, of_pca: float, _epoch: int
+) -> dict[str, float]:
+    """The terms on val and on as many train images, without augmentation.
+
+    An optimal noise variance is that of the train images, on val too: nothing is chosen on val.
+    """
     from components.pretraining.vae.learner import measure
 
     row: dict[str, float] = {}
     for name, pixels in (("train", train), ("val", val)):
-        terms, _means = measure(vae, _spread_evenly(pixels, len(val)), noise_variance)
+        terms, _means = measure(vae, _spread_evenly(pixels, min(len(val), MOST_MEASURED)), noise_variance)
         row |= {f"{name}/{term}": value for term, value in terms.items()}
-    return row
+        noise_variance = terms["noise_variance"]
+    return row | {"val/explained_pca": of_pca}
+
+
+def _describe(row: Mapping[str, float]) -> str:
+    """The state after the last epoch as one line."""
+    return (
+        f"explains {row['val/explained']:.1%} of the variance of val (PCA with as many numbers as latents "
+        f"{row['val/explained_pca']:.1%}), {row['val/active_units']:.0f} latents active, KL {row['val/kl']:.1f} nats"
+    )
 
 
 def _draw_figures(vae: VAE, val: Pixels, session: Session, log: Log) -> None:

@@ -15,23 +15,30 @@ import torch
 from torch import Tensor, nn
 
 from components.models.encoder import effective_rank
+from components.models.principal_components import explained_share, shrink
+from components.pretraining.vae.corruption import hide_cells, jitter_colours
+from components.pretraining.vae.likelihood import optimal_variance, squared_error
 from components.pretraining.vae.model import (
     VAE,
     active_units,
     gaussian_kl,
     gaussian_nll,
     kl_weight,
+    nll_of_squares,
     penalised_kl,
     sample_posterior,
 )
 
+MEASURED_SIDE = 32
+"""Pixels to which images are shrunk before the share of variance that reconstructions explain is computed."""
+
 
 @dataclass(frozen=True)
 class VaeObjective:
-    """The loss: (reconstruction + weight * KL) divided by the number of values in an image, 3 S S."""
+    """The loss: (reconstruction + weight * KL) divided by the number of values of the likelihood's variable."""
 
-    noise_variance: float
-    """Of the Gaussian likelihood, on pixels in [0, 1]."""
+    noise_variance: float | None
+    """Of the Gaussian likelihood, in units of its variable; None: the optimal one of each batch."""
     beta: float
     """Final weight of the KL."""
     warmup_steps: int
@@ -39,30 +46,60 @@ class VaeObjective:
     """KL of each latent that has no penalty."""
 
 
+@dataclass(frozen=True)
+class Corruption:
+    """What is changed in the encoder's input, while the target is the whole image."""
+
+    hidden: float = 0.0
+    """Share of the cells that are hidden."""
+    cell: int = 16
+    """Pixels, the side of a cell."""
+    jitter: float = 0.0
+    """Strength of the random changes of colour."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1], colours changed first."""
+        images = jitter_colours(images, self.jitter) if self.jitter else images
+        return hide_cells(images, self.hidden, self.cell) if self.hidden else images
+
+
 class VaeLearner(pl.LightningModule):
-    """One training step: random symmetries, a posterior sample, the loss and its terms.
+    """One training step: random symmetries, a corrupted input, a posterior sample, the loss and its terms.
 
     Batches are uint8 (B, 3, S, S). `optimise(module)` gives optimiser and schedule in Lightning's form.
     """
 
-    def __init__(self, vae: VAE, objective: VaeObjective, optimise: Callable[[nn.Module], Any]) -> None:
+    def __init__(
+        self,
+        vae: VAE,
+        objective: VaeObjective,
+        optimise: Callable[[nn.Module], Any],
+        corrupt: Corruption | None = None,
+    ) -> None:
         super().__init__()
         self.vae, self.objective, self.optimise = vae, objective, optimise
+        self.corrupt = corrupt or Corruption()
 
     def training_step(self, batch: Tensor, _: int) -> dict[str, Tensor]:
-        """Loss and terms. The loss is per value of the image, so that the learning rate suits images of any size."""
+        """Loss and terms. The loss is per value of the variable, so that the learning rate suits any number."""
         images = random_symmetry(batch.float() / 255)
+        values = self.vae.variable(images)
         noise = torch.randn(len(images), self.vae.latent_dim, device=images.device)
-        expected, mean, log_var = self.vae(images, noise)
-        reconstruction = gaussian_nll(images, expected, self.objective.noise_variance).mean()  # ()
+        expected, mean, log_var = self.vae(self.corrupt(images), noise)
+        variance = _noise_variance(self.objective.noise_variance, values, expected)
+        reconstruction = gaussian_nll(values, expected, variance).mean()  # ()
         kl = gaussian_kl(mean, log_var)  # (B, Z)
         weight = kl_weight(self.objective.beta, self.global_step, self.objective.warmup_steps)
-        loss = (reconstruction + weight * penalised_kl(kl, self.objective.free_nats)) / images[0].numel()
+        loss = (reconstruction + weight * penalised_kl(kl, self.objective.free_nats)) / values[0].numel()
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl.sum(dim=1).mean()}
 
     def configure_optimizers(self) -> Any:
         """Optimiser and schedule of `optimise`."""
         return self.optimise(self)
+
+
+def _noise_variance(fixed: float | None, values: Tensor, expected: Tensor) -> Tensor:
+    return optimal_variance(values, expected) if fixed is None else values.new_tensor(fixed)
 
 
 def random_symmetry(images: Tensor) -> Tensor:
@@ -74,33 +111,81 @@ def random_symmetry(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure(vae: VAE, batches: Iterable[Tensor], noise_variance: float) -> tuple[dict[str, float], Tensor]:
+def measure(vae: VAE, batches: Iterable[Tensor], noise_variance: float | None) -> tuple[dict[str, float], Tensor]:
     """The terms over uint8 batches (B, 3, S, S), and the posterior means (N, Z) on the CPU.
 
     To be called in evaluation mode. The noise is the same in each call and does not depend on the batch size, so that
-    epochs can be compared.
+    epochs can be compared. Inputs are whole. `explained` is the share of the pixels' variance that reconstructions from
+    posterior means explain, at `MEASURED_SIDE` pixels, `explained_variable` that of the likelihood's variable.
+
+    Args:
+        vae: the model.
+        batches: the images.
+        noise_variance: of the likelihood; None: the optimal one of these images.
     """
     noise, device = np.random.default_rng(0), vae.device
-    losses, divergences, means, features = [], [], [], []
+    squares, kls, means, features, pixels = [], [], [], [], []
+    whole = Variance()
     for batch in batches:
         images = batch.to(device).float() / 255
-        features.append(vae.encoder(images))
-        mean, log_var = vae.read(features[-1])
+        read = vae.features(images)
+        mean, log_var = vae.read(read)
         draw = torch.from_numpy(noise.standard_normal(mean.shape, dtype=np.float32)).to(device)
-        losses.append(gaussian_nll(images, vae.decode(sample_posterior(mean, log_var, draw)), noise_variance))
-        divergences.append(gaussian_kl(mean, log_var).sum(dim=1))
+        variable, expected = vae.variable(images), vae.decode(mean)
+        squares.append(squared_error(variable, vae.decode(sample_posterior(mean, log_var, draw))))
+        kls.append(gaussian_kl(mean, log_var).sum(dim=1))
         means.append(mean)
-    reconstruction, kl = (float(torch.cat(term).double().mean()) for term in (losses, divergences))
-    row = describe_terms(reconstruction, kl, numbers=images[0].numel())
-    row |= {"active_units": active_units(torch.cat(means))}
-    return row | {"effective_rank": effective_rank(torch.cat(features).float().cpu())}, torch.cat(means).cpu()
+        features.append(read[:, -vae.encoder.last_dim :].float().cpu())
+        drawn = vae.variable.to_images(expected)
+        pixels.append(torch.stack([shrink(each, MEASURED_SIDE) for each in (images, drawn)]).cpu())
+        whole.add(variable, expected)
+    numbers, errors = whole.numbers, torch.cat(squares).double()
+    variance = errors.mean() / numbers if noise_variance is None else errors.new_tensor(noise_variance)
+    reconstruction = float(nll_of_squares(errors, numbers, variance).mean())
+    row = describe_terms(reconstruction, float(torch.cat(kls).double().mean()), numbers)
+    row |= {"noise_variance": float(variance), "active_units": active_units(torch.cat(means))}
+    row |= {"explained": explained_share(*torch.cat(pixels, dim=1))}
+    row |= {"explained_variable": whole.explained}
+    return row | {"effective_rank": effective_rank(torch.cat(features))}, torch.cat(means).cpu()
+
+
+class Variance:
+    """The share of a variable's variance that is explained, from sums over batches: all values of large images are not
+    kept.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.squares, self.error = 0, 0.0, 0.0
+        self.sums: Tensor | float = 0.0
+
+    def add(self, values: Tensor, expected: Tensor) -> None:
+        """Count a batch, (B, ...) each."""
+        flat = values.flatten(1).double()  # (B, P)
+        self.count += len(flat)
+        self.sums = self.sums + flat.sum(dim=0)
+        self.squares += float(flat.square().sum())
+        self.error += float(squared_error(values, expected).double().sum())
+
+    @property
+    def numbers(self) -> int:
+        """P, values of an image."""
+        assert isinstance(self.sums, Tensor)
+        return self.sums.numel()
+
+    @property
+    def explained(self) -> float:
+        """1 - squared error / squared distance from the mean."""
+        assert isinstance(self.sums, Tensor)
+        total = self.squares - float(self.sums.square().sum()) / self.count
+        return 1 - self.error / total if total > 0 else 0.0
 
 
 def describe_terms(reconstruction: float, kl: float, numbers: int) -> dict[str, float]:
     """Means over images as a row; the ELBO has the KL with weight 1, whatever its weight in the loss.
 
     `reconstruction` (lower is better), `kl` and `elbo` (higher is better) are in nats an image, `..._per_dimension` in
-    nats a value of the image, of which there are `numbers`.
+    nats a value of the likelihood's variable, of which there are `numbers`. The ELBO bounds the log density of that
+    variable: ELBOs of pixels and of whitened components cannot be compared.
     """
     terms = {"reconstruction": reconstruction, "kl": kl, "elbo": -(reconstruction + kl)}
     return terms | {f"{name}_per_dimension": value / numbers for name, value in terms.items()}

@@ -1,18 +1,24 @@
 """A variational autoencoder (Kingma & Welling 2014) around any encoder, and the terms of its ELBO as pure functions.
 
 B batch, D features, Z latents, S the image's side in pixels, h the side of a feature map. All terms are in nats.
-p(z) = N(0, I), q(z|x) = N(mean(x), exp(log_var(x))), p(x|z) = N(decode(z), noise_variance I) on [0, 1].
+p(z) = N(0, I), q(z|x) = N(mean(x), exp(log_var(x))), p(v|z) = N(decode(z), noise_variance I). v is the image x on
+[0, 1], or what `likelihood` makes of it.
 """
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from components.models.encoder import Encoder
+from components.models.encoder import Encoder, pool
+from components.pretraining.vae.likelihood import Variable, squared_error
+
+Reads: TypeAlias = Literal["last_map", "all_stages"]
+"""The maps whose pooled features the posterior reads."""
 
 LOG_VAR_BOUND = 10.0
 """Posterior variances are in (e^-10, e^10), where squares and exponentials in float32 cannot overflow."""
@@ -32,14 +38,17 @@ def gaussian_kl(mean: Tensor, log_var: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)
 
 
-def gaussian_nll(images: Tensor, expected: Tensor, variance: float) -> Tensor:
-    """-log N(images; expected, variance I) of each image, (B, 3, S, S) -> (B,), with its constant.
+def gaussian_nll(values: Tensor, expected: Tensor, variance: Tensor) -> Tensor:
+    """-log N(values; expected, variance I) of each image, (B, ...) -> (B,), with its constant; `variance` is ().
 
-    It is the negative log of a density: on pixels in [0, 1] with a small variance it can be negative.
+    It is the negative log of a density: with a small variance it can be negative.
     """
-    squares = (images - expected).square().flatten(1).sum(dim=1)  # (B,)
-    numbers = images[0].numel()
-    return 0.5 * (squares / variance + numbers * math.log(2 * math.pi * variance))
+    return nll_of_squares(squared_error(values, expected), values[0].numel(), variance)
+
+
+def nll_of_squares(squares: Tensor, numbers: int, variance: Tensor) -> Tensor:
+    """As `gaussian_nll`, from sums of squares (B,) over `numbers` values."""
+    return 0.5 * (squares / variance + numbers * (2 * math.pi * variance).log())
 
 
 def sample_posterior(mean: Tensor, log_var: Tensor, noise: Tensor) -> Tensor:
@@ -104,15 +113,20 @@ def _doubling(channels: int, narrower: int) -> nn.Sequential:
 class VAE(nn.Module):
     """An encoder with a linear head for the posterior's mean and log variance, and a decoder.
 
-    The head reads the pooled features, the same ones that the classifier reads later: all information in the latents
-    comes through them.
+    The head reads pooled features, of the last map or of the maps of all stages side by side, each brought to mean 0
+    and variance 1: stages differ in scale by orders of magnitude.
     """
 
-    def __init__(self, encoder: Encoder, latent_dim: int, image_size: int, decoder_width: int) -> None:
+    def __init__(
+        self, encoder: Encoder, latent_dim: int, decoder: nn.Module, variable: Variable, reads: Reads = "last_map"
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.posterior = nn.Linear(encoder.feature_dim, 2 * latent_dim)
-        self.decoder = Decoder(latent_dim, image_size, decoder_width, _side(encoder, image_size))
+        self.encoder, self.reads = encoder, reads
+        sizes = _feature_sizes(encoder, reads)
+        self.standardise = nn.BatchNorm1d(sum(sizes), affine=False)
+        self.posterior = nn.Linear(sum(sizes), 2 * latent_dim)
+        self.decoder = decoder
+        self.variable = variable
         self.latent_dim = latent_dim
 
     @property
@@ -120,28 +134,46 @@ class VAE(nn.Module):
         """The device of its weights."""
         return self.posterior.weight.device
 
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1] to what the posterior reads, (B, D); the pooled last map comes last."""
+        if self.reads == "last_map":
+            return pool(self.encoder.map(images))
+        return torch.cat([pool(each) for each in self.encoder.maps(images)], dim=1)
+
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) in [0, 1] to the posterior's mean and log variance, (B, Z) each, float32."""
-        return self.read(self.encoder(images))
+        return self.read(self.features(images))
 
     def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled features (B, D) to the posterior's mean and log variance, (B, Z) each, float32."""
-        mean, raw = self.posterior(features).float().chunk(2, dim=1)
+        mean, raw = self.posterior(self.standardise(features)).float().chunk(2, dim=1)
         # not a clamp: outside its range a clamp has no gradient
         return mean, LOG_VAR_BOUND * torch.tanh(raw / LOG_VAR_BOUND)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """(B, Z) to the expected image (B, 3, S, S) in (0, 1), float32."""
-        expected: Tensor = self.decoder(latents)
+        """(B, Z) to the expected value of the likelihood's variable, float32."""
+        expected: Tensor = self.decoder(latents).float()
         return expected
 
+    def draw(self, latents: Tensor) -> Tensor:
+        """(B, Z) to the expected image (B, 3, s, s) in [0, 1]."""
+        return self.variable.to_images(self.decode(latents))
+
     def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images and standard normal noise (B, Z) to the expected image, posterior mean and log variance."""
+        """Images and standard normal noise (B, Z) to the expected variable, posterior mean and log variance."""
         mean, log_var = self.encode(images)
         return self.decode(sample_posterior(mean, log_var, noise)), mean, log_var
 
 
-def _side(encoder: Encoder, image_size: int) -> int:
+def _feature_sizes(encoder: Encoder, reads: Reads) -> tuple[int, ...]:
+    """Channels of the maps that are pooled; what the encoder itself reads stays as it was."""
+    before = encoder.readout
+    sizes = encoder.read(reads).feature_sizes
+    encoder.read(before)
+    return sizes
+
+
+def last_map_side(encoder: Encoder, image_size: int) -> int:
     """Pixels, the side of the encoder's last feature map for images of this size; its state is not changed."""
     was_training = encoder.training
     encoder.eval()

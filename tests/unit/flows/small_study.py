@@ -14,7 +14,7 @@ from components.data.pixels import write_pixels
 SIDE = 32
 CLASSES = ("benign", "malignant", "vascular")
 REPO = Path(__file__).resolve().parents[3]
-VAE = {"kind": "vae", "epochs": 1, "batch_size": 6, "latent_dim": 4, "decoder_width": 16, "warmup_epochs": 1,
+VAE = {"kind": "vae", "epochs": 1, "batch_size": 6, "latent_dim": 4, "components": 4, "side": 8, "warmup_epochs": 1,
        "learning_rate": 0.001, "weight_decay": 0.0, "noise_variance": 0.05, "beta": 0.3, "free_nats": 0.0}  # fmt: skip
 
 

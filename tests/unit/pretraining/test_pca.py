@@ -9,7 +9,7 @@ import torch
 from components.base.errors import SettingsError
 from components.base.log import SilentLog
 from components.models.encoder import embed, read_batches
-from components.pretraining.pca import Config, projection
+from components.pretraining.pca import Config
 from tests.unit.pretraining.small_pretraining import SESSION, SIDE, draw_encoder
 
 
@@ -49,23 +49,6 @@ def test_components_are_orthonormal_and_are_no_parameters(train):
 def test_as_many_components_as_images_or_pixels_are_refused(train, components, side, most):
     with pytest.raises(SettingsError, match=rf"components = {components}, expected fewer than {most}.*26 train images"):
         fit(Config(components=components, side=side), train)
-
-
-def test_more_images_than_pixels_give_the_components_of_a_singular_value_decomposition():
-    """As with a real data set: the solver then returns its rows as a reversed view."""
-    pixels = np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32) * np.arange(1, 13, dtype=np.float32)
-    found = projection.PixelProjection(3, 2)
-    projection.fit_components(found, pixels)
-    expected = np.linalg.svd(pixels - pixels.mean(0), full_matrices=False)[2][:3]
-    np.testing.assert_allclose(np.abs(found.components.numpy()), np.abs(expected), atol=1e-4)
-
-
-def test_of_more_images_a_drawn_part_is_used(monkeypatch):
-    monkeypatch.setattr(projection, "MOST_IMAGES", 10)
-    rows = projection.draw_rows(26, seed=0)
-    assert len(set(rows.tolist())) == 10 and (np.diff(rows) > 0).all() and rows.max() < 26
-    assert (projection.draw_rows(26, seed=0) == rows).all()
-    assert (projection.draw_rows(10, seed=0) == np.arange(10)).all()
 
 
 def test_features_are_equal_inside_an_autocast_block(train):

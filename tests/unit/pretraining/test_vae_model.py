@@ -12,7 +12,8 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 
 from components.base.config import kinds
 from components.models.encoder import Encoder
-from components.pretraining.vae.learner import VaeLearner, VaeObjective, measure, random_symmetry
+from components.pretraining.vae.learner import Corruption, VaeLearner, VaeObjective, measure, random_symmetry
+from components.pretraining.vae.likelihood import PixelVariable
 from components.pretraining.vae.model import (
     LOG_VAR_BOUND,
     VAE,
@@ -21,6 +22,7 @@ from components.pretraining.vae.model import (
     gaussian_kl,
     gaussian_nll,
     kl_weight,
+    last_map_side,
     penalised_kl,
     sample_posterior,
 )
@@ -33,10 +35,18 @@ def draws(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def small_encoder() -> Encoder:
+    return kinds("models.backbones")["timm"](name="test_efficientnet").build()
+
+
+def pixel_vae(encoder: Encoder, side: int = SIDE, width: int = 32, reads="last_map") -> VAE:
+    decoder = Decoder(LATENTS, side, width, last_map_side(encoder, side))
+    return VAE(encoder, LATENTS, decoder, PixelVariable(), reads)
+
+
 def small_vae(side: int = SIDE) -> VAE:
     torch.manual_seed(0)
-    encoder = kinds("models.backbones")["timm"](name="test_efficientnet").build()
-    return VAE(encoder, LATENTS, side, decoder_width=32)
+    return pixel_vae(small_encoder(), side)
 
 
 @pytest.fixture
@@ -68,7 +78,7 @@ def test_kl_is_zero_at_the_prior_and_nowhere_below():
 def test_nll_is_that_of_torch_distributions_with_its_constant():
     images, expected = draws(4, 3, 8, 8), draws(4, 3, 8, 8, seed=1)
     likelihood = Independent(Normal(expected, math.sqrt(0.05)), 3)
-    torch.testing.assert_close(gaussian_nll(images, expected, 0.05), -likelihood.log_prob(images))
+    torch.testing.assert_close(gaussian_nll(images, expected, torch.tensor(0.05)), -likelihood.log_prob(images))
 
 
 def test_reparametrised_draws_have_the_posteriors_moments():
@@ -90,7 +100,7 @@ def test_the_elbo_of_a_linear_gaussian_model_touches_the_evidence_at_its_posteri
         shares = torch.softmax(-0.5 * nodes**2, 0)
         latents = sample_posterior(mean, var.log(), nodes)[:, None]
         images = (latents @ weights.T).view(-1, 5, 1, 1)
-        losses = gaussian_nll(x.view(1, 5, 1, 1).expand_as(images), images, variance)
+        losses = gaussian_nll(x.view(1, 5, 1, 1).expand_as(images), images, torch.tensor(variance, dtype=torch.float64))
         return float(-(shares * losses).sum() - gaussian_kl(mean, var.log()))
 
     truth = float(evidence.log_prob(x))
@@ -127,7 +137,7 @@ def test_every_symmetry_of_the_square_comes_up_equally_often():
 
 def test_log_variances_are_bounded_and_never_lose_their_gradient(vae):
     features = torch.full((1, vae.encoder.feature_dim), 30.0, requires_grad=True)
-    _, log_var = vae.read(features)
+    _, log_var = vae.eval().read(features)
     assert log_var.abs().max() <= LOG_VAR_BOUND
     log_var.sum().backward()
     assert features.grad is not None and features.grad.abs().sum() > 0
@@ -143,9 +153,9 @@ def test_the_decoder_gives_images_of_any_size(side):
 
 
 def test_finding_the_maps_side_changes_no_statistics():
-    encoder = kinds("models.backbones")["timm"](name="test_efficientnet").build()
+    encoder = small_encoder()
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    VAE(encoder, LATENTS, SIDE, 32)
+    assert last_map_side(encoder, SIDE) == 1
     assert encoder.training
     assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
 
@@ -164,17 +174,19 @@ def test_the_loss_is_the_sum_of_its_terms_per_value_of_the_image(vae, batch):
 
 def test_one_batch_overfits(vae, batch):
     torch.manual_seed(0)
-    constant = gaussian_nll(batch.float() / 255, (batch.float() / 255).mean((0, 2, 3), keepdim=True), 0.01).mean()
+    constant = gaussian_nll(
+        batch.float() / 255, (batch.float() / 255).mean((0, 2, 3), keepdim=True), torch.tensor(0.01)
+    ).mean()
     optimiser = torch.optim.AdamW(vae.parameters(), lr=3e-3)
     images, numbers = batch.float() / 255, 3 * SIDE * SIDE
     for _ in range(120):
         expected, mean, log_var = vae(images, torch.randn(16, LATENTS))
-        loss = gaussian_nll(images, expected, 0.01).mean() + gaussian_kl(mean, log_var).sum(1).mean()
+        loss = gaussian_nll(images, expected, torch.tensor(0.01)).mean() + gaussian_kl(mean, log_var).sum(1).mean()
         optimiser.zero_grad()
         (loss / numbers).backward()
         optimiser.step()
     vae.train()
-    reconstruction = gaussian_nll(images, vae.decode(vae.encode(images)[0]), 0.01).mean()
+    reconstruction = gaussian_nll(images, vae.decode(vae.encode(images)[0]), torch.tensor(0.01)).mean()
     volume = 0.5 * numbers * math.log(2 * math.pi * 0.01)
     assert reconstruction - volume < 0.3 * (constant - volume)
 
@@ -206,4 +218,35 @@ def test_decoder_channels_halve_while_the_side_doubles():
 
 def test_an_encoder_of_stride_one_needs_no_doubling():
     encoder = Encoder(nn.Conv2d(3, 4, 1), feature_dim=4)
-    assert len(VAE(encoder, LATENTS, 16, 16).decoder.stages) == 0
+    assert len(pixel_vae(encoder, 16, 16).decoder.stages) == 0
+
+
+@pytest.mark.parametrize("reads", ["last_map", "all_stages"])
+def test_the_posterior_reads_pooled_maps_and_the_last_one_comes_last(reads):
+    encoder = small_encoder().eval()
+    vae = pixel_vae(encoder, reads=reads).eval()
+    images = torch.rand(2, 3, SIDE, SIDE)
+    features = vae.features(images)
+    torch.testing.assert_close(features, encoder.read(reads)(images))
+    torch.testing.assert_close(features[:, -encoder.last_dim :], encoder.read("last_map")(images))
+    assert vae.posterior.in_features == features.shape[1]
+
+
+def test_building_a_vae_leaves_what_the_encoder_reads():
+    encoder = small_encoder()
+    pixel_vae(encoder, reads="all_stages")
+    assert encoder.readout == "last_map" and encoder.feature_dim == encoder.last_dim
+
+
+def test_the_target_is_the_whole_image_and_the_encoder_gets_the_corrupted_one(vae, batch):
+    seen = []
+    vae.encoder.register_forward_pre_hook(lambda _m, given: seen.append(given[0]))
+    encode = vae.encoder.map
+    vae.encoder.map = lambda images: seen.append(images) or encode(images)
+    torch.manual_seed(0)
+    plain = VaeLearner(vae, OBJECTIVE, lambda module: None).training_step(batch, 0)
+    torch.manual_seed(0)
+    hidden = VaeLearner(vae, OBJECTIVE, lambda module: None, Corruption(0.5, 8)).training_step(batch, 0)
+    whole, masked = seen
+    changed = (whole != masked).any(dim=1).float().mean()
+    assert 0.4 < changed <= 0.5 and hidden["reconstruction"] != plain["reconstruction"]

@@ -33,7 +33,8 @@ SETTINGS = {
     "pretrain": {
         "arms": {
             "vae": {
-                "kind": "vae", "epochs": 3, "batch_size": 6, "latent_dim": 4, "decoder_width": 16, "warmup_epochs": 1,
+                "kind": "vae", "epochs": 3, "batch_size": 6, "latent_dim": 4, "warmup_epochs": 1,
+                "components": 4, "side": 8,
             },
         },
     },
