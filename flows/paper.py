@@ -14,6 +14,7 @@ from components.paper.answers import answer, as_metrics
 from components.paper.evidence import Json, PaperRecords
 from components.paper.page import render, sentences
 from components.paper.record import as_record
+from components.pretraining import Method
 from components.statistics.runs import Run
 from flows.settings.data import Cohort
 from flows.settings.study import Paths
@@ -40,7 +41,7 @@ def paper(
             external=read_external(external, paths),
             label_efficiency=read_label_efficiency(label_efficiency.protocols, paths),
             runs=_read_runs(comparison["plan"], paths),
-            kinds={arm: method.kind for arm, method in pretrain.arms.items()},
+            kinds={arm: _kind(method) for arm, method in pretrain.arms.items()},
         )
     )
     lines = sentences(found, comparison["plan"]["synthetic"])
@@ -55,6 +56,11 @@ def paper(
     )
     log.tags({"paper": " ".join(lines)})
     return as_metrics(found)
+
+
+def _kind(method: Method) -> str:
+    """The kind of an arm; one that starts from published weights is none of the paper's, whose VAE starts at random."""
+    return method.kind if getattr(method, "init", "random") == "random" else f"{method.kind} from published weights"
 
 
 def _read_runs(plan: Json, paths: Paths) -> list[Run]:

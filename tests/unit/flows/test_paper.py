@@ -138,6 +138,15 @@ def test_without_a_vae_the_papers_claims_are_not_tested_and_other_arms_are_shown
     assert f"Not tested: {reason}." in page and "The paper says nothing of these arms" in page
 
 
+def test_a_vae_that_starts_from_published_weights_is_not_the_papers(copied: Path) -> None:
+    kinds = arguments()["pretrain"]
+    kinds.arms["vae"] = kinds.arms["vae"].model_copy(update={"init": "imagenet"})
+    assert (
+        "no arm is of kind vae; the arms beside imagenet are of kind vae from published"
+        in run(copied, pretrain=kinds)[2]
+    )
+
+
 def test_another_reference_than_imagenet_tests_none_of_the_papers_claims(copied: Path) -> None:
     kinds = arguments()["pretrain"]
     kinds.arms["imagenet"] = kinds.arms["imagenet"].model_copy(update={"kind": "random"})
