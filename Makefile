@@ -13,8 +13,9 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: setup           ## the whole study on embedded synthetic images, in minutes, without a server
 	$(BIN)/dermflow demo
 
+# Each process of the tests has a core of its own: more threads would wait for each other.
 test: setup           ## every test; those that need a GPU or ../shared are skipped with a message where it is missing
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: setup          ## format, lint, types, imports
 	$(BIN)/ruff format --check .

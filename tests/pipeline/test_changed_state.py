@@ -19,11 +19,7 @@ def small(new_checkout: Callable[[], Checkout]) -> Checkout:
     """A checkout whose graph has three stages, and whose first one runs for long enough that settings can be edited."""
     checkout = new_checkout()
     checkout.use("synthesize.lesions=300", "synthesize.image_size=224")
-    yaml = YAML()
-    graph = checkout.folder / "dvc.yaml"
-    content = yaml.load(graph)
-    content["stages"] = {name: content["stages"][name] for name in STAGES}
-    yaml.dump(content, graph)
+    checkout.keep_stages(*STAGES)
     return checkout
 
 
