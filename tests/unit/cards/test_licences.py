@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import chdir
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from tests.unit.cards.simulated_run import (
     UNSTATED,
     arguments,
     load_json,
-    prepare,
     read_text,
     table_below,
 )
@@ -57,9 +57,11 @@ def test_an_allowed_commercial_use_limits_nothing():
     ]
 
 
-def test_an_arm_that_starts_from_random_weights_names_no_owner_of_weights(tmp_path: Path, repo: Path) -> None:
+def test_an_arm_that_starts_from_random_weights_names_no_owner_of_weights(
+    tmp_path: Path, folder: Path, repo: Path
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     with chdir(tmp_path):
-        prepare()
         for file in Path("metrics/pretrain").glob("imagenet-*.json"):
             write_json(file, load_json(Path(), file) | {"licence": None, "trained": True})
         cards.work(**arguments(repo))
