@@ -34,10 +34,7 @@ from flows.stage_io.publish import publish
 from flows.stage_io.question import build_question
 
 TRAIN_IMAGES = 4000
-"""Train images at most, in whole lesions with rare classes kept: more change the probes by less than seeds do."""
-
-RANDOM = "random"
-"""Kind of the method that trains nothing, which every trained arm should be above."""
+"""Train images at most, in whole lesions with rare classes kept: bounds time and memory of the regressions."""
 
 
 @stage
@@ -56,7 +53,8 @@ def probe(
     session = open_inference_session(backbone, compute, log)
     train, val = (read_pixels(paths.pixels / split) for split in ("train", "val"))
     groups = train.index["group"].to_numpy(str)
-    train = train.rows(sample_images(train.labels(labels.classes), groups, TRAIN_IMAGES, 0, setting="TRAIN_IMAGES"))
+    limit = "TRAIN_IMAGES (flows/probe.py)"
+    train = train.rows(sample_images(train.labels(labels.classes), groups, TRAIN_IMAGES, 0, setting=limit))
     probes: list[EncoderProbes] = []
     by_weights: dict[str, EncoderProbes] = {}  # published weights are the same for every seed
     for arm, seed, encoder in _load(study, backbone, paths):
@@ -67,7 +65,7 @@ def probe(
             by_weights[key] = probe_encoder(arm, seed, *both)
         probes.append(EncoderProbes(arm, seed, by_weights[key].stages, by_weights[key].together))
     metrics = _read_metrics(study, paths)
-    floors = [arm for arm in study.arms if pretrain.arms[arm].kind == RANDOM or pretrain.arms[arm].baseline]
+    floors = [arm for arm in study.arms if pretrain.arms[arm].baseline]
     question = build_question(study, dataset, labels, compare)
     arms = summarise(
         probes,

@@ -58,7 +58,7 @@ def robustness(
     session = open_inference_session(backbone, compute, log)
     pixels = read_pixels(paths.pixels / "test")
     classes, groups = pixels.labels(labels.classes), pixels.index["group"].to_numpy(str)
-    rows = sample_images(classes, groups, robustness.images, robustness.seed, setting="robustness.images")
+    rows = sample_images(classes, groups, robustness.images, robustness.seed, setting="robustness.images (params.yaml)")
     images, ids = pixels.take(rows), list(pixels.index["image_id"].astype(str).iloc[rows])
     masked = mask_images(images, robustness.border)
     runs = study_runs(study)

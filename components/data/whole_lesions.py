@@ -25,7 +25,7 @@ def sample_images(labels: Array, groups: Array, limit: int | None, seed: int, *,
         groups: (N,) lesion or patient of each image.
         limit: images; None takes all.
         seed: of the draw.
-        setting: key that gives `limit`, for the error.
+        setting: what gives `limit` and where it is set, for the error.
 
     Returns:
         Row numbers in increasing order.
@@ -40,7 +40,7 @@ def sample_images(labels: Array, groups: Array, limit: int | None, seed: int, *,
     sizes, group_labels = np.bincount(member), labels[first]
     if limit < sizes.min():
         raise SettingsError(
-            f"{setting} (params.yaml) is {limit}, but every lesion of the {len(labels)} images has "
+            f"{setting} is {limit}, but every lesion of the {len(labels)} images has "
             f"{sizes.min()} images or more, and lesions stay whole: expected at least {sizes.min()}, or null for all"
         )
     turns = np.empty(len(names))

@@ -93,8 +93,27 @@ def largest_share(pixels: Tensor, count: int) -> float:
     return float(values[:count].sum() / values.sum().clamp(min=torch.finfo(torch.float64).tiny))
 
 
-def explained_share(values: Tensor, predicted: Tensor) -> float:
-    """1 - squared error / squared distance from the mean, (N, P) each; below 0: worse than the mean of `values`."""
-    values, predicted = values.double(), predicted.double()
-    error, total = (values - predicted).square().sum(), (values - values.mean(dim=0)).square().sum()
-    return float(1 - error / total.clamp(min=torch.finfo(torch.float64).tiny))
+class ExplainedVariance:
+    """The share of the variance of values that predictions explain, from sums over batches, so that none is kept.
+
+    It is 1 - squared error / squared distance from the mean of the values; below 0: worse than their mean.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.squares, self.error = 0, 0.0, 0.0
+        self.sums: Tensor | float = 0.0  # (P,) after the first batch
+
+    def add(self, values: Tensor, predicted: Tensor) -> None:
+        """Count a batch, (B, ...) each with P values an image."""
+        flat, other = values.flatten(1).double(), predicted.flatten(1).double()  # (B, P)
+        self.count += len(flat)
+        self.sums = self.sums + flat.sum(dim=0)
+        self.squares += float(flat.square().sum())
+        self.error += float((flat - other).square().sum())
+
+    @property
+    def share(self) -> float:
+        """At most 1; 0 where the values do not vary."""
+        sums = torch.as_tensor(self.sums)
+        total = self.squares - float(sums.square().sum()) / self.count
+        return 1 - self.error / total if total > 0 else 0.0

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from components.models.encoder import effective_rank
-from components.models.principal_components import explained_share, shrink
+from components.models.principal_components import ExplainedVariance, shrink
 from components.pretraining.vae.corruption import hide_cells, jitter_colours
 from components.pretraining.vae.likelihood import optimal_variance, squared_error
 from components.pretraining.vae.model import (
@@ -124,8 +124,8 @@ def measure(vae: VAE, batches: Iterable[Tensor], noise_variance: float | None) -
         noise_variance: of the likelihood; None: the optimal one of these images.
     """
     noise, device = np.random.default_rng(0), vae.device
-    squares, kls, means, features, pixels = [], [], [], [], []
-    whole = Variance()
+    squares, kls, means, features = [], [], [], []
+    of_variable, of_pixels = ExplainedVariance(), ExplainedVariance()
     for batch in batches:
         images = batch.to(device).float() / 255
         read = vae.features(images)
@@ -136,48 +136,15 @@ def measure(vae: VAE, batches: Iterable[Tensor], noise_variance: float | None) -
         kls.append(gaussian_kl(mean, log_var).sum(dim=1))
         means.append(mean)
         features.append(read[:, -vae.encoder.last_dim :].float().cpu())
-        drawn = vae.variable.to_images(expected)
-        pixels.append(torch.stack([shrink(each, MEASURED_SIDE) for each in (images, drawn)]).cpu())
-        whole.add(variable, expected)
-    numbers, errors = whole.numbers, torch.cat(squares).double()
+        of_variable.add(variable, expected)
+        of_pixels.add(*(shrink(each, MEASURED_SIDE) for each in (images, vae.variable.to_images(expected))))
+    numbers, errors = variable[0].numel(), torch.cat(squares).double()
     variance = errors.mean() / numbers if noise_variance is None else errors.new_tensor(noise_variance)
     reconstruction = float(nll_of_squares(errors, numbers, variance).mean())
     row = describe_terms(reconstruction, float(torch.cat(kls).double().mean()), numbers)
     row |= {"noise_variance": float(variance), "active_units": active_units(torch.cat(means))}
-    row |= {"explained": explained_share(*torch.cat(pixels, dim=1))}
-    row |= {"explained_variable": whole.explained}
+    row |= {"explained": of_pixels.share, "explained_variable": of_variable.share}
     return row | {"effective_rank": effective_rank(torch.cat(features))}, torch.cat(means).cpu()
-
-
-class Variance:
-    """The share of a variable's variance that is explained, from sums over batches: all values of large images are not
-    kept.
-    """
-
-    def __init__(self) -> None:
-        self.count, self.squares, self.error = 0, 0.0, 0.0
-        self.sums: Tensor | float = 0.0
-
-    def add(self, values: Tensor, expected: Tensor) -> None:
-        """Count a batch, (B, ...) each."""
-        flat = values.flatten(1).double()  # (B, P)
-        self.count += len(flat)
-        self.sums = self.sums + flat.sum(dim=0)
-        self.squares += float(flat.square().sum())
-        self.error += float(squared_error(values, expected).double().sum())
-
-    @property
-    def numbers(self) -> int:
-        """P, values of an image."""
-        assert isinstance(self.sums, Tensor)
-        return self.sums.numel()
-
-    @property
-    def explained(self) -> float:
-        """1 - squared error / squared distance from the mean."""
-        assert isinstance(self.sums, Tensor)
-        total = self.squares - float(self.sums.square().sum()) / self.count
-        return 1 - self.error / total if total > 0 else 0.0
 
 
 def describe_terms(reconstruction: float, kl: float, numbers: int) -> dict[str, float]:

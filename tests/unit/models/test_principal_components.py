@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import r2_score
 
 from components.models import principal_components
-from components.models.principal_components import draw_rows, explained_share, fit_components, largest_share
+from components.models.principal_components import ExplainedVariance, draw_rows, fit_components, largest_share
 
 
 def draws(count: int, size: int) -> np.ndarray:
@@ -34,6 +34,14 @@ def test_the_largest_share_is_that_of_scikit_learn(count, size):
     expected = PCA(4, svd_solver="full").fit(pixels.astype(np.float64)).explained_variance_ratio_.sum()
     assert largest_share(torch.from_numpy(pixels), 4) == pytest.approx(expected, rel=1e-6)
     assert largest_share(torch.from_numpy(pixels), 100) == pytest.approx(1)
+
+
+def explained_share(values: torch.Tensor, predicted: torch.Tensor) -> float:
+    """In two batches of unequal size."""
+    found = ExplainedVariance()
+    for part in (slice(0, 7), slice(7, None)):
+        found.add(values[part], predicted[part])
+    return found.share
 
 
 def test_the_explained_share_is_the_coefficient_of_determination_weighted_by_variance():
