@@ -64,7 +64,7 @@ def draw(layers: list[list[str]], imports: Counter[tuple[str, str]]) -> Figure:
         for column, room in enumerate(layer):
             x = (column + 0.5) * across / len(layer) * (WIDTH + 0.35)
             place[room] = x, (len(layers) - row - 0.5) * 1.35
-    for (upper, lower), files in imports.items():
+    for (upper, lower), files in sorted(imports.items()):  # equal rooms: an equal picture
         (x, y), (u, v) = place[upper], place[lower]
         if lower == "base":  # every room stands on it: arrows would hide the others
             continue
