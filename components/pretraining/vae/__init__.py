@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
-from pydantic_core import to_jsonable_python
 
 from components.base.config import Frozen
-from components.base.errors import TrainingError
-from components.models.initial_weights import Init, initialise, licence_of
+from components.models.initial_weights import initialise
 from components.pretraining import TrainingTask
 from components.pretraining.vae.health import find_alarms
+from components.training.unlabelled.gradient_training import GradientTraining, check_measurable
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from components.base.licence import Licence
     from components.base.log import Log
     from components.data.pixels import Pixels
     from components.models.backbone import Backbone
-    from components.models.encoder import Encoder, Ints
+    from components.models.encoder import Encoder
     from components.pretraining.vae.learner import VaeLearner
     from components.pretraining.vae.model import VAE
-    from components.training.batches import EpochBatches
     from components.training.session import Session
 
 EXAMPLE: Mapping[str, Any] = {
@@ -37,9 +31,6 @@ EXAMPLE: Mapping[str, Any] = {
 SHOWN = 64
 """Validation images that the figures are made from."""
 
-MOST_MEASURED = 2000
-"""Validation images at most that are measured after each epoch, and as many train images."""
-
 
 class Mask(Frozen):
     """Cells of the encoder's input that are hidden, while the whole image is the target."""
@@ -48,21 +39,14 @@ class Mask(Frozen):
     cell: PositiveInt = Field(default=16, description="pixels, the side of a cell")
 
 
-class Config(Frozen):
+class Config(GradientTraining):
     """The network, its objective and its schedule. The paper states none of these values; the defaults are ours."""
 
     baseline: ClassVar[bool] = False
 
     kind: Literal["vae"] = "vae"
-    init: Init = Field(
-        default="random",
-        description="weights that training starts from: random, imagenet (of the package), or {source, file, sha256} "
-        "as of the arm imagenet",
-    )
     epochs: PositiveInt = 8
-    batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = Field(default=0.001, description="peak of the one-cycle schedule, of AdamW")
-    weight_decay: float = Field(default=0.01, ge=0)
     latent_dim: PositiveInt = 64
     posterior: Literal["last_map", "all_stages"] = Field(
         default="last_map", description="the maps whose pooled features the posterior reads"
@@ -93,11 +77,6 @@ class Config(Frozen):
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}, more than epochs ({self.epochs})")
         return self
 
-    @property
-    def licence(self) -> Licence | None:
-        """Terms of the published weights that training starts from; None for random ones."""
-        return licence_of(self.init)
-
     def learner(self, encoder: Encoder, train: Pixels, session: Session) -> TrainingTask[VaeLearner]:
         """Encoder, posterior head and decoder with their objective and optimiser.
 
@@ -106,46 +85,42 @@ class Config(Frozen):
         """
         import torch
 
-        from components.pretraining.vae.learner import Corruption, VaeLearner, VaeObjective
-        from components.training.batches import shuffled_batches
-        from components.training.optimizers import adamw
+        from components.pretraining.vae.learner import VaeLearner, VaeObjective
+        from components.training.unlabelled.image_changes import ImageChanges
+        from components.training.unlabelled.images import draw_epoch
 
         torch.manual_seed(session.seed)  # the weights of head and decoder depend on the seed only
         vae = self._build(encoder, train, session)
-        steps = len(shuffled_batches(len(train), self.batch_size, session.seed, epoch=0))
+        batches = partial(draw_epoch, train, self.batch_size, session.seed)
+        steps = len(batches(0))
         objective = VaeObjective(
             noise_variance=self.fixed_variance,
             beta=self.beta,
             warmup_steps=self.warmup_epochs * steps,
             free_nats=self.free_nats,
         )
-        optimise = partial(
-            adamw,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            total_steps=self.epochs * steps,
-        )
         share, cell = (0.0, 1) if self.mask is None else (self.mask.share, self.mask.cell)
-        batches = partial(_batches, train, self.batch_size, session.seed)
-        learner = VaeLearner(vae, objective, optimise, Corruption(share, cell, self.jitter))
-        return TrainingTask(learner, batches, steps)
+        changes = ImageChanges(jitter=self.jitter, hidden=share, cell=cell)
+        return TrainingTask(VaeLearner(vae, objective, self.optimiser(steps), changes), batches, steps)
 
     def _build(self, encoder: Encoder, train: Pixels, session: Session) -> VAE:
         """The encoder with a posterior head, a decoder and the variable of the likelihood."""
         from torch import nn
 
         from components.models import principal_components as pca
+        from components.models.standardised_features import StandardisedFeatures
         from components.pretraining.vae.likelihood import PixelVariable, WhitenedComponents
         from components.pretraining.vae.model import VAE, Decoder, last_map_side
 
+        features = StandardisedFeatures(encoder, self.posterior, frozen_norm=self.frozen_norm)
         if self.likelihood == "pixels":
             side = last_map_side(encoder, train.size)
             decoder: nn.Module = Decoder(self.latent_dim, train.size, self.decoder_width, side)
-            return VAE(encoder, self.latent_dim, decoder, PixelVariable(), self.posterior)
+            return VAE(features, self.latent_dim, decoder, PixelVariable())
         pca.check_count(self.components, len(train), self.side, self.kind)
         pixels = pca.read_shrunk(train.take, pca.draw_rows(len(train), session.seed), self.side)
         variable = WhitenedComponents(pca.fit_components(pixels, self.components), self.side, self.floor)
-        return VAE(encoder, self.latent_dim, nn.Linear(self.latent_dim, self.components), variable, self.posterior)
+        return VAE(features, self.latent_dim, nn.Linear(self.latent_dim, self.components), variable)
 
     @property
     def fixed_variance(self) -> float | None:
@@ -162,8 +137,9 @@ class Config(Frozen):
             WeightsError: where published weights are missing, changed, or of another network.
         """
         from components.training import loop
+        from components.training.unlabelled.images import describe_conditions
 
-        _check_enough(val)
+        check_measurable(val, "VAE")
         origin = initialise(encoder, self.init, backbone)
         task = self.learner(encoder, train, session)
         best = _largest_share(val, self.latent_dim)
@@ -174,7 +150,7 @@ class Config(Frozen):
             epochs=self.epochs,
             session=session,
             log=log,
-            settings=self._conditions(backbone, train),
+            settings=describe_conditions(self.model_dump(mode="json"), backbone, train),
             end_of_epoch=partial(_measure, task.module.vae, train, val, self.fixed_variance, best),
             what="VAE",
         )
@@ -190,46 +166,6 @@ class Config(Frozen):
         """What makes the training unfit to be judged, in words; empty for a sound one."""
         return find_alarms(curve, self.latent_dim)
 
-    def _conditions(self, backbone: Backbone, train: Pixels) -> dict[str, object]:
-        """Everything that the result depends on; a resume state made under other conditions is refused."""
-        images = train.index[["image_id", "crc32"]].to_csv(index=False, lineterminator="\n")  # identity and content
-        return {
-            "pretrain": self.model_dump(mode="json"),
-            "backbone": to_jsonable_python(backbone),
-            "pack.image_size": train.size,
-            "images": hashlib.sha256(images.encode()).hexdigest(),
-        }
-
-
-def _check_enough(val: Pixels) -> None:
-    if len(val) == 0:
-        raise TrainingError("VAE: no validation images to measure; raise split.val (params.yaml)")
-
-
-def _batches(pixels: Pixels, size: int, seed: int, epoch: int) -> EpochBatches:
-    """One epoch's images in a new order, (B, 3, S, S) uint8."""
-    from components.models.encoder import to_tensor
-    from components.training.batches import EpochBatches, shuffled_batches
-
-    return EpochBatches(
-        shuffled_batches(len(pixels), size, seed, epoch),
-        draw=lambda _step, rows, _first: to_tensor(pixels.take(rows)),
-        names=lambda rows: pixels.index["image_id"].iloc[rows].tolist(),
-    )
-
-
-def _spread_evenly(pixels: Pixels, count: int) -> Iterator[Tensor]:
-    """`count` images at equal distances in the table, or all where there are fewer, (B, 3, S, S) uint8."""
-    from components.models.encoder import read_batches
-
-    return read_batches(pixels.take, _even_rows(len(pixels), count))
-
-
-def _even_rows(length: int, count: int) -> Ints:
-    import numpy as np
-
-    return np.linspace(0, length - 1, min(count, length)).round().astype(np.int64)
-
 
 def _largest_share(val: Pixels, latents: int) -> float:
     """Share of the variance of val that PCA with as many numbers as latents explains, fitted to these images."""
@@ -237,8 +173,9 @@ def _largest_share(val: Pixels, latents: int) -> float:
 
     from components.models.principal_components import largest_share, read_shrunk
     from components.pretraining.vae.learner import MEASURED_SIDE
+    from components.training.unlabelled.images import MOST_MEASURED, even_rows
 
-    rows = _even_rows(len(val), MOST_MEASURED)
+    rows = even_rows(len(val), MOST_MEASURED)
     return largest_share(torch.from_numpy(read_shrunk(val.take, rows, MEASURED_SIDE)), latents)
 
 
@@ -250,10 +187,11 @@ def _measure(
     An optimal noise variance is that of the train images, on val too: nothing is chosen on val.
     """
     from components.pretraining.vae.learner import measure
+    from components.training.unlabelled.images import MOST_MEASURED, spread_evenly
 
     row: dict[str, float] = {}
     for name, pixels in (("train", train), ("val", val)):
-        terms, _means = measure(vae, _spread_evenly(pixels, min(len(val), MOST_MEASURED)), noise_variance)
+        terms, _means = measure(vae, spread_evenly(pixels, min(len(val), MOST_MEASURED)), noise_variance)
         row |= {f"{name}/{term}": value for term, value in terms.items()}
         noise_variance = terms["noise_variance"]
     return row | {"val/explained_pca": of_pca}
@@ -271,9 +209,10 @@ def _draw_figures(vae: VAE, val: Pixels, session: Session, log: Log) -> None:
     import torch
 
     from components.pretraining.vae import figures
+    from components.training.unlabelled.images import spread_evenly
 
     vae.eval()
-    images = torch.cat(list(_spread_evenly(val, SHOWN))).float() / 255  # (B, 3, S, S)
+    images = torch.cat(list(spread_evenly(val, SHOWN))).float() / 255  # (B, 3, S, S)
     with torch.no_grad(), session.autocast():
         log.figure("reconstructions.png", figures.draw_reconstructions(vae, images))
         log.figure("samples.png", figures.draw_samples(vae))

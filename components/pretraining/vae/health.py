@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from components.training.unlabelled.convergence import find_unfinished
+
 LEAST_ACTIVE = 0.1
 """Share of the latents that must be active."""
-
-MOST_RISE = 0.05
-"""Share of the ELBO's whole rise that the last epoch may still add."""
 
 LEAST_OF_PCA = 0.5
 """Share of what PCA with as many numbers explains that the reconstruction must explain."""
@@ -23,7 +22,8 @@ def find_alarms(curve: Sequence[Mapping[str, float]], latents: int) -> list[str]
         latents: number of latents.
     """
     last = curve[-1]
-    found = [_posterior_collapse(last, latents), _not_converged(curve), _dead_decoder(last, latents)]
+    unfinished = find_unfinished([row["val/elbo"] for row in curve], "rise of the ELBO on val")
+    found = [_posterior_collapse(last, latents), *unfinished, _dead_decoder(last, latents)]
     return [alarm for alarm in found if alarm]
 
 
@@ -34,20 +34,6 @@ def _posterior_collapse(row: Mapping[str, float], latents: int) -> str:
     return (
         f"posterior collapse: {active} of {latents} latents are active (expected {LEAST_ACTIVE:.0%} or more), the KL "
         f"is {row['val/kl']:.2f} nats an image"
-    )
-
-
-def _not_converged(curve: Sequence[Mapping[str, float]]) -> str:
-    """The rise is counted from the lowest to the highest ELBO of all epochs: the ELBO itself can be near 0."""
-    if len(curve) < 2:
-        return "not converged: one epoch alone does not show that the ELBO has stopped rising"
-    elbo = [row["val/elbo"] for row in curve]
-    rise, whole = elbo[-1] - elbo[-2], max(elbo) - min(elbo)
-    if rise <= MOST_RISE * whole:
-        return ""
-    return (
-        f"not converged: the last of {len(curve)} epochs still added {rise / whole:.0%} of the whole rise of the ELBO "
-        f"on val (expected {MOST_RISE:.0%} or less)"
     )
 
 

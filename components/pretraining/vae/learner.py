@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from components.models.encoder import effective_rank
 from components.models.principal_components import ExplainedVariance, shrink
-from components.pretraining.vae.corruption import hide_cells, jitter_colours
 from components.pretraining.vae.likelihood import optimal_variance, squared_error
 from components.pretraining.vae.model import (
     VAE,
@@ -28,6 +27,7 @@ from components.pretraining.vae.model import (
     penalised_kl,
     sample_posterior,
 )
+from components.training.unlabelled.image_changes import ImageChanges, random_symmetry
 
 MEASURED_SIDE = 32
 """Pixels to which images are shrunk before the share of variance that reconstructions explain is computed."""
@@ -46,23 +46,6 @@ class VaeObjective:
     """KL of each latent that has no penalty."""
 
 
-@dataclass(frozen=True)
-class Corruption:
-    """What is changed in the encoder's input, while the target is the whole image."""
-
-    hidden: float = 0.0
-    """Share of the cells that are hidden."""
-    cell: int = 16
-    """Pixels, the side of a cell."""
-    jitter: float = 0.0
-    """Strength of the random changes of colour."""
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1], colours changed first."""
-        images = jitter_colours(images, self.jitter) if self.jitter else images
-        return hide_cells(images, self.hidden, self.cell) if self.hidden else images
-
-
 class VaeLearner(pl.LightningModule):
     """One training step: random symmetries, a corrupted input, a posterior sample, the loss and its terms.
 
@@ -74,11 +57,11 @@ class VaeLearner(pl.LightningModule):
         vae: VAE,
         objective: VaeObjective,
         optimise: Callable[[nn.Module], Any],
-        corrupt: Corruption | None = None,
+        corrupt: ImageChanges | None = None,
     ) -> None:
         super().__init__()
         self.vae, self.objective, self.optimise = vae, objective, optimise
-        self.corrupt = corrupt or Corruption()
+        self.corrupt = corrupt or ImageChanges()
 
     def training_step(self, batch: Tensor, _: int) -> dict[str, Tensor]:
         """Loss and terms. The loss is per value of the variable, so that the learning rate suits any number."""
@@ -102,14 +85,6 @@ def _noise_variance(fixed: float | None, values: Tensor, expected: Tensor) -> Te
     return optimal_variance(values, expected) if fixed is None else values.new_tensor(fixed)
 
 
-def random_symmetry(images: Tensor) -> Tensor:
-    """Each image (B, C, S, S) under one of the eight symmetries of the square, drawn with equal probability."""
-    coins = torch.rand(3, len(images), 1, 1, 1, device=images.device) < 0.5  # (3, B, 1, 1, 1)
-    images = torch.where(coins[0], images.flip(3), images)
-    images = torch.where(coins[1], images.flip(2), images)
-    return torch.where(coins[2], images.transpose(2, 3), images)
-
-
 @torch.no_grad()
 def measure(vae: VAE, batches: Iterable[Tensor], noise_variance: float | None) -> tuple[dict[str, float], Tensor]:
     """The terms over uint8 batches (B, 3, S, S), and the posterior means (N, Z) on the CPU.
@@ -128,7 +103,7 @@ def measure(vae: VAE, batches: Iterable[Tensor], noise_variance: float | None) -
     of_variable, of_pixels = ExplainedVariance(), ExplainedVariance()
     for batch in batches:
         images = batch.to(device).float() / 255
-        read = vae.features(images)
+        read = vae.features.pooled(images)
         mean, log_var = vae.read(read)
         draw = torch.from_numpy(noise.standard_normal(mean.shape, dtype=np.float32)).to(device)
         variable, expected = vae.variable(images), vae.decode(mean)

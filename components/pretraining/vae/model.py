@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from components.models.encoder import Encoder, pool
+from components.models.encoder import Encoder
+from components.models.standardised_features import StandardisedFeatures
 from components.pretraining.vae.likelihood import Variable, squared_error
-
-Reads: TypeAlias = Literal["last_map", "all_stages"]
-"""The maps whose pooled features the posterior reads."""
 
 LOG_VAR_BOUND = 10.0
 """Posterior variances are in (e^-10, e^10), where squares and exponentials in float32 cannot overflow."""
@@ -111,42 +108,33 @@ def _doubling(channels: int, narrower: int) -> nn.Sequential:
 
 
 class VAE(nn.Module):
-    """An encoder with a linear head for the posterior's mean and log variance, and a decoder.
+    """An encoder with a linear head for the posterior's mean and log variance, and a decoder."""
 
-    The head reads pooled features, of the last map or of the maps of all stages side by side, each brought to mean 0
-    and variance 1: stages differ in scale by orders of magnitude.
-    """
-
-    def __init__(
-        self, encoder: Encoder, latent_dim: int, decoder: nn.Module, variable: Variable, reads: Reads = "last_map"
-    ) -> None:
+    def __init__(self, features: StandardisedFeatures, latent_dim: int, decoder: nn.Module, variable: Variable) -> None:
         super().__init__()
-        self.encoder, self.reads = encoder, reads
-        sizes = _feature_sizes(encoder, reads)
-        self.standardise = nn.BatchNorm1d(sum(sizes), affine=False)
-        self.posterior = nn.Linear(sum(sizes), 2 * latent_dim)
+        self.features = features
+        self.posterior = nn.Linear(self.features.size, 2 * latent_dim)
         self.decoder = decoder
         self.variable = variable
         self.latent_dim = latent_dim
+
+    @property
+    def encoder(self) -> Encoder:
+        """What is kept after training."""
+        return self.features.encoder
 
     @property
     def device(self) -> torch.device:
         """The device of its weights."""
         return self.posterior.weight.device
 
-    def features(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] to what the posterior reads, (B, D); the pooled last map comes last."""
-        if self.reads == "last_map":
-            return pool(self.encoder.map(images))
-        return torch.cat([pool(each) for each in self.encoder.maps(images)], dim=1)
-
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) in [0, 1] to the posterior's mean and log variance, (B, Z) each, float32."""
-        return self.read(self.features(images))
+        return self.read(self.features.pooled(images))
 
     def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled features (B, D) to the posterior's mean and log variance, (B, Z) each, float32."""
-        mean, raw = self.posterior(self.standardise(features)).float().chunk(2, dim=1)
+        mean, raw = self.posterior(self.features.standardise(features)).float().chunk(2, dim=1)
         # not a clamp: outside its range a clamp has no gradient
         return mean, LOG_VAR_BOUND * torch.tanh(raw / LOG_VAR_BOUND)
 
@@ -163,14 +151,6 @@ class VAE(nn.Module):
         """Images and standard normal noise (B, Z) to the expected variable, posterior mean and log variance."""
         mean, log_var = self.encode(images)
         return self.decode(sample_posterior(mean, log_var, noise)), mean, log_var
-
-
-def _feature_sizes(encoder: Encoder, reads: Reads) -> tuple[int, ...]:
-    """Channels of the maps that are pooled; what the encoder itself reads stays as it was."""
-    before = encoder.readout
-    sizes = encoder.read(reads).feature_sizes
-    encoder.read(before)
-    return sizes
 
 
 def last_map_side(encoder: Encoder, image_size: int) -> int:

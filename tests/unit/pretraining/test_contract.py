@@ -12,6 +12,7 @@ import pytest
 import torch
 from pydantic_core import to_jsonable_python
 
+from components.base.errors import TrainingError
 from components.base.families import load_member, members
 from components.base.licence import Licence
 from components.base.log import SilentLog
@@ -21,7 +22,14 @@ from components.models.encoder import weights_sha256
 from components.models.own_architecture import own_architecture
 from components.models.weights_file import load_encoder, save_encoder
 from components.pretraining import BringsBackbone, Method, TrainingTask, choose_architecture
-from tests.unit.pretraining.small_pretraining import SESSION, SIDE, Lite, draw_encoder
+from tests.unit.pretraining.small_pretraining import (
+    SESSION,
+    SIDE,
+    InterruptedLog,
+    Lite,
+    PowerCutError,
+    draw_encoder,
+)
 
 FAMILY = "pretraining"
 BACKBONE = Lite()  # the one whose published weights are installed
@@ -37,8 +45,8 @@ def pixels(folder):
     return {"train": read_pixels(folder / "train", folder / "unlabelled"), "val": read_pixels(folder / "val")}
 
 
-def fit(name, folder, session=SESSION):
-    method, log = example(name), SilentLog()
+def fit(name, folder, session=SESSION, log=None):
+    method, log = example(name), log or SilentLog()
     backbone = choose_architecture(method, BACKBONE)
     encoder = draw_encoder(backbone)
     return encoder, method.fit(encoder, backbone=backbone, **pixels(folder), session=session, log=log), log
@@ -61,7 +69,7 @@ def task(name, folder) -> TrainingTask | None:
 
 
 def test_the_family_is_found():
-    assert {"colour", "imagenet", "pca", "random", "vae"} <= set(members(FAMILY))
+    assert {"colour", "distill", "imagenet", "pca", "random", "simclr", "vae"} <= set(members(FAMILY))
 
 
 def test_kind_is_the_name_of_the_folder(name):
@@ -154,6 +162,27 @@ def test_another_seed_gives_other_weights_where_something_is_trained(fitted, nam
         pytest.skip("nothing is trained")
     other, _, _ = fit(name, folder, replace(SESSION, seed=1))
     assert weights_sha256(other) != weights_sha256(fitted[0])
+
+
+def test_killed_and_resumed_equals_straight(fitted, name, folder, task, tmp_path):
+    if task is None:
+        pytest.skip("nothing is trained")
+    session = replace(SESSION, checkpoint=tmp_path / "state")
+    with pytest.raises(PowerCutError):
+        fit(name, folder, session, InterruptedLog())
+    resumed, curve, _ = fit(name, folder, session)
+    assert weights_sha256(resumed) == weights_sha256(fitted[0])
+    assert curve == fitted[1]
+
+
+def test_missing_validation_images_are_named(name, folder, task):
+    if task is None:
+        pytest.skip("nothing is trained")
+    given = pixels(folder)
+    empty = {**given, "val": given["val"].rows(np.arange(0))}
+    encoder = draw_encoder(choose_architecture(example(name), BACKBONE))
+    with pytest.raises(TrainingError, match=r"0 validation images, expected \d or more to measure; raise split.val"):
+        example(name).fit(encoder, backbone=BACKBONE, **empty, session=SESSION, log=SilentLog())
 
 
 @pytest.mark.parametrize("fixed", ["colour", "imagenet", "pca", "random"])

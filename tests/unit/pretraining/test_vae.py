@@ -14,7 +14,14 @@ from components.base.log import SilentLog
 from components.models.encoder import weights_sha256
 from components.models.published import Published
 from components.pretraining import vae
-from tests.unit.pretraining.small_pretraining import BACKBONE, SESSION, Lite, draw_encoder
+from tests.unit.pretraining.small_pretraining import (
+    BACKBONE,
+    SESSION,
+    InterruptedLog,
+    Lite,
+    PowerCutError,
+    draw_encoder,
+)
 
 
 def fit_vae(train, val, session=SESSION, log=None, **changes):
@@ -48,29 +55,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(train, val):
     assert weights_sha256(one) == weights_sha256(again) != weights_sha256(other)
 
 
-class PowerCutError(Exception):
-    pass
-
-
-class InterruptedLog(SilentLog):
-    """Stops the run at the beginning of the second epoch."""
-
-    def track(self, items, total, what):
-        if "epoch 2" in what:
-            raise PowerCutError
-        return super().track(items, total, what)
-
-
-def test_killed_and_resumed_equals_straight(train, val, tmp_path):
-    straight, curve = fit_vae(train, val, epochs=3)
-    session = replace(SESSION, checkpoint=tmp_path / "state")
-    with pytest.raises(PowerCutError):
-        fit_vae(train, val, session=session, log=InterruptedLog(), epochs=3)
-    resumed, again = fit_vae(train, val, session=session, epochs=3)
-    assert weights_sha256(resumed) == weights_sha256(straight)
-    assert again == curve
-
-
 def test_a_resume_state_of_other_settings_is_refused(train, val, tmp_path):
     session = replace(SESSION, checkpoint=tmp_path / "state")
     with pytest.raises(PowerCutError):
@@ -84,11 +68,6 @@ def test_a_resume_state_of_other_settings_is_refused(train, val, tmp_path):
 def test_a_loss_that_is_not_finite_stops_the_run_with_its_terms(train, val):
     with pytest.raises(TrainingError, match=r"epoch \d+, step \d+: loss = .*reconstruction = .*kl = "):
         fit_vae(train, val, learning_rate=1e30)
-
-
-def test_missing_validation_images_are_named(train, val):
-    with pytest.raises(TrainingError, match=r"no validation images"):
-        fit_vae(train, val.rows(np.arange(0)))
 
 
 def test_a_warm_up_longer_than_the_training_is_refused():

@@ -12,7 +12,8 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 
 from components.base.config import kinds
 from components.models.encoder import Encoder
-from components.pretraining.vae.learner import Corruption, VaeLearner, VaeObjective, measure, random_symmetry
+from components.models.standardised_features import StandardisedFeatures
+from components.pretraining.vae.learner import VaeLearner, VaeObjective, measure
 from components.pretraining.vae.likelihood import PixelVariable
 from components.pretraining.vae.model import (
     LOG_VAR_BOUND,
@@ -26,6 +27,7 @@ from components.pretraining.vae.model import (
     penalised_kl,
     sample_posterior,
 )
+from components.training.unlabelled.image_changes import ImageChanges
 
 SIDE, LATENTS = 32, 6
 OBJECTIVE = VaeObjective(noise_variance=0.05, beta=1.0, warmup_steps=0, free_nats=0.0)
@@ -41,7 +43,7 @@ def small_encoder() -> Encoder:
 
 def pixel_vae(encoder: Encoder, side: int = SIDE, width: int = 32, reads="last_map") -> VAE:
     decoder = Decoder(LATENTS, side, width, last_map_side(encoder, side))
-    return VAE(encoder, LATENTS, decoder, PixelVariable(), reads)
+    return VAE(StandardisedFeatures(encoder, reads), LATENTS, decoder, PixelVariable())
 
 
 def small_vae(side: int = SIDE) -> VAE:
@@ -123,16 +125,6 @@ def test_the_kls_weight_rises_on_a_line_and_stays():
 def test_a_collapsed_latent_is_not_active():
     means = torch.stack([draws(50), 0.01 * draws(50, seed=1), torch.zeros(50)], dim=1)
     assert active_units(means) == 1
-
-
-def test_every_symmetry_of_the_square_comes_up_equally_often():
-    torch.manual_seed(0)
-    picture = torch.arange(9.0).view(1, 1, 3, 3)
-    turned = random_symmetry(picture.expand(8000, 1, 3, 3))
-    kinds_, counts = turned.flatten(1).unique(dim=0, return_counts=True)
-    turns = [torch.rot90(side, k, (2, 3)) for side in (picture, picture.flip(3)) for k in range(4)]
-    assert {tuple(row.tolist()) for row in kinds_} == {tuple(turn.flatten().tolist()) for turn in turns}
-    assert counts.min() > 850 and counts.max() < 1150
 
 
 def test_log_variances_are_bounded_and_never_lose_their_gradient(vae):
@@ -221,23 +213,6 @@ def test_an_encoder_of_stride_one_needs_no_doubling():
     assert len(pixel_vae(encoder, 16, 16).decoder.stages) == 0
 
 
-@pytest.mark.parametrize("reads", ["last_map", "all_stages"])
-def test_the_posterior_reads_pooled_maps_and_the_last_one_comes_last(reads):
-    encoder = small_encoder().eval()
-    vae = pixel_vae(encoder, reads=reads).eval()
-    images = torch.rand(2, 3, SIDE, SIDE)
-    features = vae.features(images)
-    torch.testing.assert_close(features, encoder.read(reads)(images))
-    torch.testing.assert_close(features[:, -encoder.last_dim :], encoder.read("last_map")(images))
-    assert vae.posterior.in_features == features.shape[1]
-
-
-def test_building_a_vae_leaves_what_the_encoder_reads():
-    encoder = small_encoder()
-    pixel_vae(encoder, reads="all_stages")
-    assert encoder.readout == "last_map" and encoder.feature_dim == encoder.last_dim
-
-
 def test_the_target_is_the_whole_image_and_the_encoder_gets_the_corrupted_one(vae, batch):
     seen = []
     vae.encoder.register_forward_pre_hook(lambda _m, given: seen.append(given[0]))
@@ -246,7 +221,7 @@ def test_the_target_is_the_whole_image_and_the_encoder_gets_the_corrupted_one(va
     torch.manual_seed(0)
     plain = VaeLearner(vae, OBJECTIVE, lambda module: None).training_step(batch, 0)
     torch.manual_seed(0)
-    hidden = VaeLearner(vae, OBJECTIVE, lambda module: None, Corruption(0.5, 8)).training_step(batch, 0)
+    hidden = VaeLearner(vae, OBJECTIVE, lambda module: None, ImageChanges(hidden=0.5, cell=8)).training_step(batch, 0)
     whole, masked = seen
     changed = (whole != masked).any(dim=1).float().mean()
     assert 0.4 < changed <= 0.5 and hidden["reconstruction"] != plain["reconstruction"]
