@@ -21,24 +21,26 @@ SIDE = 32
 SESSION = cpu_session()
 
 
-def write_discs(folder: Path, count: int, seed: int) -> None:
-    """Dark discs on skin, packed: images that a VAE can learn from."""
+def write_discs(folder: Path, count: int, seed: int, *, labelled: bool = True) -> None:
+    """Dark discs on skin, packed: images to learn from; the darker half are melanomas."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     images = np.empty((count, SIDE, SIDE, 3), dtype=np.uint8)
-    for image in images:
-        row, column, dark = rng.uniform(0.3, 0.7, 3)
+    brightness = rng.uniform(0.3, 0.7, count)
+    for image, dark in zip(images, brightness, strict=True):
+        row, column = rng.uniform(0.3, 0.7, 2)
         image[:] = np.array([210, 160, 140])
         image[(y - row) ** 2 + (x - column) ** 2 < 0.05] = np.array([120, 80, 60]) * dark
     ids = [f"{folder.name}{i}" for i in range(count)]
-    index = pd.DataFrame({"image_id": ids, "label": "nv", "lesion_id": ids, "group": ids})
+    labels = np.where(brightness < np.median(brightness), "mel", "nv") if labelled else ""
+    index = pd.DataFrame({"image_id": ids, "label": labels, "lesion_id": ids, "group": ids})
     write_pixels(folder, images, index, SIDE)
 
 
 def write_splits(folder: Path) -> Path:
     """Train, unlabelled and val images below `folder`."""
     for seed, (name, count) in enumerate({"train": 20, "unlabelled": 6, "val": 9}.items()):
-        write_discs(folder / name, count, seed)
+        write_discs(folder / name, count, seed, labelled=name != "unlabelled")
     return folder
 
 

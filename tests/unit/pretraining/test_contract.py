@@ -69,7 +69,7 @@ def task(name, folder) -> TrainingTask | None:
 
 
 def test_the_family_is_found():
-    assert {"colour", "distill", "imagenet", "pca", "random", "simclr", "vae"} <= set(members(FAMILY))
+    assert {"colour", "distill", "imagenet", "pca", "random", "simclr", "supervised", "vae"} <= set(members(FAMILY))
 
 
 def test_kind_is_the_name_of_the_folder(name):
