@@ -17,6 +17,11 @@ Reads: TypeAlias = Literal["last_map", "all_stages"]
 """The maps whose pooled features a head reads."""
 
 
+MOST = 5.0
+"""Standard deviations. In training a feature that one image of a batch alone has is at most sqrt(B) standard deviations
+from the mean; in evaluation, by the running variance, it can be tens, and a head has never seen such values."""
+
+
 class StandardisedFeatures(nn.Module):
     """An encoder, its pooled features of the last map or of all stages side by side, and their standardisation.
 
@@ -49,9 +54,8 @@ class StandardisedFeatures(nn.Module):
         return torch.cat([pool(each) for each in self.encoder.maps(images)], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] to standardised features (B, D)."""
-        features: Tensor = self.standardise(self.pooled(images))
-        return features
+        """(B, 3, S, S) in [0, 1] to standardised features (B, D) within +- MOST."""
+        return self.standardise(self.pooled(images)).clamp(-MOST, MOST)  # type: ignore[no-any-return]  # torch's call
 
 
 def _feature_sizes(encoder: Encoder, reads: Reads) -> tuple[int, ...]:

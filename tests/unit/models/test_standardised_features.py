@@ -55,3 +55,12 @@ def test_frozen_statistics_stay_while_weights_get_gradients(encoder, images, fro
     assert all(torch.equal(before[name], after[name]) for name in before) is frozen
     assert features.training and features.standardise.training  # the head's own standardisation follows the batch
     assert all(weight.grad is not None for weight in encoder.parameters())
+
+
+def test_a_rare_feature_has_the_same_limit_in_training_and_in_evaluation(encoder, images):
+    features = StandardisedFeatures(encoder, "last_map").eval()
+    with torch.no_grad():
+        plain = features.standardise(features.pooled(images))
+        features.standardise.running_mean[:] = 100  # far from every image's, in units of the smallest deviation
+        found = features(images)
+    assert float(plain.abs().max()) < 5 and float(found.abs().max()) == 5

@@ -26,13 +26,12 @@ def write_discs(folder: Path, count: int, seed: int, *, labelled: bool = True) -
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     images = np.empty((count, SIDE, SIDE, 3), dtype=np.uint8)
-    brightness = rng.uniform(0.3, 0.7, count)
-    for image, dark in zip(images, brightness, strict=True):
-        row, column = rng.uniform(0.3, 0.7, 2)
+    drawn = rng.uniform(0.3, 0.7, (count, 3))
+    for image, (row, column, dark) in zip(images, drawn, strict=True):
         image[:] = np.array([210, 160, 140])
         image[(y - row) ** 2 + (x - column) ** 2 < 0.05] = np.array([120, 80, 60]) * dark
     ids = [f"{folder.name}{i}" for i in range(count)]
-    labels = np.where(brightness < np.median(brightness), "mel", "nv") if labelled else ""
+    labels = np.where(drawn[:, 2] < np.median(drawn[:, 2]), "mel", "nv") if labelled else ""
     index = pd.DataFrame({"image_id": ids, "label": labels, "lesion_id": ids, "group": ids})
     write_pixels(folder, images, index, SIDE)
 
