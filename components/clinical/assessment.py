@@ -45,7 +45,7 @@ from components.clinical.settings import Clinical
 from components.clinical.subgroups import SubgroupAnswers, Subgroups, compare_subgroups
 from components.clinical.triage import Triage, triage
 from components.data.labels import Labels
-from components.report.wording import too_few_resamples
+from components.report.wording import about_smallest_p
 from components.statistics.intervals import Estimate, Interval
 from components.statistics.null_model import null_lines
 from components.statistics.prior import Priors
@@ -150,12 +150,10 @@ class ClinicalAssessment:
     """`log_loss` and `brier` of the class frequencies of train alone, on the same test images."""
 
     @property
-    def resamples_note(self) -> str:
-        """A sentence where the resamples are too few for any p-value to decide; else empty."""
+    def about_smallest_p(self) -> str:
+        """The smallest p-value that a difference of a clinical measure can have."""
         question = self.task.question
-        return too_few_resamples(
-            question.resamples, question.comparisons, question.rule.alpha, "comparisons of each clinical measure"
-        )
+        return about_smallest_p(question, question.comparisons, "comparisons of each clinical measure")
 
 
 @dataclass(frozen=True)
@@ -187,7 +185,8 @@ def assess(runs: Sequence[Run], task: ClinicalTask, attributes: pd.DataFrame | N
     Raises:
         DataError: where runs predicted different images, or `attributes` are of other images.
     """
-    question = task.question
+    question = task.question.with_resamples_for(task.question.tests)  # as many as `compare` has
+    task = replace(task, question=question)
     test = same_images(runs, "test", question.classes)
     if attributes is not None and len(attributes) != len(test.names):
         raise DataError(

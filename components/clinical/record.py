@@ -10,6 +10,7 @@ import numpy as np
 from components.base.json_data import plain
 from components.clinical.assessment import ClinicalAssessment, ClinicalTask
 from components.statistics.prior import as_mapping
+from components.statistics.significance import smallest_adjusted_p
 
 
 def as_record(assessment: ClinicalAssessment) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def _plan(task: ClinicalTask) -> dict[str, Any]:
         "bins": task.calibration_bins,
         "confidence": question.rule.confidence,
         "resamples": question.resamples,
+        "smallest_p": smallest_adjusted_p(question.resamples, question.comparisons),
         "seed": question.seed,
     }
 

@@ -88,6 +88,7 @@ def compare_runs(
     Raises:
         DataError: where runs are not comparable: other images, other conditions, stale metrics.
     """
+    question = question.with_resamples_for(question.tests)
     fingerprints = check_conditions(runs)
     test = same_images(runs, "test", question.classes)
     rng = np.random.default_rng(question.seed)

@@ -15,6 +15,7 @@ from components.comparison.comparison import Comparison
 from components.comparison.overfitting_gap import DECIDING_GAP
 from components.comparison.settings import Evaluate
 from components.statistics.intervals import Interval
+from components.statistics.significance import smallest_adjusted_p
 
 _END = re.compile("_(?=(low|high)$)")
 """Of a class that is named as the end of an interval: `mel_low` and the lower end of `mel` need two columns."""
@@ -28,6 +29,7 @@ def as_record(comparison: Comparison, evaluate: Evaluate) -> dict[str, Any]:
     fields = asdict(comparison)
     plan, settings = fields.pop("question"), fields.pop("settings")
     plan |= {"calibration_bins": evaluate.calibration_bins, "power": settings.power, "onset": settings.onset}
+    plan["smallest_p"] = smallest_adjusted_p(comparison.question.resamples, comparison.question.tests)
     found: dict[str, Any] = plain({"plan": plan, **fields})
     for record, of in zip(found["differences"], comparison.differences, strict=True):
         outcome = of.verdict.outcome

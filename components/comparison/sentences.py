@@ -11,7 +11,7 @@ from components.comparison.overfitting_gap import DECIDING_GAP
 from components.comparison.protocol import Standing
 from components.comparison.recommendation import FEW_LESIONS
 from components.report.formatting import interval_range, percent
-from components.report.wording import Claim, too_few_resamples
+from components.report.wording import Claim, about_smallest_p
 from components.statistics.power import SEARCH_LIMIT, SampleSize
 from components.statistics.rule import Rule
 
@@ -123,7 +123,8 @@ def limits(comparison: Comparison) -> list[str]:
             f"keeps the probability that any verdict is wrong by chance at {100 * question.rule.alpha:g} % or less. It "
             "does not widen the intervals shown. The differences of AUROC, accuracy and log loss decide nothing."
         )
-    lines += [sentence for sentence in _notes(comparison) if sentence]
+        lines.append(about_smallest_p(question, question.tests, "tests"))
+    lines += [sentence for sentence in (high_val_losses(comparison),) if sentence]
     lines[:0] = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in question.missing_ids]
     if question.synthetic:
         lines.insert(0, "The images are drawings. Nothing here is evidence about skin, lesions or pretraining.")
@@ -144,19 +145,12 @@ def pretraining_words(comparison: Comparison, only_incomplete: bool = False) -> 
     return [f"{', '.join(names)}: {words}" for words, names in arms.items()]
 
 
-def _notes(comparison: Comparison) -> tuple[str, str]:
-    """What limits this study more than others; empty where it does not."""
-    question = comparison.question
-    resamples = too_few_resamples(question.resamples, question.tests, question.rule.alpha, "tests")
-    return high_val_losses(comparison), resamples
-
-
 def summary(comparison: Comparison, followed: Standing) -> list[str]:
     """The answer for a terminal: verdicts, recommendation and a table of at most 80 columns."""
     lines = [each.verdict.sentence for each in comparison.differences] + [comparison.recommendation.sentence]
     lines += [sentence for sentence in (followed.sentence, followed.openings) if sentence]
     lines += [f"Note: {sentence}." for sentence in comparison.question.missing_ids]
-    notes = (*_notes(comparison), about_look(comparison.question.rule))
+    notes = (high_val_losses(comparison), about_look(comparison.question.rule))
     lines += [f"Note: {sentence}" for sentence in notes if sentence]
     width = max(len(row.name) for row in comparison.rows)
     lines.append(f"{'':{width}}  val loss  train acc  val acc  gap/loss  test bal. acc")

@@ -80,6 +80,7 @@ def assess(
         setup: what is fixed beforehand.
         log: shows progress.
     """
+    question = question.with_resamples_for(question.tests)  # as many as `compare` has; not fewer than models
     analysis = _Analysis(question, setup, labels, _list_measures(setup, labels))
     sets = [analysis.resample_set(runs, split, stream) for stream, split in enumerate(("test", EXTERNAL))]
     groups = by_protocol(runs)

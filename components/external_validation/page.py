@@ -18,7 +18,7 @@ from components.external_validation.results import (
 from components.report import page
 from components.report.figures import arm_colours, arms
 from components.report.formatting import DASH, interval_range, number, p_value, percent, points, signed
-from components.report.wording import too_few_resamples
+from components.report.wording import about_smallest_p
 from components.statistics.intervals import Interval
 
 DRAWN = ("balanced_accuracy", "macro_auroc")
@@ -98,9 +98,7 @@ def limits(result: ExternalValidationResult) -> list[str]:
             f"{result.question.reference}, for balanced accuracy alone. The intervals shown are not widened by it, and "
             "the other measures decide nothing."
         )
-    question = result.question
-    if few := too_few_resamples(question.resamples, models, question.rule.alpha, "drops"):
-        lines.append(few)
+        lines.append(about_smallest_p(result.question, models, "drops"))
     if result.question.synthetic:
         lines.insert(0, "The images are drawings. Nothing here is evidence about skin, lesions or pretraining.")
     return lines

@@ -9,6 +9,7 @@ import numpy as np
 
 from components.base.json_data import plain
 from components.external_validation.results import ExternalModel, ExternalValidationResult
+from components.statistics.significance import smallest_adjusted_p
 
 
 def as_record(result: ExternalValidationResult) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def as_record(result: ExternalValidationResult) -> dict[str, Any]:
         "bins": setup.bins,
         "rule": asdict(question.rule),
         "resamples": question.resamples,
+        "smallest_p": smallest_adjusted_p(question.resamples, len(result.models)),
         "seed": question.seed,
         "synthetic": question.synthetic,
         "missing_ids": {"internal": question.missing_ids, "external": setup.missing_ids},

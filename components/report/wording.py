@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from components.report.formatting import decimals
 from components.statistics.intervals import Interval
-from components.statistics.significance import resamples_needed, smallest_p
+from components.statistics.question import StudyQuestion
+from components.statistics.significance import resamples_needed, smallest_adjusted_p
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,22 @@ def _with_interval(interval: Interval, confidence: float, *, digits: int, unit: 
     return f"{mean}{unit} ({ends})"
 
 
-def too_few_resamples(resamples: int, comparisons: int, alpha: float, what: str) -> str:
-    """A sentence where no p-value of a family can reach alpha after Holm's correction; empty where one can.
+def about_smallest_p(question: StudyQuestion, tests: int, what: str) -> str:
+    """The smallest p-value that any test of a family can have, and whether more resamples were drawn for it.
 
     Args:
-        resamples: bootstrap resamples behind each p-value.
-        comparisons: of the family.
-        alpha: highest adjusted p-value that decides.
-        what: the comparisons of the family: `clinical comparisons`.
+        question: gives the resamples behind each p-value, and alpha.
+        tests: size of the family that Holm's correction is over.
+        what: the tests of the family, in words: `comparisons of single corruptions`.
     """
-    needed = resamples_needed(comparisons, alpha)
-    if resamples >= needed:
-        return ""
-    smallest = comparisons * smallest_p(resamples)
+    drawn, asked, alpha = question.resamples, question.too_few, question.rule.alpha
+    sentence = (
+        f"{tests:,} {what} with {drawn:,} resamples: the smallest possible p after Holm's correction is "
+        f"{smallest_adjusted_p(drawn, tests):.2g}."
+    )
+    if asked is None or asked >= resamples_needed(tests, alpha):
+        return sentence
     return (
-        f"{comparisons:,} {what} with {resamples:,} resamples: the smallest p after Holm's correction is "
-        f"{min(1.0, smallest):.3f}, above {alpha:g}, so that none can be significant; set compare.resamples to "
-        f"{needed:,} or more."
+        f"{sentence} With the {asked:,} of compare.resamples it would be {smallest_adjusted_p(asked, tests):.2g}, "
+        f"above {alpha:g}, so that none could be significant: more were drawn."
     )

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.base.run_id import FinetuneProtocol, model_name
-from components.robustness.corruption_drop import CorruptionDrop, ModelDrops, measure_drops
+from components.robustness.corruption_drop import CorruptionDrop, ModelDrops, count_corruption_tests, measure_drops
 from components.robustness.measurements import MeasuredImages, RunPredictions, group_by_model
 from components.robustness.settings import Robustness
-from components.robustness.shortcut_test import ShortcutResult, find_shortcuts
+from components.robustness.shortcut_test import ShortcutResult, count_tests, find_shortcuts
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import resample
 
@@ -54,6 +54,11 @@ class RobustnessResult:
     models: tuple[ModelRobustness, ...]
 
     @property
+    def corruption_tests(self) -> int:
+        """Size of the family of single corruptions."""
+        return count_corruption_tests(self.question, self.settings)
+
+    @property
     def enough_seeds(self) -> bool:
         """False where the decision rule allows no claim."""
         return len(self.question.seeds) >= self.question.rule.min_seeds
@@ -81,6 +86,7 @@ def analyse(
     Raises:
         DataError: where a seed or the predictions for a corruption are missing.
     """
+    question = question.with_resamples_for(max(count_corruption_tests(question, settings), count_tests(question)))
     models = group_by_model(runs, question, settings)
     rng = np.random.default_rng(question.seed)
     sample = resample(measured.labels, measured.groups, question.resamples, question.rule.confidence, rng)

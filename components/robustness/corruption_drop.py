@@ -163,6 +163,11 @@ def compare_drops(
     return _test_family(overall, question), _test_family(by_corruption, question)
 
 
+def count_corruption_tests(question: StudyQuestion, settings: Robustness) -> int:
+    """Size of the family of single corruptions, the larger of the two."""
+    return question.comparisons * len(settings.corruptions)
+
+
 def _test_family(estimates: Mapping[Key, Estimate], question: StudyQuestion) -> dict[Key, DropDifference]:
     """One family of differences with Holm's correction."""
     tested = holm_by_key({key: each.p_value() for key, each in estimates.items()})

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from components.base.run_id import DESCRIPTIONS
 from components.report import page
 from components.report.figures import arm_colours, arms, examples
-from components.report.wording import too_few_resamples
+from components.report.wording import about_smallest_p
 from components.robustness import figure as strength_figure
 from components.robustness.analysis import ModelRobustness, RobustnessResult
 from components.robustness.corruption_drop import DropDifference
@@ -87,13 +87,6 @@ def draw_masked(images: Sequence[Image], masked: Mapping[str, Sequence[Image]]) 
     return examples.draw(list(rows.values()), list(rows), [""] * len(images))
 
 
-def _about_resamples(result: RobustnessResult) -> str:
-    """The family of single corruptions is the largest; a sentence where its p-values cannot decide, else empty."""
-    question = result.question
-    family = question.comparisons * len(result.settings.corruptions)
-    return too_few_resamples(question.resamples, family, question.rule.alpha, "comparisons of single corruptions")
-
-
 def render(result: RobustnessResult, figures: Mapping[str, Figure]) -> str:
     """The page as HTML.
 
@@ -106,7 +99,7 @@ def render(result: RobustnessResult, figures: Mapping[str, Figure]) -> str:
         {"title": title, "heading": lambda name: title(name)[0].upper() + title(name)[1:]},
         result=result,
         question=result.question,
-        resamples_note=_about_resamples(result),
+        smallest_p=about_smallest_p(result.question, result.corruption_tests, "comparisons of single corruptions"),
         settings=result.settings,
         colours=arm_colours(result.question.arms),
         figures={name: page.inline_svg(figure, name, name.replace("-", " ")) for name, figure in figures.items()},

@@ -11,6 +11,7 @@ from components.base.json_data import plain
 from components.robustness.analysis import ModelRobustness, RobustnessResult
 from components.robustness.corruption_drop import CorruptionDrop, DropDifference
 from components.robustness.shortcut_test import AgainstChance, ShortcutResult
+from components.statistics.significance import smallest_adjusted_p
 
 
 def as_record(result: RobustnessResult) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def as_record(result: RobustnessResult) -> dict[str, Any]:
         "min_seeds": question.rule.min_seeds,
         "confidence": question.rule.confidence,
         "resamples": question.resamples,
+        "smallest_p": smallest_adjusted_p(question.resamples, result.corruption_tests),
         "seed": question.seed,
         "synthetic": question.synthetic,
     }

@@ -142,6 +142,11 @@ def _auroc(probabilities: Sequence[Array], classes: Sequence[int], sample: Resam
     return sample.estimate(np.stack(values), SHARE)
 
 
+def count_tests(question: StudyQuestion) -> int:
+    """Size of the family: every model on each of TESTED, accuracy and AUROC."""
+    return len(question.arms) * len(question.protocols) * len(TESTED) * 2
+
+
 def _test_family(
     tests: Mapping[ShortcutTest, tuple[Estimate, float]], question: StudyQuestion
 ) -> dict[ShortcutTest, AgainstChance]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components.base.run_id import FinetuneProtocol
 from components.statistics.rule import Rule
+from components.statistics.significance import resamples_needed
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class StudyQuestion:
     """In the order of the probabilities' columns."""
     rule: Rule
     resamples: int
-    """Bootstrap resamples of lesions."""
+    """Bootstrap resamples of lesions, at least as many as `with_resamples_for` demands."""
     seed: int
     """Of the resamples."""
     synthetic: bool
@@ -31,6 +32,8 @@ class StudyQuestion:
     """Whether any image has the id of a patient or lesion; otherwise each counts as a lesion of its own."""
     missing_ids: tuple[str, ...] = ()
     """Sentences about images without ids, which the main page and the card show."""
+    too_few: int | None = None
+    """compare.resamples, where more resamples had to be drawn."""
 
     @property
     def challengers(self) -> tuple[str, ...]:
@@ -49,3 +52,17 @@ class StudyQuestion:
         There are more hypotheses on accuracy, but they exclude each other (`significance.holm_over_all`).
         """
         return 2 * self.comparisons
+
+    def with_resamples_for(self, tests: int) -> StudyQuestion:
+        """The same with so many resamples that the smallest p-value of a family can reach alpha; never with fewer.
+
+        A bootstrap's p-value is at least 2 / (resamples + 1). Where a family is so large that Holm's correction raises
+        even that above alpha, no evidence could decide anything.
+
+        Args:
+            tests: size of the family that Holm's correction is over.
+        """
+        needed = resamples_needed(tests, self.rule.alpha)
+        if self.resamples >= needed:
+            return self
+        return replace(self, resamples=needed, too_few=self.resamples if self.too_few is None else self.too_few)

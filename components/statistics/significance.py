@@ -176,10 +176,15 @@ def smallest_p(resamples: int) -> float:
     return 2 / (resamples + 1)
 
 
+def smallest_adjusted_p(resamples: int, tests: int) -> float:
+    """The smallest p-value that Holm's correction over so many tests can leave to any of them."""
+    return min(1.0, tests * smallest_p(resamples))
+
+
 def resamples_needed(comparisons: int, alpha: float) -> int:
     """The fewest resamples with which the smallest p-value of a family can reach alpha after Holm's correction."""
     needed = max(1, int(2 * comparisons / alpha) - 2)
-    while comparisons * smallest_p(needed) > alpha:
+    while smallest_adjusted_p(needed, comparisons) > alpha:
         needed += 1
     return needed
 

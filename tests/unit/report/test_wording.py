@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from components.report.formatting import MINUS
 from components.report.wording import (
     Claim,
+    about_smallest_p,
     join_claims,
     mark_synthetic,
     points_with_interval,
-    too_few_resamples,
     value_with_interval,
 )
 from components.statistics.intervals import Interval
+from tests.unit.robustness.simulated_runs import QUESTION
 
 
 @pytest.mark.parametrize(
@@ -41,11 +44,11 @@ def test_claims_are_joined_and_synthetic_ones_are_marked_first() -> None:
     assert mark_synthetic("One.", synthetic=False) == "One."
 
 
-def test_resamples_that_cannot_reach_alpha_after_the_correction_are_named() -> None:
+def test_the_smallest_p_of_a_family_is_stated_and_whether_more_resamples_were_drawn() -> None:
     """63 comparisons: 63 * 2 / 2001 = 0.063 can never be 0.05; 2,519 resamples give 63 * 2 / 2520 = 0.05."""
-    found = too_few_resamples(2000, 63, 0.05, "comparisons")
-    assert found.startswith("63 comparisons with 2,000 resamples: the smallest p after Holm's correction is 0.063")
-    assert found.endswith("set compare.resamples to 2,519 or more.")
-    assert too_few_resamples(2518, 63, 0.05, "comparisons")
-    assert too_few_resamples(2519, 63, 0.05, "comparisons") == ""
-    assert too_few_resamples(2000, 4, 0.05, "comparisons") == ""
+    drawn = replace(QUESTION, resamples=2000).with_resamples_for(63)
+    assert about_smallest_p(drawn, 63, "comparisons") == (
+        "63 comparisons with 2,519 resamples: the smallest possible p after Holm's correction is 0.05. With the 2,000 "
+        "of compare.resamples it would be 0.063, above 0.05, so that none could be significant: more were drawn."
+    )
+    assert about_smallest_p(drawn, 4, "tests").endswith("after Holm's correction is 0.0032.")  # 4 * 2 / 2520
