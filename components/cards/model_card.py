@@ -12,7 +12,7 @@ from typing import Any
 
 from components.base.licence import Licence
 from components.base.run_id import RunId
-from components.cards import page
+from components.cards import in_use, page
 from components.cards.licences import limits_of_use
 from components.cards.page import difference, plain_number, share
 from components.cards.settings import CardSettings
@@ -124,6 +124,8 @@ def write(model: ModelRecords, settings: CardSettings) -> str:
         external=[_external(model, record) for record in model.external],
         operating=_operating(model),
         calibration=_calibration(model),
+        in_use=in_use.describe(plan, model.assessment),
+        not_stated=page.NOT_STATED,
         temperature=exact(model.assessment["calibration"]["temperatures"][model.place]),
         subgroups=_subgroups(model),
         missing={name: percent(each) for name, each in model.validation["profile"]["missing"].items()},
@@ -229,7 +231,7 @@ def _operating(model: ModelRecords) -> list[dict[str, str]]:
 
 
 def _calibration(model: ModelRecords) -> list[tuple[str, str, str]]:
-    """Measure, before and after temperature scaling."""
+    """Measure, as trained and for clinical use."""
     found = model.assessment["calibration"]
     before, after = found["before"], found["after"]
     return [

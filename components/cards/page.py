@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from components.cards.settings import CardSettings
 from components.report import page
-from components.report.formatting import count, interval_range, number, percent, points
+from components.report.formatting import count, interval_range, number, percent, points, signed
 from components.statistics.intervals import read_interval
 
 NOT_STATED = Markup("**not stated**")
@@ -98,6 +98,12 @@ def plain_number(found: Mapping[str, float | None]) -> str:
     """`0.842 (0.801 to 0.880)`."""
     known = read_interval(found)
     return f"{number(known.mean)} ({interval_range(known)})"
+
+
+def signed_number(found: Mapping[str, float | None]) -> str:
+    """`+0.042 (−0.101 to +0.180)`."""
+    known = read_interval(found)
+    return f"{signed(known.mean)} ({interval_range(known, signed)})"
 
 
 def difference(found: Mapping[str, float | None]) -> str:
