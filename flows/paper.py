@@ -14,7 +14,6 @@ from components.paper.answers import answer, as_metrics
 from components.paper.evidence import Json, PaperRecords
 from components.paper.page import render, sentences
 from components.paper.record import as_record
-from components.pretraining import Method
 from components.statistics.runs import Run
 from flows.settings.data import Cohort
 from flows.settings.study import Paths
@@ -40,8 +39,10 @@ def paper(
             robustness=read_json(paths.reports / "robustness.json"),
             external=read_external(external, paths),
             label_efficiency=read_label_efficiency(label_efficiency.protocols, paths),
+            probes=read_json(paths.reports / "pretraining.json"),
             runs=_read_runs(comparison["plan"], paths),
-            kinds={arm: _kind(method) for arm, method in pretrain.arms.items()},
+            kinds={arm: method.kind for arm, method in pretrain.arms.items()},
+            published=[arm for arm, method in pretrain.arms.items() if method.licence is not None],
         )
     )
     lines = sentences(found, comparison["plan"]["synthetic"])
@@ -56,11 +57,6 @@ def paper(
     )
     log.tags({"paper": " ".join(lines)})
     return as_metrics(found)
-
-
-def _kind(method: Method) -> str:
-    """The kind of an arm; one that starts from published weights is none of the paper's, whose VAE starts at random."""
-    return method.kind if getattr(method, "init", "random") == "random" else f"{method.kind} from published weights"
 
 
 def _read_runs(plan: Json, paths: Paths) -> list[Run]:

@@ -5,7 +5,8 @@ Test images are not read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -21,6 +22,8 @@ from components.data.whole_lesions import sample_images
 from components.models.backbone import Backbone
 from components.models.encoder import Encoder, read_batches, weights_sha256
 from components.models.weights_file import load_encoder
+from components.probes.against_reference import compare_probes
+from components.probes.alarms import group_alarms
 from components.probes.analysis import EncoderProbes, LabelledFeatures, pooled_maps, probe_encoder, summarise
 from components.probes.page import draw_figures, render, sentences
 from components.probes.record import as_metrics, as_record
@@ -63,28 +66,27 @@ def probe(
             session.place(encoder)
             both = [_features(encoder, pixels, labels) for pixels in (train, val)]
             by_weights[key] = probe_encoder(arm, seed, *both)
-        probes.append(EncoderProbes(arm, seed, by_weights[key].stages, by_weights[key].together))
+        probes.append(replace(by_weights[key], arm=arm, seed=seed))
     metrics = _read_metrics(study, paths)
     floors = [arm for arm in study.arms if pretrain.arms[arm].baseline]
     question = build_question(study, dataset, labels, compare)
     arms = summarise(
         probes,
         floors=floors,
-        found={
-            arm: list(dict.fromkeys(text for each in own for text in each.get("alarms", ())))
-            for arm, own in metrics.items()
-        },
+        found={arm: group_alarms(_alarms(own, study.seeds)) for arm, own in metrics.items()},
         confidence=compare.confidence,
     )
+    differences = compare_probes(probes, val.labels(labels.classes), val.index["group"].to_numpy(str), question)
     figures = draw_figures(arms, question)
     publish(
         paths.reports,
         "pretraining",
-        record=as_record(arms, train_images=len(train), val_images=len(val)),
+        record=as_record(arms, differences, train_images=len(train), val_images=len(val)),
         page=render(
             arms,
             question,
             figures,
+            differences,
             pretraining={arm: own[0] for arm, own in metrics.items()},
             images=(len(train), len(val)),
             floors=floors,
@@ -112,6 +114,11 @@ def _read_metrics(study: Study, paths: Paths) -> Mapping[str, list[dict[str, Any
         arm: [read_json(paths.metrics / "pretrain" / f"{encoder_name(arm, seed)}.json") for seed in study.seeds]
         for arm in study.arms
     }
+
+
+def _alarms(metrics: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dict[int, list[str]]:
+    """By seed, the alarms of its pretraining; `metrics` are in the order of the seeds."""
+    return {seed: list(own.get("alarms", ())) for seed, own in zip(seeds, metrics, strict=True)}
 
 
 if __name__ == "__main__":

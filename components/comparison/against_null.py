@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from components.report.wording import points_with_interval
-from components.statistics.intervals import Interval
+from components.statistics.intervals import Interval, read_interval
 from components.statistics.null_model import is_below
+
+NOT_LEARNED = "is not shown to be above chance in balanced accuracy"
 
 NULL_MODEL = "class frequencies alone"
 """What pages call the null model."""
@@ -78,6 +81,13 @@ class AgainstNull:
         """
         return self.learned and not self.alarms and all(each.difference.mean >= 0 for each in self.baselines)
 
+    def why_no_credit(self, arm: str, confidence: float) -> str:
+        """What keeps a small gap from counting for the arm; empty exactly where `gets_credit` is true."""
+        above = [each for each in self.baselines if each.difference.mean < 0]
+        parts = ["" if self.learned else f"{arm} {NOT_LEARNED}", self.about_alarms(arm)]
+        parts += [f"{arm} {each.describe(confidence)}" for each in above]
+        return "; ".join(filter(None, parts))
+
     def about(self, arm: str, other: str, confidence: float) -> str:
         """What the first sentence of a verdict says of the arm; empty where nothing speaks against it.
 
@@ -100,9 +110,15 @@ class AgainstNull:
 
     def about_null(self, arm: str) -> str:
         """The same of the null lines alone."""
-        parts = [] if self.learned else ["is not shown to be above chance in balanced accuracy"]
+        parts = [] if self.learned else [NOT_LEARNED]
         parts += [f"is below {NULL_MODEL} in {' and '.join(self.below)}"] if self.below else []
         return f"{arm} {' and '.join(parts)}" if parts else ""
+
+
+def read_against_null(found: Mapping[str, Any]) -> AgainstNull:
+    """From the comparison's JSON record."""
+    baselines = [BaselineDifference(each["baseline"], read_interval(each["difference"])) for each in found["baselines"]]
+    return AgainstNull(found["learned"], tuple(found["below"]), tuple(baselines), tuple(found["alarms"]))
 
 
 def null_line(metric: str, lines: Mapping[str, float]) -> float:

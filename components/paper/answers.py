@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from components.base.run_id import FinetuneProtocol, model_name
 from components.paper.claims import CLAIMS, Judgement, Measurement, PaperClaim, Word, combine, judge
 from components.paper.evidence import PaperRecords, measure
-from components.statistics.significance import holm
+from components.statistics.significance import holm, smallest_adjusted_p
 
 OURS, THEIRS = "vae", "imagenet"
 """Kinds of pretraining that the paper compares: its own, and the reference."""
 
+STARTED = " from published weights"
+"""Added to the kind of an arm that starts from them."""
+
 UNTESTED = {
     "shortcuts": "the lesion was found in too few lesions of two classes",
     "adaptability": "no external test set (external) and no curve over labels (label_efficiency.protocols)",
-    "latent": "no stage measures the features by diagnosis",
 }
 """Why a claim has no measurement; each other claim always has one."""
 
@@ -68,6 +70,13 @@ class PaperAnswers:
     """Why there is no arm of the paper; empty where there is one."""
     others: tuple[ModelAnswers, ...]
     """Other arms, of which the paper says nothing."""
+    resamples: int
+    """The fewest that any p-value of the page is of."""
+
+    @property
+    def smallest_p(self) -> float:
+        """That Holm's correction can leave to a difference of the paper's arms."""
+        return smallest_adjusted_p(self.resamples, self.tests)
 
     @property
     def tests(self) -> int:
@@ -90,22 +99,28 @@ def answer(records: PaperRecords) -> PaperAnswers:
     plan = records.comparison["plan"]
     challengers = [arm for arm in plan["arms"] if arm != records.reference]
     absent = _absent(records, challengers)
-    ours = [] if absent else [arm for arm in challengers if records.kinds[arm] == OURS]
+    ours = [] if absent else [arm for arm in challengers if _is_ours(arm, records)]
     others = [arm for arm in challengers if arm not in ours]
     return PaperAnswers(
         reference=records.reference,
         paper=_answer_family(records, ours),
         absent=absent,
         others=_answer_family(records, others),
+        resamples=records.resamples,
     )
+
+
+def _is_ours(arm: str, records: PaperRecords) -> bool:
+    """The paper's VAE starts at random; one that starts from published weights is another method."""
+    return records.kinds[arm] == OURS and arm not in records.published
 
 
 def _absent(records: PaperRecords, challengers: Sequence[str]) -> str:
     kind = records.kinds[records.reference]
     if kind != THEIRS:
         return f"the reference {records.reference} is of kind {kind}, the paper's is of kind {THEIRS}"
-    kinds = sorted({records.kinds[arm] for arm in challengers})
-    if OURS not in kinds:
+    if not any(_is_ours(arm, records) for arm in challengers):
+        kinds = sorted({records.kinds[arm] + STARTED * (arm in records.published) for arm in challengers})
         return f"no arm is of kind {OURS}; the arms beside {records.reference} are of kind {', '.join(kinds) or 'none'}"
     return ""
 

@@ -5,7 +5,7 @@ Only the three measures of the learning curves are computed for this page, since
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from components.base.errors import DataError
 from components.base.run_id import FinetuneProtocol, RunId, model_name
-from components.comparison.against_null import AgainstNull
+from components.comparison.against_null import read_against_null
 from components.comparison.overfitting_gap import DECIDING_GAP
 from components.paper.claims import Measurement, Standing
 from components.paper.curve_measures import Array
@@ -53,10 +53,14 @@ class PaperRecords:
     """reports/external/COHORT.json of each external test set."""
     label_efficiency: Mapping[str, Json]
     """reports/label_efficiency/PROTOCOL.json by protocol."""
+    probes: Json
+    """reports/pretraining.json."""
     runs: Sequence[Run]
     """Every run with its curve and its images by epoch; predictions are not read."""
     kinds: Mapping[str, str]
     """Arm: the kind of its pretraining (pretrain.arms)."""
+    published: Collection[str]
+    """Arms whose pretraining starts from published weights."""
 
     @property
     def rule(self) -> Rule:
@@ -74,14 +78,20 @@ class PaperRecords:
         plan = self.comparison["plan"]
         return measure_curves(self.runs, plan["classes"], plan["resamples"], plan["seed"])
 
+    @property
+    def resamples(self) -> int:
+        """The fewest resamples that any p-value of the page is of."""
+        found = (self.comparison, self.robustness, *self.external, *self.label_efficiency.values())
+        return min(int(each["plan"]["resamples"]) for each in found)
+
     def standing(self, arm: str, protocol: str) -> Standing:
-        """Arm and reference against the null lines, and the alarms of the arm."""
-        null = {
-            name: AgainstNull(**self.comparison["against_null"][model_name(name, FinetuneProtocol(protocol))])
+        """Why arm and reference get no credit, by the rule of the verdicts."""
+        ahead, behind = (
+            read_against_null(
+                self.comparison["against_null"][model_name(name, FinetuneProtocol(protocol))]
+            ).why_no_credit(name, self.rule.confidence)
             for name in (arm, self.reference)
-        }
-        behind = "" if null[self.reference].learned else f"{self.reference} is not shown to be above chance"
-        ahead = "; ".join(filter(None, (null[arm].about_null(arm), null[arm].about_alarms(arm))))
+        )
         return Standing(ahead, behind)
 
 
@@ -93,6 +103,7 @@ def measure(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]
         *_kept(records, arm, protocol),
         *_external(records, arm, protocol),
         *_labels(records, arm, protocol),
+        _probed(records, arm),
     ]
 
 
@@ -208,6 +219,23 @@ def _labels(records: PaperRecords, arm: str, protocol: str) -> list[Measurement]
             seeds=len(record["plan"]["seeds"]),
         )
     ]
+
+
+def _probed(records: PaperRecords, arm: str) -> Measurement:
+    """What the encoders know of the classes before fine-tuning; the same under every protocol."""
+    sides = {each["arm"]: each for each in records.probes["arms"]}
+    (found,) = [each for each in records.probes["differences"] if each["arm"] == arm]
+    return Measurement(
+        claim="latent",
+        name="probe of the encoder, %",
+        form="percent",
+        arm=_number(sides[arm]["accuracy"]["mean"]),
+        reference=_number(sides[records.reference]["accuracy"]["mean"]),
+        difference=read_interval(found["difference"]),
+        p=found["p"],
+        claimed=1,
+        seeds=len(sides[arm]["encoders"]),
+    )
 
 
 def _share(value: float | str) -> float:

@@ -18,6 +18,7 @@ def as_record(found: PaperAnswers) -> dict[str, Any]:
             "absent": found.absent,
             "claims": [asdict(each) for each in CLAIMS],
             "tests": found.tests,
+            "smallest_p": found.smallest_p,
             "paper": [_model(each) for each in found.paper],
             "others": [_model(each) for each in found.others],
         }

@@ -6,7 +6,7 @@ M maps of an encoder, N images, S seeds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from components.models.encoder import Encoder, pool
-from components.probes.linear import Labels, Probed, probe
+from components.probes.linear import Labels, Probabilities, Probed, measure, predict, probe
 from components.statistics.intervals import Interval, student_interval
 
 TOGETHER = "all stages"
@@ -40,6 +40,8 @@ class EncoderProbes:
     """Of each map, from the one nearest to the image to the last."""
     together: Probed
     """Of all maps side by side."""
+    on_val: Probabilities = field(compare=False, repr=False)
+    """(M, K) of the probe of all maps, for the M val images."""
 
     @property
     def best(self) -> int:
@@ -80,11 +82,10 @@ def pooled_maps(encoder: Encoder, batches: Iterable[Tensor], labels: Labels) -> 
 def probe_encoder(arm: str, seed: int, train: LabelledFeatures, val: LabelledFeatures) -> EncoderProbes:
     """Probe each map of an encoder, and all of them side by side."""
     stages = tuple(probe(own, train.labels, other, val.labels) for own, other in zip(train.maps, val.maps, strict=True))
-    together = stages[0]
-    if len(stages) > 1:
-        sides = [np.concatenate(each.maps, axis=1) for each in (train, val)]
-        together = probe(sides[0], train.labels, sides[1], val.labels)
-    return EncoderProbes(arm, seed, stages, together)
+    sides = [np.concatenate(each.maps, axis=1) for each in (train, val)]
+    on_train, on_val = predict(sides[0], train.labels, sides[1])
+    together = measure(on_train, train.labels, on_val, val.labels, sides[1])
+    return EncoderProbes(arm, seed, stages, together, on_val)
 
 
 def summarise(

@@ -18,6 +18,7 @@ from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.macro_auroc import macro_auroc
 
 Features = np.ndarray[Any, np.dtype[np.float32]]
+Probabilities = np.ndarray[Any, np.dtype[np.float64]]
 Labels = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -42,7 +43,13 @@ class Probed:
 
 
 def probe(train: Features, train_labels: Labels, val: Features, val_labels: Labels) -> Probed:
-    """Fit a logistic regression to standardised train features and measure it on val features.
+    """Fit the probe to train features and measure it on val features; arguments as of `predict`, labels (M,) of val."""
+    on_train, on_val = predict(train, train_labels, val)
+    return measure(on_train, train_labels, on_val, val_labels, val)
+
+
+def predict(train: Features, train_labels: Labels, val: Features) -> tuple[Probabilities, Probabilities]:
+    """Probabilities of a logistic regression that is fitted to standardised train features: on train, and on val.
 
     Classes are weighted to count equally, as balanced accuracy counts them. The strength of the penalty is the same for
     every encoder and stage and is not searched: a search on val would favour the encoder with the most readouts. The
@@ -52,7 +59,9 @@ def probe(train: Features, train_labels: Labels, val: Features, val_labels: Labe
         train: (N, D) float32.
         train_labels: (N,) in 0 to K - 1; every class occurs.
         val: (M, D) float32.
-        val_labels: (M,).
+
+    Returns:
+        (N, K) and (M, K).
     """
     scaler = StandardScaler().fit(train.astype(np.float64))
     scaled, measured = (scaler.transform(each.astype(np.float64)) for each in (train, val))
@@ -62,9 +71,15 @@ def probe(train: Features, train_labels: Labels, val: Features, val_labels: Labe
         rotation = np.linalg.svd(scaled, full_matrices=False)[2]  # (N, D)
         scaled, measured = scaled @ rotation.T, measured @ rotation.T
     fitted = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=MOST_STEPS).fit(scaled, train_labels)
-    on_train, on_val = fitted.predict_proba(scaled), fitted.predict_proba(measured)
+    return fitted.predict_proba(scaled), fitted.predict_proba(measured)
+
+
+def measure(
+    on_train: Probabilities, train_labels: Labels, on_val: Probabilities, val_labels: Labels, val: Features
+) -> Probed:
+    """What a probe with these probabilities is worth; `val` are its features (M, D)."""
     return Probed(
-        features=train.shape[1],
+        features=val.shape[1],
         train_balanced_accuracy=balanced_accuracy(train_labels, on_train),
         balanced_accuracy=balanced_accuracy(val_labels, on_val),
         macro_auroc=macro_auroc(val_labels, on_val),

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from components.probes import figure as depth_figure
+from components.probes.against_reference import ProbeDifference
 from components.probes.analysis import ArmProbes
 from components.report import page
 from components.report.figures import arm_colours
@@ -38,6 +39,7 @@ def render(
     arms: Sequence[ArmProbes],
     question: StudyQuestion,
     figures: Mapping[str, Figure],
+    differences: Sequence[ProbeDifference],
     *,
     pretraining: Mapping[str, Mapping[str, Any]],
     images: tuple[int, int],
@@ -49,6 +51,7 @@ def render(
         arms: their probes.
         question: of the study.
         figures: those of `draw_figures`.
+        differences: every arm minus the reference.
         pretraining: by arm, the metrics that its pretraining with the first seed ended with.
         images: train and val images of the probes.
         floors: arms that every other one should be above.
@@ -61,6 +64,7 @@ def render(
         figures={name: page.inline_svg(each, name, "Balanced accuracy by stage") for name, each in figures.items()},
         depth=DEPTH,
         stages=max(len(each.encoders[0].stages) for each in arms),
+        differences={each.arm: each for each in differences},
         pretraining=pretraining,
         images=images,
         floors=floors,

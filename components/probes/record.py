@@ -7,15 +7,30 @@ from dataclasses import asdict
 from typing import Any
 
 from components.base.json_data import plain
+from components.probes.against_reference import ProbeDifference
 from components.probes.analysis import ArmProbes
 
 
-def as_record(arms: Sequence[ArmProbes], *, train_images: int, val_images: int) -> dict[str, Any]:
-    """JSON-able data: numbers in full, null for values that are not known."""
+def as_record(
+    arms: Sequence[ArmProbes], differences: Sequence[ProbeDifference], *, train_images: int, val_images: int
+) -> dict[str, Any]:
+    """JSON-able data: numbers in full, null for values that are not known; without the probabilities of images."""
     record: dict[str, Any] = plain(
-        {"train_images": train_images, "val_images": val_images, "arms": [asdict(each) for each in arms]}
+        {
+            "train_images": train_images,
+            "val_images": val_images,
+            "arms": [_arm(each) for each in arms],
+            "differences": [asdict(each) for each in differences],
+        }
     )
     return record
+
+
+def _arm(arm: ArmProbes) -> dict[str, Any]:
+    found = asdict(arm)
+    for encoder in found["encoders"]:
+        del encoder["on_val"]
+    return found
 
 
 def as_metrics(arms: Sequence[ArmProbes]) -> dict[str, float]:

@@ -16,10 +16,15 @@ import pytest
 
 from components.base.errors import DataError
 from components.base.log import SilentLog
+from components.comparison.against_null import read_against_null
 from components.paper.curve_measures import epochs_to_converge
+from components.pretraining import vae
 from flows.paper import paper
 from tests.unit.comparison.simulated_study import write_json
 from tests.unit.flows.paper_study import arguments, build
+
+CREDIT = {"learned": True, "below": [], "baselines": [], "alarms": []}
+"""An arm against which nothing speaks."""
 
 KEYS = ["convergence", "gap", "fall", "steadiness", "shortcuts", "adaptability", "latent"]
 
@@ -56,7 +61,14 @@ def copied(study: Path, tmp_path: Path) -> Path:
 
 
 def above_null_lines(record: dict) -> None:
-    record["against_null"] = {name: {"learned": True, "below": []} for name in record["against_null"]}
+    record["against_null"] = {name: CREDIT for name in record["against_null"]}
+
+
+def record_resamples(folder: Path) -> int:
+    return min(
+        json.loads((folder / "reports" / f"{name}.json").read_text())["plan"]["resamples"]
+        for name in ("comparison", "robustness")
+    )
 
 
 def words(record: dict, of: str = "paper") -> dict[str, str]:
@@ -72,9 +84,11 @@ def test_each_claim_has_one_word_with_the_truth_of_the_study(copied: Path) -> No
     assert found["gap"] == "confirmed"
     assert found["fall"] == "contradicted"
     assert found["steadiness"] == "not decided"  # neither arm's accuracy ever falls
-    assert found["adaptability"] == found["latent"] == "not tested"
+    assert found["adaptability"] == "not tested"
+    assert found["latent"] == "contradicted"
     counts = {word: list(found.values()).count(word.replace("_", " ")) for word in list(metrics)[:4]}
-    assert metrics == {**counts, "tests": 5}
+    assert metrics == {**counts, "tests": 6}
+    assert record["smallest_p"] == pytest.approx(6 * 2 / (record_resamples(copied) + 1))
     assert log.lines[0].startswith(
         "vae against imagenet, encoder frozen. Confirmed: smaller overfitting gap. Contradicted: "
     )
@@ -93,17 +107,61 @@ def test_numbers_are_those_of_the_comparison(study: Path) -> None:
     assert test["arm"] - test["reference"] == pytest.approx(difference["gap"]["mean"])
 
 
-def test_an_arm_below_a_null_line_gets_no_credit_but_can_be_contradicted(study: Path) -> None:
-    _, record, page, _ = run(study)
+BASELINE = {"baseline": "colour", "difference": {"mean": -0.02, "low": -0.05, "high": 0.01}}
+"""An arm whose mean is below a baseline, without being surely below it."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "credit", "reason"),
+    [
+        ({}, True, ""),
+        ({"learned": False}, False, "no credit: vae is not shown to be above chance in balanced accuracy"),
+        ({"alarms": ["dead decoder"]}, False, "no credit: the pretraining of vae has alarms: dead decoder"),
+        ({"baselines": [BASELINE]}, False, "no credit: vae is below the baseline colour"),
+        ({"below": ["log loss"]}, True, ""),  # a warning about probabilities alone, as in the verdict
+    ],
+)
+def test_a_small_gap_gets_the_credit_that_the_verdict_gives(
+    copied: Path, changes: dict, credit: bool, reason: str
+) -> None:
+    def change(record: dict) -> None:
+        above_null_lines(record)
+        record["against_null"]["vae-frozen"] = CREDIT | changes
+
+    edit(copied, "reports/comparison.json", change)
+    _, record, page, _ = run(copied)
     found = words(record)
-    assert found["gap"] == "not decided" and found["fall"] == "contradicted"
-    assert "no credit: vae is below class frequencies alone in" in page
+    assert found["gap"] == ("confirmed" if credit else "not decided")
+    assert found["fall"] == found["latent"] == "contradicted"  # what speaks against an arm needs no credit of it
+    assert reason in page
+    assert read_against_null(CREDIT | changes).gets_credit is credit
+
+
+def test_a_reference_without_credit_contradicts_nothing(copied: Path) -> None:
+    def change(record: dict) -> None:
+        above_null_lines(record)
+        record["against_null"]["imagenet-frozen"] = CREDIT | {"baselines": [BASELINE]}
+
+    edit(copied, "reports/comparison.json", change)
+    _, record, page, _ = run(copied)
+    assert words(record)["fall"] == "not decided"
+    assert "no credit: imagenet is below the baseline colour" in page
+
+
+def test_the_latent_space_is_judged_by_the_probes_of_the_encoders(study: Path) -> None:
+    _, record, _, _ = run(study)
+    probes = json.loads((study / "reports/pretraining.json").read_text())
+    (test,) = record["paper"][0]["answers"]["latent"]["tests"]
+    (difference,) = probes["differences"]
+    assert (test["difference"], test["p"], test["claimed"]) == (difference["difference"], difference["p"], 1)
+    assert test["arm"] - test["reference"] == pytest.approx(difference["difference"]["mean"], abs=1e-5)
+    assert test["difference"]["high"] < 0 and test["seeds"] == 3
 
 
 def test_external_sets_and_curves_over_labels_test_adaptability(study: Path) -> None:
     metrics, record, page, _ = run(study, **arguments(external=("pad",), protocols=("frozen",)))
     cohort, labels = record["paper"][0]["answers"]["adaptability"]["tests"]
-    assert metrics["tests"] == 7
+    assert metrics["tests"] == 8
     assert cohort["difference"]["low"] > 0 and cohort["claimed"] == 1  # the VAE loses less
     assert labels["p"] < 0.05 and labels["claimed"] == -1  # it never reaches what imagenet reaches
     assert labels["difference"]["mean"] is None
@@ -140,7 +198,8 @@ def test_without_a_vae_the_papers_claims_are_not_tested_and_other_arms_are_shown
 
 def test_a_vae_that_starts_from_published_weights_is_not_the_papers(copied: Path) -> None:
     kinds = arguments()["pretrain"]
-    kinds.arms["vae"] = kinds.arms["vae"].model_copy(update={"init": "imagenet"})
+    kinds.arms["vae"] = vae.Config(**(vae.EXAMPLE | {"init": {"source": "package"}}))
+    assert kinds.arms["vae"].licence is not None
     assert (
         "no arm is of kind vae; the arms beside imagenet are of kind vae from published"
         in run(copied, pretrain=kinds)[2]

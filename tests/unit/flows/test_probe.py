@@ -56,9 +56,13 @@ def test_every_encoder_is_probed_and_alarms_are_shown(place: Path) -> None:
         assert metrics[f"{arm}/balanced_accuracy"] == pytest.approx(mean)
         assert mean > 1.5 / len(CLASSES)  # the brightness of an image shows its class
     alarms = record["arms"][0]["alarms"]
-    assert alarms[0] == "dead decoder"
+    assert alarms[0] == "dead decoder (seed 1)"
     assert (len(alarms) == 2) is (means["vae"] <= means["random"])
     assert record["arms"][1]["alarms"] == []
+    assert "on_val" not in vaes[0]
+    (difference,) = record["differences"]
+    (other,) = set(means) - {difference["arm"]}
+    assert difference["difference"]["mean"] == pytest.approx(means[difference["arm"]] - means[other], abs=1e-6)
     assert "dead decoder" in page and "180 image passes" in page and page.count("<h1>") == 1
     assert {path.name for _, path in log.artifacts} == {"pretraining.html", "pretraining.json"}
     assert any("vae: probe of all stages" in line and "dead decoder" in line for line in log.lines)

@@ -20,7 +20,7 @@ PROBED = Probed(features=4, train_balanced_accuracy=1.0, balanced_accuracy=0.5, 
 
 def encoder_probes(arm: str, seed: int, *stages: float, together: float) -> EncoderProbes:
     each = [replace(PROBED, balanced_accuracy=value) for value in (*stages, together)]
-    return EncoderProbes(arm, seed, tuple(each[:-1]), each[-1])
+    return EncoderProbes(arm, seed, tuple(each[:-1]), each[-1], np.zeros((0, 3)))
 
 
 def study(vae: list[float]) -> list[EncoderProbes]:
@@ -85,5 +85,5 @@ def test_metrics_are_means_over_seeds_and_the_record_is_plain() -> None:
     metrics = as_metrics(arms)
     assert metrics["vae/balanced_accuracy"] == pytest.approx(0.30)
     assert (metrics["vae/best_stage"], metrics["vae/last_map"], metrics["vae/alarms"]) == pytest.approx((0.4, 0.3, 1))
-    record = as_record(arms, train_images=10, val_images=5)
+    record = as_record(arms, (), train_images=10, val_images=5)
     assert record["arms"][0]["encoders"][1]["stages"][2]["balanced_accuracy"] == 0.3
