@@ -1,8 +1,9 @@
 """The folds of a study pooled: each arm, and each arm minus the reference.
 
-The decision rests on the mean over folds of the paired difference in balanced accuracy, averaged over seeds within each
-fold, by the corrected resampled t test. The bootstrap of all lesions is shown beside it and decides nothing: it does
-not count the variance of the train set. Letters: F folds, S seeds, N images of all tests, K classes.
+The decision rests on the means over folds of the paired differences in balanced accuracy and in the overfitting gap,
+averaged over seeds within each fold, by the corrected resampled t test. The bootstrap of all lesions is shown beside it
+and decides nothing: it does not count the variance of the train set. Letters: F folds, S seeds, N images of all tests,
+K classes.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from components.comparison.against_null import RESTORED
 from components.comparison.measurements import RESAMPLED
 from components.comparison.outcomes import (
     EXCLUSIVE,
-    TONES,
     AccuracyRegion,
     EstimatedDifference,
+    Learned,
+    Outcome,
     accuracy_p_values,
-    accuracy_region,
+    judge,
 )
+from components.comparison.overfitting_gap import DECIDING_GAP
 from components.cross_validation.folds import Fold, check_folds
+from components.cross_validation.gap import find_credit, measure_gaps
 from components.statistics.bootstrap import Sample, make_design
 from components.statistics.corrected_t import FoldMean, fold_mean
 from components.statistics.intervals import UNBOUNDED, Interval, estimate
@@ -67,9 +71,9 @@ class PooledArm:
     arm: str
     protocol: FinetuneProtocol
     by_fold: Mapping[str, tuple[float, ...]]
-    """Metric -> mean over seeds in each fold."""
+    """Metric, or DECIDING_GAP -> mean over seeds in each fold."""
     mean: Mapping[str, Interval]
-    """Metric -> mean over folds, with the interval of the corrected t."""
+    """Metric, or DECIDING_GAP -> mean over folds, with the interval of the corrected t."""
     pooled: Mapping[str, float]
     """Metric -> value of all test predictions together, mean over seeds; without the macro AUROC."""
 
@@ -88,13 +92,13 @@ class PooledDifference(PooledArm):
     plain: Interval
     """Balanced accuracy by Student's t over folds without the correction: too short, for comparison."""
     tests: Mapping[str, AdjustedP]
-    """Balanced accuracy: differs, above_margin, below_margin."""
-    region: AccuracyRegion
+    """Balanced accuracy: differs, above_margin, below_margin; gap: that it does not differ."""
+    outcome: Outcome
 
     @property
-    def tone(self) -> str:
-        """CSS class of the outcome."""
-        return TONES[self.region][0] if self.region in TONES else "none"
+    def region(self) -> AccuracyRegion:
+        """Of the difference in balanced accuracy."""
+        return self.outcome.accuracy
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,10 @@ def pool_folds(folds: Sequence[Fold], question: StudyQuestion, labelled: Collect
         for arm in question.arms
     }
     names = log.track(list(arms), len(arms), "arms of all folds")
-    by_seed = {key: {name: _by_fold(arms[key], name, labels) for name in METRICS} for key in names}
+    gaps = measure_gaps(folds, question)
+    by_seed = {
+        key: {name: _by_fold(arms[key], name, labels) for name in METRICS} | {DECIDING_GAP: gaps[key]} for key in names
+    }
     rows = tuple(
         PooledArm(
             each.arm,
@@ -172,7 +179,16 @@ def pool_folds(folds: Sequence[Fold], question: StudyQuestion, labelled: Collect
         for key, each in arms.items()
     )  # fmt: skip
     groups = np.concatenate([test.groups for test in tests])
-    return CrossValidation(question, sizes, ratio, rows, _differences(arms, by_seed, labels, groups, question, ratio))
+    credit = find_credit(
+        folds,
+        {key: values[DECIDING] for key, values in by_seed.items()},
+        {(row.protocol, row.arm): row.mean[DECIDING] for row in rows},
+        question,
+        ratio,
+    )
+    gets_credit = {key: each.gets_credit for key, each in credit.items()}
+    differences = _differences(arms, by_seed, labels, groups, question, ratio, gets_credit)
+    return CrossValidation(question, sizes, ratio, rows, differences)
 
 
 def _predictions(
@@ -213,6 +229,8 @@ def _mean(values: Array, ratio: float, bounds: tuple[float, float]) -> FoldMean:
 
 
 def _bounds(metric: str, difference: bool = False) -> tuple[float, float]:
+    if metric == DECIDING_GAP:
+        return UNBOUNDED
     if metric in LOSSES:
         return UNBOUNDED if difference else LOSS
     return DIFFERENCE if difference else SHARE
@@ -225,19 +243,26 @@ def _differences(
     groups: Array,
     question: StudyQuestion,
     ratio: float,
+    gets_credit: Mapping[tuple[FinetuneProtocol, str], bool],
 ) -> tuple[PooledDifference, ...]:
     """Every challenger minus the reference; p-values are corrected over all of them, as in the comparison."""
     rule, keys = question.rule, [(protocol, arm) for protocol in question.protocols for arm in question.challengers]
     apart = {
-        key: {name: by_seed[key][name] - by_seed[key[0], question.reference][name] for name in METRICS} for key in keys
+        key: {name: own - by_seed[key[0], question.reference][name] for name, own in by_seed[key].items()}
+        for key in keys
     }
     deciding = {key: _mean(apart[key][DECIDING], ratio, DIFFERENCE) for key in keys}
-    tests = holm_over_all([accuracy_p_values(deciding[key], rule) for key in keys], EXCLUSIVE)
+    gaps = {key: _mean(apart[key][DECIDING_GAP], ratio, UNBOUNDED) for key in keys}
+    tests = holm_over_all(
+        [accuracy_p_values(deciding[key], rule) | {"gap": gaps[key].p_value()} for key in keys], EXCLUSIVE
+    )
     joint = _bootstrap(arms, keys, np.concatenate(labels), groups, question)
     found = []
     for key, its in zip(keys, tests, strict=True):
         interval = deciding[key].interval(rule.confidence)
         accuracy = EstimatedDifference.of_accuracy(interval, its)
+        gap = EstimatedDifference(gaps[key].interval(rule.confidence), differs=its["gap"].holm)
+        learned = Learned(gets_credit[key], gets_credit[key[0], question.reference])
         ours, theirs = (_pooled(arms[of], labels) for of in (key, (key[0], question.reference)))
         found.append(
             PooledDifference(
@@ -252,7 +277,7 @@ def _differences(
                 bootstrap=joint[key],
                 plain=_mean(apart[key][DECIDING], 0.0, DIFFERENCE).interval(rule.confidence),
                 tests=its,
-                region=accuracy_region(accuracy, len(labels) * len(question.seeds), rule),
+                outcome=judge(accuracy, gap, len(labels) * len(question.seeds), rule, learned),
             )
         )
     return tuple(found)

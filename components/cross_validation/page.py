@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from components.comparison.against_null import RESTORED
+from components.comparison.overfitting_gap import DECIDING_GAP
 from components.cross_validation.analysis import DECIDING, CrossValidation, PooledDifference
 from components.cross_validation.sentences import about_data, assumptions, verdict
 from components.report import page
@@ -19,6 +20,7 @@ NAMES = {
     "accuracy": "Accuracy",
     "log_loss": "Log loss",
     RESTORED: "Log loss, class frequencies restored",
+    DECIDING_GAP: "Overfitting gap, loss",
 }
 
 SHARES = ("balanced_accuracy", "accuracy")
@@ -65,6 +67,7 @@ def render(result: CrossValidation, figures: Mapping[str, Figure]) -> str:
         names=NAMES,
         shares=SHARES,
         deciding=DECIDING,
+        gap=DECIDING_GAP,
         colours=arm_colours(result.question.arms),
         figures={name: page.inline_svg(figure, name, name.replace("-", " ")) for name, figure in figures.items()},
         figure=FIGURE,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from components.comparison.outcomes import ACCURACY_SENTENCES
+from components.comparison.overfitting_gap import DECIDING_GAP
 from components.cross_validation.analysis import CrossValidation, PooledDifference
 from components.report.formatting import p_value
-from components.report.wording import Claim, join_claims, mark_synthetic, points_with_interval
+from components.report.wording import Claim, join_claims, mark_synthetic, points_with_interval, value_with_interval
 from components.statistics.question import StudyQuestion
 
 METHOD = "corrected resampled t test (Nadeau & Bengio 2003)"
@@ -16,8 +16,9 @@ def verdict(difference: PooledDifference, result: CrossValidation) -> tuple[Clai
     question, rule = result.question, result.question.rule
     opening = (
         f"{difference.arm} against {question.reference}, {difference.protocol.description}, {len(result.folds)} folds: "
-        f"{difference.region.value}."
+        f"{difference.outcome.name}."
     )
+    gap = value_with_interval(difference.mean[DECIDING_GAP], rule.confidence)
     apart = points_with_interval(difference.mean["balanced_accuracy"], rule.confidence)
     worse, better = (_holm(difference, name) for name in ("above_margin", "below_margin"))
     margin, anchor = f"{100 * rule.margin:g} points", f"difference-{difference.name}"
@@ -25,17 +26,14 @@ def verdict(difference: PooledDifference, result: CrossValidation) -> tuple[Clai
         Claim(mark_synthetic(opening, question.synthetic), anchor),
         Claim(_meaning(difference, question), anchor),
         Claim(f"Test balanced accuracy differs by {apart}, {_holm(difference, 'differs')}.", anchor),
+        Claim(f"The overfitting gap (loss) differs by {gap}, {_holm(difference, 'gap')}.", anchor),
         Claim(f"Tests of the margin: not {margin} worse, {worse}; not {margin} better, {better}.", anchor),
     )
 
 
 def _meaning(difference: PooledDifference, question: StudyQuestion) -> str:
-    count = question.comparisons
-    sentence = ACCURACY_SENTENCES.get(difference.region, "Nothing is decided with so few trainings")
-    words = sentence.format(
-        margin=f"{100 * question.rule.margin:g} points", comparisons=f"{count} comparison{'s' * (count != 1)}"
-    )
-    return f"{words}."
+    margin = f"{100 * question.rule.margin:g} points"
+    return difference.outcome.sentence.format(margin=margin, tests=f"{question.tests} tests")
 
 
 def _holm(difference: PooledDifference, test: str) -> str:
@@ -66,7 +64,9 @@ def assumptions(result: CrossValidation) -> list[str]:
         "The bootstrap of all lesions counts lesions and seeds alone: another train set of the same size would give "
         "another difference, and this is not in its interval. It decides nothing.",
         "Macro AUROC has no pooled value: it would rank the scores of one fold's models against those of another's.",
-        "The overfitting gap is not pooled: each fold's own comparison shows it.",
+        "The overfitting gap is that of the loss at the last epoch that all runs of the protocol have in all folds. "
+        "Its interval is by the same test, with val in the place of test: both are one fold. What the folds' train "
+        "images have in common is not counted beyond that.",
         "One division into folds (split.seed): another one would give other numbers.",
     ]
 

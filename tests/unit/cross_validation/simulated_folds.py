@@ -36,8 +36,30 @@ def question(arms: tuple[str, ...] = ("vae", "imagenet"), synthetic: bool = Fals
     return StudyQuestion(**(given | changes))
 
 
-def simulate_folds(right: Mapping[str, float], count: int = 5, lesions: int = 60, seed: int = 0) -> list[Fold]:
-    """Folds of `lesions` test lesions each; `right` is how often each arm is right."""
+def draw_gaps(last: float, epochs: int, rng: np.random.Generator) -> pd.DataFrame:
+    """A curve whose gap grows evenly to about `last` at the fourth epoch."""
+    grown = last * np.arange(1, epochs + 1) / 4
+    return pd.DataFrame({"epoch": np.arange(1, epochs + 1), "gap/loss": grown + 0.005 * rng.normal(size=epochs)})
+
+
+def simulate_folds(
+    right: Mapping[str, float],
+    count: int = 5,
+    lesions: int = 60,
+    seed: int = 0,
+    gap: Mapping[str, float] | None = None,
+    **summary: object,
+) -> list[Fold]:
+    """Folds of `lesions` test lesions each.
+
+    Args:
+        right: how often each arm is right.
+        count: of folds.
+        lesions: of each test.
+        seed: of all random numbers.
+        gap: of each arm at the fourth epoch, which all runs have; 0.1 where it is not given.
+        summary: of every run of the first arm, besides its fingerprints.
+    """
     rng, frequencies = np.random.default_rng(seed), np.array([0.25, 0.2, 0.55])
     folds = []
     for number in range(count):
@@ -45,7 +67,12 @@ def simulate_folds(right: Mapping[str, float], count: int = 5, lesions: int = 60
         for column in ("image_id", "lesion_id", "group"):
             images[column] = f"fold{number}_" + images[column]
         runs = [
-            Run(RunId(arm, FROZEN, of), answer(images, share, CLASSES, rng), summary=fingerprints(f"fold {number}", of))
+            Run(
+                RunId(arm, FROZEN, of),
+                answer(images, share, CLASSES, rng),
+                curve=draw_gaps((gap or {}).get(arm, 0.1), 4 + (number + of) % 3, rng),
+                summary=fingerprints(f"fold {number}", of) | (summary if arm == next(iter(right)) else {}),
+            )
             for arm, share in right.items()
             for of in (0, 1)
         ]

@@ -76,10 +76,13 @@ def test_p_values_are_corrected_over_all_comparisons() -> None:
     folds = simulate_folds({"vae": 0.66, "imagenet": 0.6, "random": 0.55})
     found = pool(folds, arms=("vae", "imagenet", "random")).differences
     assert [each.arm for each in found] == ["vae", "random"]
-    largest = [max(test.p for test in each.tests.values()) for each in found]
+    accuracy = ("differs", "above_margin", "below_margin")  # exclude each other, and count once
+    largest = [max(each.tests[name].p for name in accuracy) for each in found]
+    gaps = [each.tests["gap"].p for each in found]
     for each, other in zip(found, reversed(largest), strict=True):
-        for name in ("differs", "above_margin", "below_margin"):
-            assert each.tests[name].holm == pytest.approx(holm([each.tests[name].p, other])[0])
+        for name in accuracy:
+            assert each.tests[name].holm == pytest.approx(holm([each.tests[name].p, other, *gaps])[0])
+    assert [each.tests["gap"].holm for each in found] == pytest.approx(holm([*gaps, *largest])[:2])
 
 
 def test_every_lesion_is_counted_once(result: CrossValidation) -> None:
@@ -94,7 +97,7 @@ def test_equal_predictions_decide_nothing() -> None:
         Fold(
             fold.number,
             [
-                type(run)(run.id, fold.runs[run.seed].predictions, summary=run.summary)
+                type(run)(run.id, fold.runs[run.seed].predictions, curve=run.curve, summary=run.summary)
                 for run in fold.runs
             ],
             fold.priors,
