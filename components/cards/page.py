@@ -54,7 +54,7 @@ def fill(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code": code, "count": count, "listed": listed}
+    environment.filters |= {"code": code, "count": count, "listed": listed, "architecture": architecture}
     return environment.get_template(template).render(values).strip() + "\n"
 
 
@@ -73,6 +73,12 @@ def code(text: object) -> Markup:
 def listed(names: Sequence[str]) -> str:
     """`a, b, c`; `none` for an empty list."""
     return ", ".join(names) or "none"
+
+
+def architecture(backbone: Mapping[str, object]) -> str:
+    """A backbone with its settings, `pca, components 64, side 32`."""
+    settings = [f"{name} {value}" for name, value in backbone.items() if name != "kind"]
+    return ", ".join([str(backbone["kind"]), *settings])
 
 
 def stated(settings: CardSettings) -> dict[str, object]:

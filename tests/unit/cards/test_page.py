@@ -97,3 +97,15 @@ def test_all_rows_of_a_table_have_the_same_number_of_cells(folder: Path, name: s
         rows = [re.split(r"(?<!\\)\|", row) for row in table.splitlines()]
         assert len({len(row) for row in rows}) == 1, table
         assert all(set(cell) == {"-"} for cell in rows[1][1:-1])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "words"),
+    [
+        ({"kind": "efficientnet_lite0"}, "efficientnet_lite0"),
+        ({"kind": "timm", "name": "resnet18"}, "timm, name resnet18"),
+        ({"kind": "pca", "components": 64, "side": 32}, "pca, components 64, side 32"),  # numbers, not text
+    ],
+)
+def test_every_kind_of_architecture_is_written(backbone: dict[str, object], words: str) -> None:
+    assert cards_page.architecture(backbone) == words
