@@ -13,7 +13,8 @@ from tests.pipeline.conftest import Checkout
 
 pytestmark = pytest.mark.thorough
 CHANGES = (
-    "study.arms=[random,pca]", "study.seeds=[0,1]", "study.reference=random", "compare.min_seeds=2", "compare.looks=[2,3]",
+    "study.arms=[random,pca]", "study.seeds=[0,1]", "study.reference=random",
+    "compare.min_seeds=2", "compare.looks=[2,3]",
     "pretrain.arms={random: {kind: random}, pca: {kind: pca, components: 8, side: 16}}",
 )  # fmt: skip
 
