@@ -1,9 +1,12 @@
 """The pipeline: one file for each stage of dvc.yaml, the flow that runs them, and the command line.
 
-Importing this package turns off the telemetry of the libraries below, which read these variables when imported.
+Importing this package turns off the telemetry of the libraries below, which read these variables when imported, and
+defers torch's compiler (`deferred_imports`), which must come before torchvision.
 """
 
 import os
+
+from flows.deferred_imports import defer_dynamo
 
 for _switch, _value in {
     "DO_NOT_TRACK": "true",
@@ -17,3 +20,5 @@ for _switch, _value in {
     "GIT_PYTHON_REFRESH": "quiet",
 }.items():
     os.environ.setdefault(_switch, _value)
+
+defer_dynamo()

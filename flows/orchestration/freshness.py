@@ -37,6 +37,7 @@ NO_EFFECT = (
     "components.base.home",
     "components.validation.executors",  # where a scan runs, and what it remembers
     "components.validation.scan_cache",
+    "flows.deferred_imports",  # when a library is loaded
     "flows.settings",
     "flows.stage",  # how a stage is run and logged
     "flows.tracking",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -95,6 +96,7 @@ def test_what_a_stage_imports_when_it_starts_is_in_its_deps(repo: Path, stage: s
     assert f"flows/{stage}.py" in {file for _, file in loaded}
 
 
+@functools.cache  # each call starts a process, and every stage is compared with the same one
 def modules_after(repo: Path, module: str) -> set[tuple[str, str]]:
     """Name and file of the repository's modules that are loaded once `module` is imported."""
     code = (
