@@ -73,7 +73,8 @@ def test_what_is_compiled_is_recognised_and_a_disabled_function_is_not_compiled(
 def test_another_name_is_that_of_the_real_module(repo: Path, lines: list[str]) -> None:
     """No module exists twice, and the names that torchvision has taken work."""
     in_process(
-        repo, "import torchvision.ops.roi_align", f"assert not {LOADED}", *lines, f"assert {LOADED} and found is not None",
+        repo, "import torchvision.ops.roi_align", f"assert not {LOADED}", *lines,
+        f"assert {LOADED} and found is not None",
         "import torch._dynamo, torch._dynamo.config, torch._dynamo.utils",
         "assert torch._dynamo is sys.modules['torch._dynamo'] and torch._dynamo.__spec__.origin",
         "assert torch._dynamo.config is sys.modules['torch._dynamo.config'] and torch._dynamo.config.__spec__.origin",
