@@ -201,6 +201,7 @@ def code_of(graph: CodeGraph, stage: StageEntry, settings: Mapping[str, Any]) ->
     found = graph.closure([entry, *_python(own)], figures=stage.shows_figures)
     found -= {file for file in found for path in own if file == path or path in file.parents}
     found |= graph.closure(own_architectures(graph.root, stage, settings), figures=False)
+    found |= graph.closure(named_backbones(graph.root, stage, settings), figures=False)
     written = {dep for choice in listed for dep in deps_of(choice, settings)}
     return sorted({path.relative_to(graph.root).as_posix() for path in found} | written)
 
@@ -216,6 +217,28 @@ def own_architectures(root: Path, stage: StageEntry, settings: Mapping[str, Any]
     used = sorted({str(arm["kind"]) for arm in settings["pretrain"]["arms"].values()})
     home = root / "components" / METHODS
     return [file for kind in used if (file := home / kind / ARCHITECTURE).is_file()]
+
+
+def named_backbones(root: Path, stage: StageEntry, settings: Mapping[str, Any]) -> list[Path]:
+    """Backbones that settings of the arms name, such as that of a teacher, for the stage that pretrains.
+
+    The backbone of the study is left out: dvc.yaml lists it by a template, and DVC refuses a file that is listed twice.
+    """
+    families = {choice.family for choice in stage.choices() if choice.hashed_by != stage.name}
+    if METHODS not in families:
+        return []
+    home = root / "components" / BACKBONES.replace(".", "/")
+    kinds = {str(kind) for arm in settings["pretrain"]["arms"].values() for kind in _kinds_below(arm)}
+    others = sorted(kinds - {settings["backbone"]["kind"]})
+    return [file for kind in others if (file := home / f"{kind}.py").is_file()]
+
+
+def _kinds_below(values: Mapping[str, Any]) -> Iterator[object]:
+    """Every `kind` of the sections within a section."""
+    for value in values.values():
+        if isinstance(value, Mapping):
+            yield from (value["kind"],) if "kind" in value else ()
+            yield from _kinds_below(value)
 
 
 def deps_of(choice: Choice, settings: Mapping[str, Any]) -> list[str]:
@@ -345,6 +368,8 @@ def check_members(root: Path, stage: str | None = None) -> None:
                     _check_listed(path, Path(path).stem, choice.setting, entry)
         for file in own_architectures(root, entry, settings):
             _check_listed(file.relative_to(root).as_posix(), file.parent.name, "pretrain.arms", entry)
+        for file in named_backbones(root, entry, settings):
+            _check_listed(file.relative_to(root).as_posix(), file.stem, "pretrain.arms", entry)
 
 
 def _check_listed(path: str, member: str, setting: str, entry: StageEntry) -> None:

@@ -253,6 +253,19 @@ def test_a_stage_that_loads_weights_depends_on_the_architectures_of_the_arms(sma
     check_members(small)
 
 
+def test_the_backbone_of_a_teacher_is_listed_unless_it_is_that_of_the_study(repo: Path, params: dict[str, Any]) -> None:
+    (stage,) = [entry for entry in read_stages(repo) if entry.name == "pretrain"]
+
+    def code(teacher: str) -> set[str]:
+        arms = {"a": {"kind": "distill", "teacher": {"backbone": {"kind": teacher}}}}
+        return set(code_of(CodeGraph(repo), stage, {**params, "pretrain": {"arms": arms}}))
+
+    own = params["backbone"]["kind"]
+    (other,) = {"convnext_tiny", "timm"} - {own, "timm"}
+    assert code(other) - code(own) == {f"components/models/backbones/{other}.py"}
+    assert f"components/models/backbones/{own}.py" not in code(own)  # listed by its template
+
+
 def test_a_folder_without_dvc_yaml_has_nothing_to_check(tmp_path: Path) -> None:
     check_members(tmp_path)
 

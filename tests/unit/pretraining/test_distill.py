@@ -92,7 +92,7 @@ def test_the_teacher_is_no_part_of_the_resume_state(train):
 def test_a_missing_teacher_is_named(train, val):
     weights = {"source": "file", "file": "teacher.safetensors", "sha256": "a" * 64}
     with pytest.raises(WeightsError, match=r"teacher.safetensors: is not there"):
-        fit(train, val, teacher={"weights": weights})
+        fit(train, val, teacher={"backbone": {"kind": "efficientnet_lite0"}, "weights": weights})
 
 
 @pytest.mark.parametrize(
@@ -104,5 +104,5 @@ def test_a_missing_teacher_is_named(train, val):
     ],
 )
 def test_each_sign_raises_its_alarm(explained, words):
-    alarms = distill.Config().alarms([{"val/explained": value} for value in explained])
+    alarms = distill.Config(**distill.EXAMPLE).alarms([{"val/explained": value} for value in explained])
     assert [alarm[: len(start)] for alarm, start in zip(alarms, words, strict=True)] == words
