@@ -13,9 +13,12 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: setup           ## the whole study on embedded synthetic images, in minutes, without a server
 	$(BIN)/dermflow demo
 
-# Each process of the tests has a core of its own: more threads would wait for each other.
+# One process more than there are cores, up to four: tests of the pipeline wait for servers and for each other. Each has
+# one thread: more would wait for each other, too.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
+
 test: setup           ## every test; those that need a GPU or ../shared are skipped with a message where it is missing
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: setup          ## format, lint, types, imports
 	$(BIN)/ruff format --check .
