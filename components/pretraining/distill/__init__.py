@@ -14,8 +14,8 @@ from components.models.backbone import Backbone
 from components.models.initial_weights import initialise
 from components.models.published import Published
 from components.pretraining import TrainingTask
-from components.training.unlabelled.convergence import find_unfinished
-from components.training.unlabelled.gradient_training import GradientTraining, check_measurable
+from components.training.pretraining.convergence import find_unfinished
+from components.training.pretraining.gradient_training import GradientTraining, check_measurable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from components.data.pixels import Pixels
     from components.models.encoder import Encoder
     from components.pretraining.distill.learner import DistillLearner, Student
-    from components.pretraining.distill.teacher import Teacher as TeacherNetwork
+    from components.pretraining.distill.teacher import TeacherNetwork
     from components.training.batches import EpochBatches
     from components.training.session import Session
 
@@ -87,7 +87,7 @@ class Config(GradientTraining):
 
         from components.models.standardised_features import StandardisedFeatures
         from components.pretraining.distill.learner import DistillLearner, Student
-        from components.training.unlabelled.image_changes import ImageChanges
+        from components.training.pretraining.image_changes import ImageChanges
 
         teacher = self._teach(train, session)
         torch.manual_seed(session.seed)  # the weights of the linear map depend on the seed only
@@ -100,7 +100,7 @@ class Config(GradientTraining):
 
     def _teach(self, train: Pixels, session: Session) -> TeacherNetwork:
         """The teacher with its features of all train images."""
-        from components.pretraining.distill.teacher import Teacher as TeacherNetwork
+        from components.pretraining.distill.teacher import TeacherNetwork
 
         network = self.teacher.backbone.build()
         initialise(network, self.teacher.weights, self.teacher.backbone)
@@ -118,7 +118,7 @@ class Config(GradientTraining):
             WeightsError: where published weights are missing, changed, or of another network.
         """
         from components.training import loop
-        from components.training.unlabelled.images import describe_conditions
+        from components.training.pretraining.images import describe_conditions
 
         check_measurable(val, "distillation", least=1)
         origin = initialise(encoder, self.init, backbone)
@@ -162,7 +162,7 @@ def _draw_epoch(pixels: Pixels, targets: Tensor, size: int, seed: int, epoch: in
     import torch
 
     from components.models.encoder import to_tensor
-    from components.training.unlabelled.images import draw_epoch
+    from components.training.pretraining.images import draw_epoch
 
     images = draw_epoch(pixels, size, seed, epoch)
     return replace(
@@ -176,7 +176,7 @@ def _measure(student: Student, val: Pixels, targets: Tensor, _epoch: int) -> dic
 
     from components.models.encoder import INFERENCE_BATCH, read_batches
     from components.pretraining.distill.learner import measure
-    from components.training.unlabelled.images import MOST_MEASURED, even_rows
+    from components.training.pretraining.images import MOST_MEASURED, even_rows
 
     rows = even_rows(len(val), MOST_MEASURED)
     wanted = torch.split(targets[rows], INFERENCE_BATCH)

@@ -16,8 +16,8 @@ from torch.nn import functional
 from components.models.encoder import effective_rank
 from components.models.principal_components import ExplainedVariance
 from components.models.standardised_features import StandardisedFeatures
-from components.pretraining.distill.teacher import Teacher
-from components.training.unlabelled.image_changes import ImageChanges, random_symmetry
+from components.pretraining.distill.teacher import TeacherNetwork
+from components.training.pretraining.image_changes import ImageChanges, random_symmetry
 
 Taught = tuple[Tensor, Tensor]
 """Images (B, 3, S, S) uint8 and the teacher's standardised features (B, T) float16."""
@@ -45,7 +45,7 @@ class DistillLearner(pl.LightningModule):
     """
 
     def __init__(
-        self, student: Student, teacher: Teacher, changes: ImageChanges, optimise: Callable[[nn.Module], Any]
+        self, student: Student, teacher: TeacherNetwork, changes: ImageChanges, optimise: Callable[[nn.Module], Any]
     ) -> None:
         super().__init__()
         self.student, self.changes, self.optimise = student, changes, optimise

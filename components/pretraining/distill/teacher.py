@@ -55,7 +55,7 @@ def enlarge(batches: Iterator[Tensor], side: int) -> Iterator[Tensor]:
 
 
 @dataclass(frozen=True)
-class Teacher:
+class TeacherNetwork:
     """A frozen encoder with the size of its images and the standardisation of its features."""
 
     encoder: Encoder

@@ -11,8 +11,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from components.models.initial_weights import initialise
 from components.pretraining import TrainingTask
-from components.training.unlabelled.convergence import find_unfinished
-from components.training.unlabelled.gradient_training import GradientTraining, check_measurable
+from components.training.pretraining.convergence import find_unfinished
+from components.training.pretraining.gradient_training import GradientTraining, check_measurable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +65,7 @@ class Config(GradientTraining):
 
         from components.models.standardised_features import StandardisedFeatures
         from components.pretraining.simclr.learner import Projector, SimclrLearner
-        from components.training.unlabelled.image_changes import ImageChanges
+        from components.training.pretraining.image_changes import ImageChanges
 
         torch.manual_seed(session.seed)  # the weights of the head depend on the seed only
         features = StandardisedFeatures(encoder, self.reads, frozen_norm=self.frozen_norm)
@@ -86,7 +86,7 @@ class Config(GradientTraining):
         """
         from components.pretraining.simclr.pairs import count_lesions_with_pairs
         from components.training import loop
-        from components.training.unlabelled.images import describe_conditions
+        from components.training.pretraining.images import describe_conditions
 
         check_measurable(val, "SimCLR", least=2)  # each is compared with another
         origin = initialise(encoder, self.init, backbone)
@@ -155,7 +155,7 @@ def _take(pixels: Pixels, pairs: Ints) -> tuple[Tensor, Tensor]:
 def _measure(learner: SimclrLearner, val: Pixels, config: Config, _epoch: int) -> dict[str, float]:
     """The loss and what it means on val, with pairs, batches and views that are the same after each epoch."""
     from components.pretraining.simclr.learner import measure
-    from components.training.unlabelled.images import MOST_MEASURED
+    from components.training.pretraining.images import MOST_MEASURED
 
     batches = _draw_epoch(val, config, seed=0, epoch=0)
     most = -(-MOST_MEASURED // config.batch_size)
@@ -175,7 +175,7 @@ def _draw_views(learner: SimclrLearner, batch: tuple[Tensor, Tensor], log: Log) 
     import torch
 
     from components.report.figures import tiles
-    from components.training.unlabelled.image_changes import random_symmetry
+    from components.training.pretraining.image_changes import random_symmetry
 
     first, second = (images[:SHOWN].float() / 255 for images in batch)
     views = [learner.changes(random_symmetry(images)) for images in (first, second)]

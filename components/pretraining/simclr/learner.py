@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from components.models.encoder import effective_rank
 from components.models.standardised_features import StandardisedFeatures
-from components.training.unlabelled.image_changes import ImageChanges, random_symmetry
+from components.training.pretraining.image_changes import ImageChanges, random_symmetry
 
 Pair = tuple[Tensor, Tensor]
 """Images (B, 3, S, S) uint8 and their partners, in the same order."""

@@ -13,8 +13,8 @@ from pydantic import Field
 from components.base.errors import TrainingError
 from components.models.initial_weights import initialise
 from components.pretraining import TrainingTask
-from components.training.unlabelled.convergence import find_unfinished
-from components.training.unlabelled.gradient_training import GradientTraining, check_measurable
+from components.training.pretraining.convergence import find_unfinished
+from components.training.pretraining.gradient_training import GradientTraining, check_measurable
 
 if TYPE_CHECKING:
     from components.base.log import Log
@@ -57,7 +57,7 @@ class Config(GradientTraining):
         from components.models.standardised_features import StandardisedFeatures
         from components.pretraining.supervised.learner import Classifier, SupervisedLearner
         from components.training.losses import build_objective
-        from components.training.unlabelled.image_changes import ImageChanges
+        from components.training.pretraining.image_changes import ImageChanges
 
         labelled, classes = _labelled(train), find_classes(train)
         labels = labelled.labels(classes)
@@ -81,7 +81,7 @@ class Config(GradientTraining):
             WeightsError: where published weights are missing, changed, or of another network.
         """
         from components.training import loop
-        from components.training.unlabelled.images import describe_conditions
+        from components.training.pretraining.images import describe_conditions
 
         check_measurable(val, "supervised")
         origin = initialise(encoder, self.init, backbone)
@@ -145,7 +145,7 @@ def _draw_epoch(pixels: Pixels, labels: Ints, size: int, seed: int, epoch: int) 
     import torch
 
     from components.models.encoder import to_tensor
-    from components.training.unlabelled.images import draw_epoch
+    from components.training.pretraining.images import draw_epoch
 
     classes = torch.from_numpy(labels)
     return replace(

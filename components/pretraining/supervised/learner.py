@@ -17,7 +17,7 @@ from components.models.standardised_features import StandardisedFeatures
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.log_loss import log_loss
 from components.training.losses import Objective
-from components.training.unlabelled.image_changes import ImageChanges, random_symmetry
+from components.training.pretraining.image_changes import ImageChanges, random_symmetry
 
 Labelled = tuple[Tensor, Tensor]
 """Images (B, 3, S, S) uint8 and class indices (B,) int64."""

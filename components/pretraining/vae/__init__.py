@@ -12,7 +12,7 @@ from components.base.config import Frozen
 from components.models.initial_weights import initialise
 from components.pretraining import TrainingTask
 from components.pretraining.vae.health import find_alarms
-from components.training.unlabelled.gradient_training import GradientTraining, check_measurable
+from components.training.pretraining.gradient_training import GradientTraining, check_measurable
 
 if TYPE_CHECKING:
     from components.base.log import Log
@@ -86,8 +86,8 @@ class Config(GradientTraining):
         import torch
 
         from components.pretraining.vae.learner import VaeLearner, VaeObjective
-        from components.training.unlabelled.image_changes import ImageChanges
-        from components.training.unlabelled.images import draw_epoch
+        from components.training.pretraining.image_changes import ImageChanges
+        from components.training.pretraining.images import draw_epoch
 
         torch.manual_seed(session.seed)  # the weights of head and decoder depend on the seed only
         vae = self._build(encoder, train, session)
@@ -137,7 +137,7 @@ class Config(GradientTraining):
             WeightsError: where published weights are missing, changed, or of another network.
         """
         from components.training import loop
-        from components.training.unlabelled.images import describe_conditions
+        from components.training.pretraining.images import describe_conditions
 
         check_measurable(val, "VAE")
         origin = initialise(encoder, self.init, backbone)
@@ -173,7 +173,7 @@ def _largest_share(val: Pixels, latents: int) -> float:
 
     from components.models.principal_components import largest_share, read_shrunk
     from components.pretraining.vae.learner import MEASURED_SIDE
-    from components.training.unlabelled.images import MOST_MEASURED, even_rows
+    from components.training.pretraining.images import MOST_MEASURED, even_rows
 
     rows = even_rows(len(val), MOST_MEASURED)
     return largest_share(torch.from_numpy(read_shrunk(val.take, rows, MEASURED_SIDE)), latents)
@@ -187,7 +187,7 @@ def _measure(
     An optimal noise variance is that of the train images, on val too: nothing is chosen on val.
     """
     from components.pretraining.vae.learner import measure
-    from components.training.unlabelled.images import MOST_MEASURED, spread_evenly
+    from components.training.pretraining.images import MOST_MEASURED, spread_evenly
 
     row: dict[str, float] = {}
     for name, pixels in (("train", train), ("val", val)):
@@ -209,7 +209,7 @@ def _draw_figures(vae: VAE, val: Pixels, session: Session, log: Log) -> None:
     import torch
 
     from components.pretraining.vae import figures
-    from components.training.unlabelled.images import spread_evenly
+    from components.training.pretraining.images import spread_evenly
 
     vae.eval()
     images = torch.cat(list(spread_evenly(val, SHOWN))).float() / 255  # (B, 3, S, S)

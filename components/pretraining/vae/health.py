@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from components.training.unlabelled.convergence import find_unfinished
+from components.training.pretraining.convergence import find_unfinished
 
 LEAST_ACTIVE = 0.1
 """Share of the latents that must be active."""

@@ -27,7 +27,7 @@ from components.pretraining.vae.model import (
     penalised_kl,
     sample_posterior,
 )
-from components.training.unlabelled.image_changes import ImageChanges, random_symmetry
+from components.training.pretraining.image_changes import ImageChanges, random_symmetry
 
 MEASURED_SIDE = 32
 """Pixels to which images are shrunk before the share of variance that reconstructions explain is computed."""

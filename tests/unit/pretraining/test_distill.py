@@ -14,7 +14,7 @@ from components.base.log import SilentLog
 from components.models.encoder import to_tensor
 from components.models.initial_weights import initialise
 from components.pretraining import distill
-from components.pretraining.distill.teacher import Standardisation, Teacher, enlarge
+from components.pretraining.distill.teacher import Standardisation, TeacherNetwork, enlarge
 from tests.unit.pretraining.small_pretraining import BACKBONE, SESSION, SIDE, Lite, draw_encoder
 
 
@@ -42,7 +42,7 @@ def test_targets_are_standardised_by_train_and_silent_features_are_left_out():
 def test_the_teacher_sees_enlarged_images(train):
     """Pixel by pixel: torch's interpolation of one image, at the teacher's size."""
     encoder = imagenet()
-    teacher = Teacher.of(encoder, train, side=48)
+    teacher = TeacherNetwork.of(encoder, train, side=48)
     images = to_tensor(train.take(np.arange(3))).float()
     larger = functional.interpolate(images, size=(48, 48), mode="bilinear", antialias=True).round() / 255
     with torch.no_grad():

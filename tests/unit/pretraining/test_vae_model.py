@@ -27,7 +27,7 @@ from components.pretraining.vae.model import (
     penalised_kl,
     sample_posterior,
 )
-from components.training.unlabelled.image_changes import ImageChanges
+from components.training.pretraining.image_changes import ImageChanges
 
 SIDE, LATENTS = 32, 6
 OBJECTIVE = VaeObjective(noise_variance=0.05, beta=1.0, warmup_steps=0, free_nats=0.0)

@@ -1,4 +1,4 @@
-"""Random changes of a batch of images, for training without labels: symmetries, crops, colours, hidden cells.
+"""Random changes of a batch of images, for pretraining: symmetries, crops, colours, hidden cells.
 
 B batch, S the image's side in pixels. Pixels are in [0, 1]. Random draws are those of torch's global generator, which
 the training loop seeds at each step; each image of a batch has its own.

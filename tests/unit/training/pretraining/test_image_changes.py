@@ -7,7 +7,7 @@ import torch
 from torchvision.transforms.v2.functional import resized_crop
 
 from components.models.encoder import IMAGENET_MEAN
-from components.training.unlabelled.image_changes import (
+from components.training.pretraining.image_changes import (
     ImageChanges,
     hide_cells,
     jitter_colours,

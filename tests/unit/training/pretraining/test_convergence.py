@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.training.unlabelled.convergence import find_unfinished
+from components.training.pretraining.convergence import find_unfinished
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What pretraining methods share that train by gradients: settings, batches, random changes, signs of an early end."""
