@@ -61,7 +61,7 @@ class GradientTraining(Frozen):
 
 
 def check_measurable(val: Pixels, what: str, least: int = 1) -> None:
-    """Without validation images nobody knows whether the training went well.
+    """Without validation images the quality of a training is not known.
 
     Raises:
         TrainingError: with fewer than `least` of them; `what` names the training.

@@ -80,7 +80,7 @@ def test_found_and_spread_have_their_values_at_both_ends():
 
 
 def test_it_learns_to_find_partners(train, val):
-    easy = {"batch_size": 26, "jitter": 0.0, "least_area": 0.9}  # one batch an epoch, of views that are much alike
+    easy = {"batch_size": 26, "jitter": 0.0, "least_area": 0.9}  # one batch an epoch, of views that differ little
     _, curve = fit(train, val, epochs=15, learning_rate=0.003, **easy)
     loss, found = ([row[f"fit/{name}"] for row in curve] for name in ("loss", "found"))
     assert np.mean(loss[-3:]) < 0.85 * np.mean(loss[:3])
