@@ -117,33 +117,25 @@ class Config(GradientTraining):
             TrainingError: without validation images, or where a loss is not finite.
             WeightsError: where published weights are missing, changed, or of another network.
         """
-        from components.training import loop
-        from components.training.pretraining.images import describe_conditions
-
         check_measurable(val, "distillation", least=1)
         origin = initialise(encoder, self.init, backbone)
         task = self.learner(encoder, train, session)
         with session.autocast():
             of_val = task.module.teacher.targets(val)
-        result = loop.fit(
+        teacher = f"{self.teacher.weights.source} weights of {self.teacher.backbone.kind}"
+        return self.run_training(
             task.module,
             task.batches,
             task.steps_per_epoch,
-            epochs=self.epochs,
+            backbone=backbone,
+            train=train,
             session=session,
             log=log,
-            settings=describe_conditions(self.model_dump(mode="json"), backbone, train),
-            end_of_epoch=partial(_measure, task.module.student, val, of_val),
             what="distillation",
+            origin=f"distilled from {teacher} into {origin}",
+            end_of_epoch=partial(_measure, task.module.student, val, of_val),
+            describe=_describe,
         )
-        task.module.load_state_dict(result.best_state)  # the last epoch's, also where a resume state was complete
-        teacher = f"{self.teacher.weights.source} weights of {self.teacher.backbone.kind}"
-        log.tags({"weights/source": f"distilled from {teacher} into {origin}, seed {session.seed}"})
-        explained = result.history[-1]["val/explained"]
-        log.line(f"distillation: predicts {explained:.1%} of the variance of the teacher's features of val")
-        for line in self.alarms(result.history):
-            log.line(f"distillation: {line}")
-        return result.history
 
     def alarms(self, curve: Sequence[Mapping[str, float]]) -> list[str]:
         """What makes the training unfit to be judged, in words; empty for a sound one."""
@@ -155,6 +147,11 @@ class Config(GradientTraining):
                 f"of val (expected {LEAST_EXPLAINED:.0%} or more)"
             )
         return found
+
+
+def _describe(row: Mapping[str, float]) -> str:
+    """The state after the last epoch as one line."""
+    return f"predicts {row['val/explained']:.1%} of the variance of the teacher's features of val"
 
 
 def _draw_epoch(pixels: Pixels, targets: Tensor, size: int, seed: int, epoch: int) -> EpochBatches:

@@ -85,32 +85,28 @@ class Config(GradientTraining):
             WeightsError: where published weights are missing, changed, or of another network.
         """
         from components.pretraining.simclr.pairs import count_lesions_with_pairs
-        from components.training import loop
-        from components.training.pretraining.images import describe_conditions
 
         check_measurable(val, "SimCLR", least=2)  # each is compared with another
         origin = initialise(encoder, self.init, backbone)
         if self.pairs == "lesion":
             log.line(f"SimCLR: {count_lesions_with_pairs(train.index)} lesions have two images or more")
         task = self.learner(encoder, train, session)
-        result = loop.fit(
+        curve = self.run_training(
             task.module,
             task.batches,
             task.steps_per_epoch,
-            epochs=self.epochs,
+            backbone=backbone,
+            train=train,
             session=session,
             log=log,
-            settings=describe_conditions(self.model_dump(mode="json"), backbone, train),
-            end_of_epoch=partial(_measure, task.module, val, self),
             what="SimCLR",
+            origin=f"SimCLR from {origin}",
+            end_of_epoch=partial(_measure, task.module, val, self),
+            describe=_describe,
         )
-        task.module.load_state_dict(result.best_state)  # the last epoch's, also where a resume state was complete
-        log.tags({"weights/source": f"SimCLR from {origin}, seed {session.seed}"})
-        for line in (_describe(result.history[-1]), *self.alarms(result.history)):
-            log.line(f"SimCLR: {line}")
         if session.leads:
             _draw_views(task.module, next(iter(task.batches(0))), log)
-        return result.history
+        return curve
 
     def alarms(self, curve: Sequence[Mapping[str, float]]) -> list[str]:
         """What makes the training unfit to be judged, in words; empty for a sound one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -80,33 +81,25 @@ class Config(GradientTraining):
             TrainingError: without validation images, or where a loss is not finite.
             WeightsError: where published weights are missing, changed, or of another network.
         """
-        from components.training import loop
-        from components.training.pretraining.images import describe_conditions
-
         check_measurable(val, "supervised")
         origin = initialise(encoder, self.init, backbone)
         task = self.learner(encoder, train, session)
         used = _labelled(train)
         log.line(f"supervised: {len(used)} of {len(train)} images have a label, the others are not used")
-        labels = ",".join(used.index["label"])
-        result = loop.fit(
+        return self.run_training(
             task.module,
             task.batches,
             task.steps_per_epoch,
-            epochs=self.epochs,
+            backbone=backbone,
+            train=train,
             session=session,
             log=log,
-            settings={**describe_conditions(self.model_dump(mode="json"), backbone, train), "labels": labels},
-            end_of_epoch=partial(_measure, task.module.classifier, val, find_classes(train)),
             what="supervised",
+            origin=f"trained with labels from {origin}",
+            end_of_epoch=partial(_measure, task.module.classifier, val, find_classes(train)),
+            describe=_describe,
+            conditions={"labels": hashlib.sha256(",".join(used.index["label"]).encode()).hexdigest()},
         )
-        task.module.load_state_dict(result.best_state)  # the last epoch's, also where a resume state was complete
-        log.tags({"weights/source": f"trained with labels from {origin}, seed {session.seed}"})
-        last = result.history[-1]
-        log.line(f"supervised: balanced accuracy on val {last['val/balanced_accuracy']:.1%}")
-        for line in self.alarms(result.history):
-            log.line(f"supervised: {line}")
-        return result.history
 
     def alarms(self, curve: Sequence[Mapping[str, float]]) -> list[str]:
         """What makes the training unfit to be judged, in words; empty for a sound one."""
@@ -118,6 +111,11 @@ class Config(GradientTraining):
                 f"{last['val/guessing']:.1%}"
             )
         return found
+
+
+def _describe(row: Mapping[str, float]) -> str:
+    """The state after the last epoch as one line."""
+    return f"balanced accuracy on val {row['val/balanced_accuracy']:.1%}"
 
 
 def find_classes(train: Pixels) -> list[str]:

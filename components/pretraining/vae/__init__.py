@@ -136,31 +136,26 @@ class Config(GradientTraining):
             TrainingError: without validation images, or where a loss is not finite.
             WeightsError: where published weights are missing, changed, or of another network.
         """
-        from components.training import loop
-        from components.training.pretraining.images import describe_conditions
-
         check_measurable(val, "VAE")
         origin = initialise(encoder, self.init, backbone)
         task = self.learner(encoder, train, session)
         best = _largest_share(val, self.latent_dim)
-        result = loop.fit(
+        curve = self.run_training(
             task.module,
             task.batches,
             task.steps_per_epoch,
-            epochs=self.epochs,
+            backbone=backbone,
+            train=train,
             session=session,
             log=log,
-            settings=describe_conditions(self.model_dump(mode="json"), backbone, train),
-            end_of_epoch=partial(_measure, task.module.vae, train, val, self.fixed_variance, best),
             what="VAE",
+            origin=f"VAE from {origin}",
+            end_of_epoch=partial(_measure, task.module.vae, train, val, self.fixed_variance, best),
+            describe=_describe,
         )
-        task.module.load_state_dict(result.best_state)  # the last epoch's, also where a resume state was complete
-        log.tags({"weights/source": f"VAE from {origin}, seed {session.seed}"})
-        for line in (_describe(result.history[-1]), *self.alarms(result.history)):
-            log.line(f"VAE: {line}")
         if session.leads:
             _draw_figures(task.module.vae, val, session, log)
-        return result.history
+        return curve
 
     def alarms(self, curve: Sequence[Mapping[str, float]]) -> list[str]:
         """What makes the training unfit to be judged, in words; empty for a sound one."""

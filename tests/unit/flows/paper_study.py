@@ -59,12 +59,12 @@ def probe_record(accuracy: Mapping[str, float], truth: Truth) -> dict:
     """What the stage probe writes of encoders with these balanced accuracies, up to the difficulty of val images."""
     rng = np.random.default_rng(0)
     labels = np.arange(180) % len(truth.classes)
-    groups, luck = np.arange(180) // 2, rng.random(180)  # the same images are difficult for all encoders
+    groups, difficulty = np.arange(180) // 2, rng.random(180)  # the same images are difficult for all encoders
     probed = Probed(features=4, train_balanced_accuracy=1.0, balanced_accuracy=0.5, macro_auroc=0.7, effective_rank=3.0)
     probes = []
     for arm in truth.right:
         for seed in truth.seeds:
-            right = luck + 0.05 * rng.normal(size=180) < accuracy[arm]
+            right = difficulty + 0.05 * rng.normal(size=180) < accuracy[arm]
             p = np.eye(len(truth.classes))[np.where(right, labels, (labels + 1) % len(truth.classes))]
             own = replace(probed, balanced_accuracy=balanced_accuracy(labels, p))
             probes.append(EncoderProbes(arm, seed, (own,), own, p))
