@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from prefect import Task, flow, get_run_logger
 from prefect.cache_policies import NO_CACHE
@@ -33,16 +34,19 @@ from components.base.keys import flat_keys
 from flows.orchestration.freshness import check_members
 from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph
 from flows.orchestration.policy import Policy, in_order, load_policies
+from flows.orchestration.prefect_server import server_of_one_run
 from flows.orchestration.processes import (
     DVC_HINTS,
     Processes,
     checkout_id,
+    end_at_second_interrupt,
     former_ids,
     only_run,
     stop_on_sigterm,
     venv_path,
 )
 from flows.orchestration.run_state import RUN_STATE, VARIABLE, RunState, describe_changes, files_below, indented
+from flows.orchestration.schedules import UTC
 from flows.settings import Settings, load_settings
 from flows.tracking.checkout import check_own_code
 from flows.tracking.environment import Gpu, count_cores, unused_gpu_entries, usable_gpus
@@ -61,7 +65,7 @@ from flows.tracking.mlflow_log import (
     search_runs,
     tracking_uri,
 )
-from flows.tracking.services import require_mlflow, require_prefect
+from flows.tracking.services import require_mlflow
 
 GPU_LIMIT = "dermflow-gpu"  # beginning of the names of Prefect's global concurrency limits, one for each GPU
 GPU_TRY_S = 10.0  # seconds after which a stage that waits for a GPU of another flow tries the next one
@@ -197,9 +201,24 @@ def workers(settings: Settings, slots: int) -> int:
     return max(1, count_cores() // settings.compute.threads, slots)
 
 
-@flow(name="dermflow", validate_parameters=False, persist_result=False)
-def pipeline() -> None:
-    """Bring every stage of dvc.yaml up to date."""
+def name_run() -> str:
+    """Study and time of a flow run, as in `ham10000 2026-11-29 03:00`, in the time zone of its parameters."""
+    zone = flow_run.get_parameters().get("timezone") or UTC
+    due = flow_run.get_scheduled_start_time().astimezone(ZoneInfo(zone))
+    try:
+        study = load_settings().study.name
+    except DermflowError:  # the run itself will tell it
+        study = "unreadable params.yaml"
+    return f"{study} {due:%Y-%m-%d %H:%M}"
+
+
+@flow(name="dermflow", flow_run_name=name_run, validate_parameters=False, persist_result=False)
+def pipeline(timezone: str = UTC) -> None:  # noqa: ARG001  # `name_run` reads it
+    """Bring every stage of dvc.yaml up to date.
+
+    Args:
+        timezone: IANA name of the time zone of the date in the run's name.
+    """
     check_own_code()
     nodes = read_graph()
     state = RunState.read(files_below(path for node in nodes for path in node.code))
@@ -311,9 +330,9 @@ def main() -> int:
         The exit status: 0 where all stages are up to date, 1 after an error, 130 after Ctrl-C.
     """
     try:
-        require_prefect()
         require_mlflow(tracking_uri(), mlruns_folder())
-        pipeline()
+        with end_at_second_interrupt(), server_of_one_run():
+            pipeline()
     except DermflowError as error:
         print(f"dermflow: {error}", file=sys.stderr)  # noqa: T201  # the message of the command line
         return 1

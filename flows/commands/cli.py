@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import traceback
 from collections.abc import Callable
 from functools import wraps
@@ -14,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from components.base.errors import DermflowError, RunError
+from flows.orchestration.schedules import UTC
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compare versions of the data set; find an image.")
@@ -107,11 +106,12 @@ def schedule(
         int | None,
         typer.Option(help="port of Prefect's server on 127.0.0.1, which is started unless it runs; by default 4200"),
     ] = None,
+    timezone: Annotated[str, typer.Option(help="time zone of the times, an IANA name such as Europe/Berlin")] = UTC,
 ) -> None:
     """Run the pipeline on a schedule until Ctrl-C. Prefect's server is that of PREFECT_API_URL, or one on this host."""
     from flows.commands.schedule import serve
 
-    serve(cron, port)
+    serve(cron, port, timezone)
 
 
 @app.command()
@@ -174,6 +174,7 @@ def status() -> None:
 @_print_errors
 def ui(port: Annotated[int, typer.Option(help="port of MLflow's server on 127.0.0.1")] = 5000) -> None:
     """Serve MLflow's web pages to compare runs. Also: `mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db`."""
+    from flows.orchestration.bound import bound_process
     from flows.settings import load_settings
     from flows.tracking.mlflow_log import open_client, open_experiment, tracking_uri
     from flows.tracking.services import masked
@@ -187,13 +188,14 @@ def ui(port: Annotated[int, typer.Option(help="port of MLflow's server on 127.0.
     runs = f"http://127.0.0.1:{port}/#/experiments/{study}/runs"
     typer.echo(f"MLflow, runs of this study: {runs} (as charts: {runs}?compareRunsMode=CHART); Ctrl-C stops the server")
     command = [
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(), "--host", "127.0.0.1",
+        "mlflow", "server", "--backend-store-uri", tracking_uri(), "--host", "127.0.0.1",
         "--port", str(port), "--workers", "1", "--default-artifact-root", "mlruns/artifacts",
     ]  # fmt: skip
-    try:
-        raise typer.Exit(subprocess.run(command, check=False).returncode)
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
+    with bound_process(command, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}) as serving:  # jobs are of no use here
+        try:
+            raise typer.Exit(serving.wait())
+        except KeyboardInterrupt:
+            raise typer.Exit(0) from None
 
 
 @app.command()

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from uuid import uuid4
 
 import psutil
@@ -201,6 +202,37 @@ def stop_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def end_at_second_interrupt() -> Iterator[None]:
+    """Within the block a second Ctrl-C kills all processes below this one, and this one with exit status 130.
+
+    The first Ctrl-C lets stages write their state and close their MLflow runs. After the second the next run of the
+    checkout closes them.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored, as under nohup, or someone else's
+        yield
+        return
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            print("stopping; Ctrl-C again kills all at once", file=sys.stderr, flush=True)  # noqa: T201  # to a person
+            signal.default_int_handler(number, frame)
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        os._exit(130)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def checkout_id() -> str:

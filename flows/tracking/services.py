@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +38,7 @@ UNSET_PREFECT = (
 )
 MLFLOW_PATH = "/api/2.0/mlflow/experiments/search"
 PREFECT_CLOUD = "prefect.cloud"
+HEALTH, VERSION = "health", "admin/version"  # paths of Prefect's API: without a login, and with one where one is asked
 LONGEST_ANSWER = 160  # characters of an answer that a message shows
 
 T = TypeVar("T")
@@ -266,7 +268,11 @@ def find_prefect_problem() -> ServiceProblem | None:
 def _ask_prefect(address: str, settings: PrefectSettings) -> tuple[str, str] | None:
     if not address.startswith(("http://", "https://")):
         return "it has no scheme http:// or https://", f"write http://{masked(address)}, {UNSET_PREFECT}"
-    answer = ask_health(address, _credentials(settings), _certificates(settings))
+    headers, certificates = _credentials(settings), _certificates(settings)
+    cloud = (urlsplit(address).hostname or "").endswith(PREFECT_CLOUD)  # its API has neither page
+    answer = ask_prefect(address, HEALTH, headers, certificates)
+    if isinstance(answer, Answer) and answer.status == 200 and not cloud:
+        answer = ask_prefect(address, VERSION, headers, certificates)
     fix = f"start the server (`prefect server start`), correct {PREFECT_VARIABLE}, {UNSET_PREFECT}"
     if isinstance(answer, Exception):
         return _describe(answer), fix
@@ -275,18 +281,20 @@ def _ask_prefect(address: str, settings: PrefectSettings) -> tuple[str, str] | N
         return answer.words, f"{fix}, {UNSET_PREFECT}"
     if answer.status >= 500:
         return answer.words, f"see the log of the server and of a proxy in front of it, {UNSET_PREFECT}"
-    cloud = (urlsplit(address).hostname or "").endswith(PREFECT_CLOUD)  # its API has no page of its health
     if answer.is_page or (answer.status != 200 and not cloud):
         form = "" if address.rstrip("/").endswith("/api") else "add /api to the address, "
         return f"{answer.words}, which is not Prefect's API", f"{form}{fix}"
     return None
 
 
-def ask_health(address: str, headers: dict[str, str] | None = None, verify: Any = True) -> Answer | Exception:
-    """What a Prefect API says of its health, or why there is no answer within `DEADLINE_S`.
+def ask_prefect(
+    address: str, path: str, headers: dict[str, str] | None = None, verify: Any = True
+) -> Answer | Exception:
+    """What a Prefect API answers to a request for one of its pages, or why there is no answer within `DEADLINE_S`.
 
     Args:
         address: of the API, as in http://127.0.0.1:4200/api.
+        path: of the page, such as `HEALTH`.
         headers: with credentials.
         verify: whether certificates are checked, or the SSL context that checks them.
     """
@@ -295,19 +303,21 @@ def ask_health(address: str, headers: dict[str, str] | None = None, verify: Any 
     def ask() -> Answer:
         local = (urlsplit(address).hostname or "") in ("127.0.0.1", "localhost", "::1")
         with httpx.Client(verify=verify, timeout=DEADLINE_S, follow_redirects=True, trust_env=not local) as client:
-            got = client.get(f"{address.rstrip('/')}/health", headers=headers)
+            got = client.get(f"{address.rstrip('/')}/{path}", headers=headers)
         return Answer(got.status_code, got.headers.get("content-type", ""), got.text)
 
     return within(DEADLINE_S, ask)
 
 
 def _credentials(settings: PrefectSettings) -> dict[str, str]:
-    from base64 import b64encode
-
     if settings.api.auth_string:
-        words = b64encode(settings.api.auth_string.get_secret_value().encode()).decode()
-        return {"Authorization": f"Basic {words}"}
+        return basic_login(settings.api.auth_string.get_secret_value())
     return {"Authorization": f"Bearer {settings.api.key.get_secret_value()}"} if settings.api.key else {}
+
+
+def basic_login(login: str) -> dict[str, str]:
+    """The HTTP header of a login, USER:PASSWORD."""
+    return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
 
 
 def _certificates(settings: PrefectSettings) -> bool | ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,18 +12,29 @@ from typer.testing import CliRunner
 from components.base.errors import RunError
 from flows.commands.cli import app
 from flows.commands.doctor import examine
-from flows.commands.schedule import check_cron, deployment_name, serve
+from flows.commands.schedule import deployment_name, serve
+from flows.orchestration.schedules import UTC, check_schedule
 
 
 @pytest.mark.parametrize("cron", ["every day", "61 * * * *", "* * *", ""])
 def test_a_wrong_schedule_is_refused(cron: str) -> None:
     with pytest.raises(RunError, match=r"is not a cron schedule, such as '0 3 \* \* \*'"):
-        check_cron(cron)
+        check_schedule(cron, UTC)
 
 
 def test_a_right_schedule_passes() -> None:
-    check_cron("0 3 * * *")
-    check_cron("*/5 8-18 * * 1-5")
+    check_schedule("0 3 * * *", UTC)
+    check_schedule("*/5 8-18 * * 1-5", "Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "similar"), [("Europe/Berln", "; Europe/Berlin is similar"), ("+02:00", ""), ("", "")]
+)
+def test_an_unknown_time_zone_is_refused_with_a_similar_one(wrong: str, similar: str) -> None:
+    with pytest.raises(
+        RunError, match=rf"^--timezone {re.escape(repr(wrong))} is no IANA time zone.*Etc/UTC{similar}$"
+    ):
+        check_schedule("0 3 * * *", wrong)
 
 
 def test_a_port_besides_the_address_of_a_persons_server_is_refused() -> None:

@@ -18,9 +18,9 @@ from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner
 
 from components.base.errors import RunError
-from flows.commands import schedule
 from flows.commands.cli import app
 from flows.commands.doctor import MachineCheck, examine
+from flows.orchestration import prefect_server
 from flows.settings import load_settings
 from flows.stage import stage
 from flows.tracking import services
@@ -259,9 +259,9 @@ def test_prefect_is_asked_before_a_run(silent: int) -> None:
 def test_another_program_at_the_port_of_the_schedule_is_told() -> None:
     told = r"another program uses port \d+ .* \(a web page\); set --port"
     with server(200, "text/html", "<html>hello</html>") as port, pytest.raises(RunError, match=told):
-        schedule._answers(port)
+        prefect_server._answers(port)
     with server(200, "application/json", "true") as port:
-        assert schedule._answers(port)
+        assert prefect_server._answers(port)
 
 
 def test_the_doctor_is_done_within_seconds(silent: int, plain_checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
