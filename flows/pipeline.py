@@ -24,6 +24,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
+from prefect.events import emit_event
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Completed
@@ -45,6 +46,8 @@ from flows.orchestration.processes import (
     stop_on_sigterm,
     venv_path,
 )
+from flows.orchestration.pull import pull_data
+from flows.orchestration.run_report import report_changes
 from flows.orchestration.run_state import RUN_STATE, VARIABLE, RunState, describe_changes, files_below, indented
 from flows.orchestration.schedules import UTC
 from flows.settings import Settings, load_settings
@@ -63,10 +66,13 @@ from flows.tracking.mlflow_log import (
     open_client,
     recorded_run,
     search_runs,
+    shareable,
     tracking_uri,
 )
 from flows.tracking.services import require_mlflow
 
+FAILED = "dermflow.pipeline.failed"  # event of a run that failed, of the resource dermflow.pipeline.STUDY
+UNREADABLE = "unreadable-params"  # instead of a study's name, where params.yaml is wrong
 GPU_LIMIT = "dermflow-gpu"  # beginning of the names of Prefect's global concurrency limits, one for each GPU
 GPU_TRY_S = 10.0  # seconds after which a stage that waits for a GPU of another flow tries the next one
 
@@ -205,20 +211,43 @@ def name_run() -> str:
     """Study and time of a flow run, as in `ham10000 2026-11-29 03:00`, in the time zone of its parameters."""
     zone = flow_run.get_parameters().get("timezone") or UTC
     due = flow_run.get_scheduled_start_time().astimezone(ZoneInfo(zone))
+    settings = _readable_settings()
+    return f"{settings.study.name if settings else UNREADABLE} {due:%Y-%m-%d %H:%M}"
+
+
+def _readable_settings() -> Settings | None:
+    """The settings; None where they are wrong, which the run itself tells."""
     try:
-        study = load_settings().study.name
-    except DermflowError:  # the run itself will tell it
-        study = "unreadable params.yaml"
-    return f"{study} {due:%Y-%m-%d %H:%M}"
+        return load_settings()
+    except DermflowError:
+        return None
 
 
 @flow(name="dermflow", flow_run_name=name_run, validate_parameters=False, persist_result=False)
-def pipeline(timezone: str = UTC) -> None:  # noqa: ARG001  # `name_run` reads it
-    """Bring every stage of dvc.yaml up to date.
+def pipeline(timezone: str = UTC, pull: bool = False) -> None:  # noqa: ARG001  # `name_run` reads the time zone
+    """Bring every stage of dvc.yaml up to date; a failure leaves the event `FAILED` in Prefect.
 
     Args:
         timezone: IANA name of the time zone of the date in the run's name.
+        pull: whether missing data are pulled from DVC's remote before.
     """
+    try:
+        _bring_up_to_date(pull)
+    except Exception as error:
+        _emit_failure(error)
+        raise
+
+
+def _emit_failure(error: Exception) -> None:
+    """An event that an automation of Prefect can answer, as with a mail (docs/scheduling.md)."""
+    settings = _readable_settings()
+    study = settings.study.name if settings else UNREADABLE
+    resource = {"prefect.resource.id": f"dermflow.pipeline.{study}", "prefect.resource.name": f"study {study}"}
+    payload = {"error": shareable(error, settings), "flow_run": flow_run.get_name(), "host": platform.node()}
+    emit_event(FAILED, resource=resource, payload=payload)
+
+
+def _bring_up_to_date(pull: bool) -> None:
     check_own_code()
     nodes = read_graph()
     state = RunState.read(files_below(path for node in nodes for path in node.code))
@@ -226,10 +255,14 @@ def pipeline(timezone: str = UTC) -> None:  # noqa: ARG001  # `name_run` reads i
     check_members(Path.cwd())
     with only_run({node.kind for node in nodes}), _recorded(settings) as log:
         log.settings(settings.model_dump(mode="json", by_alias=True, exclude={"labels", "paths"}))
+        processes = Processes()
+        if pull:
+            with stop_on_sigterm():
+                pull_data(settings, processes, log.line)
         before = locked_stages()
         state.write(RUN_STATE)
         try:
-            states = _run_all(nodes, settings, state, log)
+            states = _run_all(nodes, settings, state, processes, log)
         finally:
             order_lock(before, nodes)
         _conclude(states, settings, state.changes(), log)
@@ -246,14 +279,16 @@ def _recorded(settings: Settings) -> Iterator[RunLog]:
         yield log
 
 
-def _run_all(nodes: list[Node], settings: Settings, state: RunState, log: RunLog) -> dict[str, State[Any]]:
+def _run_all(
+    nodes: list[Node], settings: Settings, state: RunState, processes: Processes, log: RunLog
+) -> dict[str, State[Any]]:
     """Submit every stage to run after its upstream stages; if the run is stopped, all processes are stopped."""
     if warning := unused_gpu_entries():
         log.line(warning)
     gpus = _gpu_queue(usable_gpus(settings.compute.device), settings.compute.devices)
     slots = threading.BoundedSemaphore(workers(settings, gpus.qsize() if gpus else 0))
     run = PipelineRun(
-        settings=settings, state=state, policies=load_policies(), processes=Processes(), parent=log.run_id,
+        settings=settings, state=state, policies=load_policies(), processes=processes, parent=log.run_id,
         slots=slots, gpus=gpus,
     )  # fmt: skip
     futures: dict[str, PrefectFuture[Any]] = {}
@@ -312,7 +347,9 @@ def _conclude(states: dict[str, State[Any]], settings: Settings, changes: list[s
         log.line("all stages used the state at the start of the run; changed since then:\n" + indented(changes))
     log.tags(lineage_tags(settings))
     log.artifact(settings.paths.reports, "reports")
-    log.metrics(read_numbers(settings.paths.metrics / "compare.json"))
+    metrics = read_numbers(settings.paths.metrics / "compare.json")
+    log.metrics(metrics)
+    report_changes(settings, metrics, log)
     log.line(f"{len(states)} stages up to date, {skipped} of them unchanged")
     log.line(f"read {settings.paths.reports / 'index.html'}; compare runs with `make ui`")
 
@@ -323,8 +360,11 @@ def read_numbers(path: Path) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if isinstance(value, (int, float))}
 
 
-def main() -> int:
+def main(pull: bool = False) -> int:
     """Run the flow in this process.
+
+    Args:
+        pull: whether missing data are pulled from DVC's remote before.
 
     Returns:
         The exit status: 0 where all stages are up to date, 1 after an error, 130 after Ctrl-C.
@@ -332,7 +372,7 @@ def main() -> int:
     try:
         require_mlflow(tracking_uri(), mlruns_folder())
         with end_at_second_interrupt(), server_of_one_run():
-            pipeline()
+            pipeline(pull=pull)
     except DermflowError as error:
         print(f"dermflow: {error}", file=sys.stderr)  # noqa: T201  # the message of the command line
         return 1

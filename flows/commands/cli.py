@@ -107,11 +107,12 @@ def schedule(
         typer.Option(help="port of Prefect's server on 127.0.0.1, which is started unless it runs; by default 4200"),
     ] = None,
     timezone: Annotated[str, typer.Option(help="time zone of the times, an IANA name such as Europe/Berlin")] = UTC,
+    pull: Annotated[bool, typer.Option(help="before each run pull missing data from DVC's remote")] = True,
 ) -> None:
     """Run the pipeline on a schedule until Ctrl-C. Prefect's server is that of PREFECT_API_URL, or one on this host."""
     from flows.commands.schedule import serve
 
-    serve(cron, port, timezone)
+    serve(cron, port, timezone, pull)
 
 
 @app.command()
@@ -209,12 +210,9 @@ def report() -> None:
     if not answer.exists():
         raise RunError(f"{answer} does not exist, since no comparison has been made yet; `dermflow run` makes it")
     typer.echo(answer.read_text().rstrip())
-    pages = [
-        folder / name for name in ("index.html", "comparison.html")
-    ]  # the second where an external test set failed
-    typer.echo(
-        f"Report page: {next((page for page in pages if page.exists()), pages[0])}; runs in MLflow: `dermflow ui`"
-    )
+    pages = [folder / "index.html", folder / "comparison.html"]  # the second where an external test set failed
+    page = next((page for page in pages if page.exists()), pages[0])
+    typer.echo(f"Report page: {page}; runs in MLflow: `dermflow ui`")
 
 
 @app.command()

@@ -12,7 +12,7 @@ from flows.tracking.services import masked, require_mlflow, require_prefect
 PORT = 4200  # of Prefect's server where nothing names another
 
 
-def serve(cron: str, port: int | None, timezone: str = UTC) -> None:
+def serve(cron: str, port: int | None, timezone: str = UTC, pull: bool = True) -> None:
     """Run the pipeline on a schedule until Ctrl-C.
 
     The server is the one that PREFECT_API_URL names, in the environment or in Prefect's profile; where none is named,
@@ -22,6 +22,7 @@ def serve(cron: str, port: int | None, timezone: str = UTC) -> None:
         cron: the schedule, five fields as in crontab.
         port: of Prefect's server on 127.0.0.1, None for 4200; a server that runs there is used, else one is started.
         timezone: IANA name of the time zone of the schedule.
+        pull: whether each run pulls missing data from DVC's remote first.
 
     Raises:
         RunError: where the schedule is not valid, MLflow does not answer, the server does not start, or a port is given
@@ -39,14 +40,14 @@ def serve(cron: str, port: int | None, timezone: str = UTC) -> None:
         )
     if address:
         require_prefect()
-        _serve(cron, timezone)
+        _serve(cron, timezone, pull)
         return
     with server_at(PORT if port is None else port) as told:
         print(told, flush=True)  # noqa: T201  # before Prefect's own words
-        _serve(cron, timezone)
+        _serve(cron, timezone, pull)
 
 
-def _serve(cron: str, timezone: str) -> None:
+def _serve(cron: str, timezone: str, pull: bool) -> None:
     from prefect.schedules import Cron
 
     from flows.pipeline import pipeline
@@ -54,7 +55,7 @@ def _serve(cron: str, timezone: str) -> None:
     # limit=1: a run that is due while another one works waits; the checkout's lock refuses runs of other processes.
     pipeline.serve(
         name=deployment_name(), schedule=Cron(cron, timezone=timezone), limit=1, print_starting_message=True,
-        parameters={"timezone": timezone},
+        parameters={"timezone": timezone, "pull": pull},
     )  # fmt: skip
 
 

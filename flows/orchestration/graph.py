@@ -90,6 +90,37 @@ def cache_folder(root: Path) -> Path:
         return Path(repo.cache.local.path)
 
 
+@dataclass(frozen=True)
+class DataFile:
+    """A `.dvc` file: data that no stage makes."""
+
+    address: str
+    paths: tuple[str, ...]  # of the data, relative to the checkout
+    imported: bool  # by `dvc import` or `dvc import-url`
+    here: bool  # whether the data are in the checkout, as recorded
+
+
+def data_files() -> list[DataFile]:
+    """Every `.dvc` file of the checkout, with the present state of its data."""
+    with _open_repo() as repo:
+        return [
+            DataFile(
+                str(stage.addressing),
+                tuple(str(out) for out in stage.outs),
+                stage.is_import,
+                not any(out.workspace_status() for out in stage.outs),
+            )
+            for stage in repo.index.stages
+            if stage.is_data_source
+        ]
+
+
+def remotes() -> list[str]:
+    """Names of DVC's remotes."""
+    with _open_repo() as repo:
+        return sorted(repo.config["remote"])
+
+
 def is_changed(address: str) -> bool:
     """Whether `dvc repro` would run this stage now: its command, settings, inputs or outputs differ."""
     from dvc.exceptions import DvcException

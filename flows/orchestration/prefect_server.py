@@ -26,6 +26,8 @@ LOGIN = "prefect-login"  # the file in STATE
 LOGIN_VARIABLE = "PREFECT_API_AUTH_STRING"
 START_TIMEOUT_S = 120
 """Seconds in which a server must answer after its start."""
+SEND_TIMEOUT_S = 10
+"""Seconds in which logs and events must be sent at the end."""
 ANOTHER_PORT = "set --port to a free one"
 
 
@@ -46,7 +48,10 @@ def server_of_one_run() -> Iterator[None]:
     # As Prefect sets them for a temporary server: no pages, and no services for schedules.
     temporary = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
     with _started(listening, _new_login(), temporary):
-        yield
+        try:
+            yield
+        finally:
+            _send_what_waits()
 
 
 @contextmanager
@@ -106,6 +111,15 @@ def _started(listening: socket.socket, login: str, environment: Mapping[str, str
         _wait_until_ready(server, port)
         with temporary_settings({PREFECT_API_URL: _api(port), PREFECT_API_AUTH_STRING: login}):
             yield
+
+
+def _send_what_waits() -> None:
+    """Send logs and events that wait in this process. At its exit, without a server, Prefect would try for minutes."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=SEND_TIMEOUT_S)
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:

@@ -264,7 +264,7 @@ def recorded_run(
     except BaseException as error:
         log.flush()
         stopped = isinstance(error, (KeyboardInterrupt, SystemExit))
-        log.tags({"error": _shareable(error, settings)})
+        log.tags({"error": shareable(error, settings)})
         client.set_terminated(log.run_id, "KILLED" if stopped else "FAILED")
         raise
     client.set_terminated(log.run_id, "FINISHED")
@@ -281,10 +281,13 @@ def _cohorts(settings: Settings, tags: Mapping[str, str]) -> list[str]:
     return [each.name for each in settings.external if tags["stage"] == PIPELINE or tags.get("cohort") == each.name]
 
 
-def _shareable(error: BaseException, settings: Settings) -> str:
-    """The error as MLflow may keep it: with private data its message can hold a file name, and so a person's name."""
+def shareable(error: BaseException, settings: Settings | None) -> str:
+    """The error as MLflow and Prefect may keep it, of a study with these settings, None where they are not known.
+
+    With private data its message can hold a file name, and so a person's name.
+    """
     kind = type(error).__name__
-    if settings.privacy.key == "public":
+    if settings and settings.privacy.key == "public":
         return f"{kind}: {error}"[:4000]
     return f"{kind}: its message stays on the host"
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image
 
@@ -99,8 +102,8 @@ def test_ctrl_c_leaves_no_process_and_closes_all_runs_as_killed(
         flow,
         log,
     )
-    flow.send_signal(signal.SIGINT)
-    assert flow.wait(timeout=60) == 130
+    os.killpg(flow.pid, signal.SIGINT)  # as a terminal does: Prefect's server must not end before the flow
+    assert flow.wait(timeout=90) == 130
     assert survivors(checkout) == []
     status = {run.info.run_name: run.info.status for run in runs_of(checkout)}
     assert status["pipeline demo"] == "KILLED"
@@ -112,3 +115,44 @@ def test_ctrl_c_leaves_no_process_and_closes_all_runs_as_killed(
     (unchanged,) = re.findall(r"11 stages up to date, (\d+) of them unchanged", checkout.flow().stdout)
     assert 5 <= int(unchanged) < 11  # no less than what comes before the trainings
     assert len(list((checkout.folder / "data" / "classifiers").glob("*.safetensors"))) == 2
+
+
+def wait_for_end(checkout: Checkout) -> None:
+    """Wait for stages of a flow that was killed, which end by themselves."""
+    until = time.monotonic() + 300
+    while survivors(checkout):
+        assert time.monotonic() < until
+        time.sleep(0.5)
+
+
+def test_a_second_ctrl_c_kills_all_and_the_next_run_closes_what_it_left(
+    new_checkout: Callable[[], Checkout], tmp_path: Path
+) -> None:
+    checkout = new_checkout()
+    checkout.keep_stages("synthesize", "ingest", "validate")
+    log = tmp_path / "flow.log"
+    flow = checkout.start("-m", "flows.pipeline", output=log)
+    wait_until(lambda: any("flows.validate" in words for words in survivors(checkout)), flow, log)
+    os.killpg(flow.pid, signal.SIGINT)
+    wait_until(lambda: "Ctrl-C again kills all at once" in log.read_text(), flow, log)
+    os.killpg(flow.pid, signal.SIGINT)
+    assert flow.wait(timeout=90) == 130
+    assert survivors(checkout) == []
+    assert "was killed; its MLflow run is now closed as KILLED" in checkout.flow().stdout
+    status = [run.info.status for run in runs_of(checkout)]
+    assert "KILLED" in status and "RUNNING" not in status
+
+
+def test_no_server_outlives_a_flow_that_was_killed(new_checkout: Callable[[], Checkout], tmp_path: Path) -> None:
+    checkout = new_checkout()
+    checkout.keep_stages("synthesize", "ingest", "validate")
+    log = tmp_path / "flow.log"
+    flow = checkout.start("-m", "flows.pipeline", output=log)
+    wait_until(lambda: any("flows.validate" in words for words in survivors(checkout)), flow, log)
+    servers = [each for each in psutil.Process(flow.pid).children() if "uvicorn" in each.cmdline()]
+    assert len(servers) == 1
+    flow.kill()
+    flow.wait()
+    gone, alive = psutil.wait_procs(servers, timeout=60)
+    assert gone and not alive
+    wait_for_end(checkout)

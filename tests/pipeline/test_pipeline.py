@@ -9,8 +9,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import httpx
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from tests.pipeline.conftest import Checkout, runs_of, survivors
 
@@ -98,6 +102,13 @@ def checkout_schedule(checkout: Checkout, log: Path) -> subprocess.Popen[bytes]:
     return checkout.start(*words, output=log)
 
 
+def report_of(checkout: Checkout, run: Run) -> str:
+    """What changed in a pipeline run, as it is kept in MLflow."""
+    client = MlflowClient(f"sqlite:///{checkout.folder}/mlruns/mlflow.db")
+    with TemporaryDirectory() as folder:
+        return Path(client.download_artifacts(run.info.run_id, "dermflow-report.md", folder)).read_text()
+
+
 def test_the_scheduler_starts_a_run(by_flow: Checkout, tmp_path: Path) -> None:
     """With broken dependencies a server can start and a schedule exist, and still no run begins."""
     before = len(runs_of(by_flow))
@@ -109,10 +120,22 @@ def test_the_scheduler_starts_a_run(by_flow: Checkout, tmp_path: Path) -> None:
             assert time.monotonic() < until, f"no scheduled run came: {log.read_text()[-3000:]}"
             assert serving.poll() is None, log.read_text()[-3000:]
             time.sleep(1)
+        login = (by_flow.folder / ".dvc/tmp/dermflow/prefect-login").read_text().strip().split(":")
+        wanted = {"artifacts": {"key": {"any_": ["dermflow-report"]}}, "sort": "CREATED_DESC"}
+        address = "http://127.0.0.1:4217/api/artifacts/filter"
+        reports = httpx.post(address, json=wanted, auth=(login[0], login[1]), timeout=30).json()
     finally:
         serving.send_signal(signal.SIGINT)
         ended = serving.wait(timeout=90)
     assert ended in (0, 130)
     newest = max(runs_of(by_flow), key=lambda run: run.info.start_time)
     assert newest.data.metrics["stages/skipped"] == newest.data.metrics["stages/all"]
+    earlier = sorted((run for run in runs_of(by_flow) if run.info.run_name == "pipeline demo"),
+                     key=lambda run: run.info.start_time)  # fmt: skip
+    texts = [report_of(by_flow, run) for run in earlier]
+    assert texts[0].startswith("# demo: the first finished run")
+    assert f"(MLflow run {earlier[-2].info.run_id})" in texts[-1]
+    assert texts[-1].count("No changes") == 4 and "of them accepted" in texts[-1]
+    assert "| imagenet-frozen/balanced_accuracy |" in texts[0] and "synthetic images are no evidence" in texts[-1]
+    assert reports[0]["data"] == texts[-1]
     assert survivors(by_flow) == []

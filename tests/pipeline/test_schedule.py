@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,8 +16,9 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+from ruamel.yaml import YAML
 
-from tests.pipeline.conftest import Checkout, runs_of, wait_until
+from tests.pipeline.conftest import REPO, Checkout, runs_of, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +62,39 @@ def is_up(port: int) -> bool:
         return False
 
 
+def check_failure(checkout: Checkout, port: int) -> None:
+    """A run that fails leaves an event, which starts the automation of docs/scheduling.md."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", (REPO / "docs/scheduling.md").read_text(), re.DOTALL)
+    (automation,) = YAML(typ="safe").load(text)["automations"]
+    assert automation["actions"][0]["type"] == "send-notification"
+    automation["actions"] = [{"type": "do-nothing"}]  # a mail needs an account
+    made = httpx.post(f"http://127.0.0.1:{port}/api/automations/", json=automation, timeout=30)
+    assert made.status_code == 201, made.text
+    graph = checkout.folder / "dvc.yaml"
+    working = graph.read_text()
+    graph.write_text(working.replace("cmd: python -m flows.synthesize", "cmd: python -m flows.synthesize && false"))
+    assert graph.read_text() != working
+    failed = checkout.flow(check=False)
+    graph.write_text(working)
+    assert "1 of 1 stages failed (synthesize)" in failed.stderr
+    (event,) = wait_for_events(port, "dermflow.pipeline.failed")
+    assert event["resource"]["prefect.resource.id"] == "dermflow.pipeline.demo"
+    assert event["payload"]["error"].startswith("RunError: 1 of 1 stages failed (synthesize)")
+    (triggered,) = wait_for_events(port, "prefect.automation.triggered")
+    assert triggered["resource"]["prefect.resource.id"] == f"prefect.automation.{made.json()['id']}"
+
+
+def wait_for_events(port: int, name: str) -> list[dict[str, Any]]:
+    until = time.monotonic() + 120
+    asked = {"filter": {"event": {"name": [name]}}}
+    while True:
+        answer = httpx.post(f"http://127.0.0.1:{port}/api/events/filter", json=asked, timeout=30)
+        if found := answer.json()["events"]:
+            return list(found)
+        assert time.monotonic() < until, f"no event {name}"
+        time.sleep(0.5)
+
+
 def test_a_schedule_is_registered_and_runs_at_the_server_that_is_named(drawn: Checkout, tmp_path: Path) -> None:
     """Server and scheduler have a database each: with one for both, a run at a wrong server would be seen at both."""
     port, homes, before = free_port(), drawn.environment["PREFECT_HOME"], len(runs_of(drawn))
@@ -77,7 +113,11 @@ def test_a_schedule_is_registered_and_runs_at_the_server_that_is_named(drawn: Ch
             wait_until(lambda: "COMPLETED" in [run["state_type"] for run in rows(port, "flow_runs")], serving, log)
             (deployment,) = rows(port, "deployments")
             runs = rows(port, "flow_runs")
+        drawn.environment |= {"PREFECT_HOME": str(tmp_path / "flow")}
+        check_failure(drawn, port)
         assert deployment["name"].startswith("scheduled-")
+        assert deployment["parameters"] == {"timezone": "Asia/Tokyo", "pull": True}
+        assert "no remote of DVC is configured: nothing is pulled" in log.read_text()
         (schedule,) = deployment["schedules"]
         assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("* * * * *", "Asia/Tokyo")
         (done,) = [run for run in runs if run["state_type"] == "COMPLETED"]
