@@ -149,12 +149,21 @@ def build_head(feature_sizes: Sequence[int], hidden: int, dropout: float, classe
 
 @torch.no_grad()
 def predict(classifier: Classifier, batches: Iterable[Tensor]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Class probabilities (N, K) of uint8 batches (B, 3, S, S), in evaluation mode.
+    """Class probabilities (N, K) of uint8 batches (B, 3, S, S), at least one, in evaluation mode.
+
+    Each batch is computed apart: an image's probabilities do not depend on how many batches there are.
+    """
+    each = (predict_features(classifier.head, embed(classifier.encoder, [batch])) for batch in batches)
+    return np.concatenate(list(each))
+
+
+@torch.no_grad()
+def predict_features(head: Head, features: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Class probabilities (B, K) of pooled features (B, D), in evaluation mode.
 
     The softmax is computed in float64, so that each row sums to 1 within 1e-12.
     """
-    logits = head_logits(classifier.head, embed(classifier.encoder, batches))
-    probabilities: np.ndarray[Any, np.dtype[np.float64]] = logits.double().softmax(dim=1).numpy()
+    probabilities: np.ndarray[Any, np.dtype[np.float64]] = head_logits(head, features).double().softmax(dim=1).numpy()
     return probabilities
 
 

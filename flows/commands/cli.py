@@ -156,6 +156,27 @@ def lock(
 
 @app.command()
 @_print_errors
+def predict(
+    images: Annotated[
+        list[Path], typer.Argument(help="images, folders with all images below, or tables with a column of paths")
+    ],
+    model: Annotated[str | None, typer.Option(help="folder of a bundle; by default that of this checkout")] = None,
+    out: Annotated[Path, typer.Option(help="the table that is written, .parquet or .csv")] = Path(
+        "predictions.parquet"
+    ),
+    column: Annotated[str | None, typer.Option(help="of a table: the column of paths; by default path")] = None,
+) -> None:
+    """Predict images with the model for use: probabilities, decision, classes that cannot be excluded, abstention.
+
+    An image that cannot be read gets a row with the reason. A command that was stopped continues when it is repeated.
+    """
+    from flows.commands.predict import predict as predict_images
+
+    predict_images(images, model=model, out=out, column=column, echo=typer.echo)
+
+
+@app.command()
+@_print_errors
 def status() -> None:
     """List every stage as fresh or stale. `dermflow run` runs the stale ones; see also `dvc status`."""
     from flows.orchestration.graph import is_changed, read_graph

@@ -15,8 +15,9 @@ from components.models.weights_file import load_encoder
 from components.report.figures import save
 from components.training import profiling, range_test
 from components.training.figures import range_test as range_test_figure
-from flows.commands.study_trainings import EchoLog, choose_protocol, finetuning, study_trainings
+from flows.commands.study_trainings import choose_protocol, finetuning, study_trainings
 from flows.settings import load_settings
+from flows.tracking.terminal import EchoLog
 
 
 def profile(steps: int, echo: Callable[[str], None]) -> list[Path]:

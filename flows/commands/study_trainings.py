@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from components.base.errors import RunError, SettingsError
-from components.base.log import Log, SilentLog
+from components.base.log import Log
 from components.base.run_id import FinetuneProtocol
 from components.data.pixels import Pixels, read_pixels
 from components.models.backbone import Architecture
@@ -125,15 +125,3 @@ def _open_session(settings: Settings, seed: int, log: Log) -> Session:
     """As the stages open it, but in one process and without a resume state."""
     compute = settings.compute.model_copy(update={"devices": 1, "num_nodes": 1, "strategy": "auto"})
     return open_session(compute, cpu=settings.backbone.cpu, seed=seed, checkpoint=None, log=log)
-
-
-class EchoLog(SilentLog):
-    """Passes lines to `echo`; numbers stay in memory."""
-
-    def __init__(self, echo: Callable[[str], None]) -> None:
-        super().__init__()
-        self.echo = echo
-
-    def line(self, text: str) -> None:
-        """Passed to `echo`."""
-        self.echo(text)

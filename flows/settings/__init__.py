@@ -20,6 +20,7 @@ from components.clinical.settings import Clinical
 from components.comparison.settings import Compare, Evaluate
 from components.data.adapters import Adapter
 from components.data.labels import Labels
+from components.deployment.settings import Bundle
 from components.explanations.settings import Explain
 from components.label_efficiency.settings import LabelEfficiency
 from components.models.backbone import Backbone
@@ -56,6 +57,7 @@ class Settings(Frozen):
     compare: Compare
     clinical: Clinical
     cards: CardSettings
+    bundle: Bundle
     label_efficiency: LabelEfficiency
     explain: Explain
     robustness: Robustness
@@ -94,6 +96,16 @@ class Settings(Frozen):
         self.clinical.malignant_classes(self.labels)
         self.clinical.severity_of_classes(self.labels)
         self.clinical.deployment_of_classes(self.labels)
+        return self
+
+    @model_validator(mode="after")
+    def _check_operating_point_is_measured(self) -> Self:
+        level, levels = self.bundle.point.level, self.clinical.levels
+        if level not in levels:
+            raise ValueError(
+                f"bundle.point.level is {level:g}, expected one of clinical.levels {list(levels)}, for which "
+                "val chooses thresholds"
+            )
         return self
 
     @model_validator(mode="after")

@@ -56,6 +56,7 @@ class Paths(Frozen):
         description="folder with the loss and predicted class of train and val images after each epoch, one table a run"
     )
     reports: RelativePath = Field(description="folder of pages and their records")
+    bundle: RelativePath = Field(description="folder of the model for use")
     docs: RelativePath = Field(description="folder of the Data Docs of Great Expectations")
     external: RelativePath = Field(description="folder of the accepted tables of external test sets")
     external_predictions: RelativePath = Field(description="folder of the predictions on external test sets")

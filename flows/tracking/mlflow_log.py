@@ -30,6 +30,7 @@ from flows.tracking.lineage import lineage_tags
 from flows.tracking.resumed_runs import TRAINING_TAG, ResumableRun, logged_points
 from flows.tracking.services import deleted_experiment, require_mlflow, unusable_store
 from flows.tracking.stored_places import ARTIFACTS, KIND, absolute_uri, database_file, local_folder, repair_places
+from flows.tracking.terminal import track
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -213,31 +214,10 @@ class RunLog:
 
     def track(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
         """The items, with a progress bar on a terminal, else with a line every 10 s at most."""
-        if sys.stderr.isatty():
-            for item in _bar(items, total, f"{self.name}: {what}"):
+        for item in track(items, total, what, self.line, self.name):
+            if sys.stderr.isatty():
                 self.shown_at = time.monotonic()
-                yield item
-        else:
-            yield from self._lines(items, total, what)
-
-    def _lines(self, items: Iterable[T], total: int, what: str) -> Iterator[T]:
-        began = last = time.monotonic()
-        for done, item in enumerate(items):
-            now = time.monotonic()
-            if now - last >= 10 and done:
-                rate = done / (now - began)
-                self.line(f"{what} {done}/{total}, {rate:.3g}/s, {(total - done) / rate:.0f} s left")
-                last = now
             yield item
-
-
-def _bar(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield from progress.track(items, total=total, description=what)
 
 
 @contextmanager
