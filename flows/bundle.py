@@ -72,7 +72,8 @@ def bundle(
     task = clinical_task(question, clinical, labels, read_priors(paths, labels, finetune), evaluate.calibration_bins)
     on_val = choose_on_val(run, task)
     path = classifier_path(run_id, paths)
-    header = read_header(path)
+    header, measured = read_header(path), read_json(paths.metrics / "evaluate.json")[run.name]
+    provenance = _provenance(run, study, dataset, paths, question.classes)
 
     def manifest(files: Any) -> Manifest:
         return Manifest(
@@ -97,8 +98,8 @@ def bundle(
             conformal=on_val.conformal,
             abstention=on_val.abstention,
             unlike=bundle.unlike,
-            test=read_json(paths.metrics / "evaluate.json")[run.name],
-            provenance=_provenance(run, study, dataset, paths, question.classes),
+            test=measured,
+            provenance=provenance,
             files=files,
         )
 

@@ -161,9 +161,7 @@ def predict(
         list[Path], typer.Argument(help="images, folders with all images below, or tables with a column of paths")
     ],
     model: Annotated[str | None, typer.Option(help="folder of a bundle; by default that of this checkout")] = None,
-    out: Annotated[Path, typer.Option(help="the table that is written, .parquet or .csv")] = Path(
-        "predictions.parquet"
-    ),
+    out: Annotated[Path, typer.Option(help="the table to write, .parquet or .csv")] = Path("predictions.parquet"),
     column: Annotated[str | None, typer.Option(help="of a table: the column of paths; by default path")] = None,
 ) -> None:
     """Predict images with the model for use: probabilities, decision, classes that cannot be excluded, abstention.

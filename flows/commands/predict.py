@@ -37,8 +37,8 @@ def predict(
     found = predict_table(inputs, predictor, out, settings.compute.threads, log)
     malignant = "" if found.malignant is None else f", {found.malignant} of the answered ones called malignant"
     echo(
-        f"{out}: {found.images} images, {found.failed} could not be read (column error), {found.abstained} not answered "
-        f"(column reason){malignant}"
+        f"{out}: {found.images} images, {found.failed} could not be read (column error), {found.abstained} not "
+        f"answered (column reason){malignant}"
     )
 
 

@@ -26,7 +26,7 @@ class Inputs:
     """The images, each once, in the order in which they were named."""
 
     images: pd.DataFrame
-    """`image` (as it is shown), `root` and `path` (of `sources.read_bytes`), `problem` (why it cannot be read; empty)."""
+    """`image` (as shown), `root` and `path` (of `sources.read_bytes`), `problem` (why it cannot be read; or empty)."""
     notes: tuple[str, ...] = field(default=())
     """What was left out, and how many."""
 

@@ -133,9 +133,8 @@ def _write_part(path: Path, images: Sequence[tuple[str, Images | None, str]], pr
     answers = predictor.predict_batches(lambda rows: np.stack([readable[row] for row in rows]), len(readable))
     answers.index = pd.Index([place for place, (_, pixels, _) in enumerate(images) if pixels is not None])
     table = answers.reindex(range(len(images))).astype({"abstain": "boolean"})
-    names, errors = ([each[part] for each in images] for part in (0, 2))
-    table.insert(0, "image", pd.array(names, dtype="str"))
-    table.insert(1, "error", pd.array([error or None for error in errors], dtype="str"))
+    table.insert(0, "image", pd.Series([name for name, _, _ in images], dtype="str"))
+    table.insert(1, "error", pd.Series([error or None for _, _, error in images], dtype="str"))
     with whole(path) as part:
         table.to_parquet(part, index=False)
 

@@ -57,7 +57,7 @@ def test_a_failed_stage_keeps_its_siblings_and_a_rerun_does_the_rest(with_patien
     checkout.use(*PEOPLE)
     done = checkout.flow()
     running = set(re.findall(r"Running stage '([\w@-]+)'", done.stdout + done.stderr))
-    downstream = {"evaluate", "explain", "probe", "robustness", "compare", "cards", "index", "paper"}
+    downstream = {"evaluate", "explain", "probe", "robustness", "compare", "cards", "bundle", "index", "paper"}
     assert running == {"method@imagenet", "pretrain@imagenet-0", "finetune@imagenet-frozen-0"} | downstream
 
 

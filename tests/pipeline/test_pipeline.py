@@ -87,7 +87,7 @@ def test_new_settings_run_only_the_stages_that_use_them(by_repro: Checkout) -> N
     done = by_repro.flow()
     assert re.search(r"\d+ stages up to date", done.stdout)
     running = set(re.findall(r"Running stage '([\w@-]+)'", done.stdout + done.stderr))
-    assert running == {"evaluate", "compare", "index", "paper", "cards"}
+    assert running == {"evaluate", "compare", "index", "paper", "cards", "bundle"}
 
 
 def test_dvc_commands_print_the_results(by_repro: Checkout) -> None:
