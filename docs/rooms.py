@@ -14,7 +14,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from flows.orchestration.freshness import CodeGraph
+from flows.orchestration.code_graph import CodeGraph
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "figures" / "rooms.svg"

@@ -33,7 +33,7 @@ from components.base.environment import CUDA_VARIABLE, narrowed_threads
 from components.base.errors import DermflowError, RunError
 from components.base.keys import flat_keys
 from flows.orchestration.freshness import check_members
-from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph
+from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph, upstream_of
 from flows.orchestration.policy import Policy, in_order, load_policies
 from flows.orchestration.prefect_server import server_of_one_run
 from flows.orchestration.processes import (
@@ -224,15 +224,16 @@ def _readable_settings() -> Settings | None:
 
 
 @flow(name="dermflow", flow_run_name=name_run, validate_parameters=False, persist_result=False)
-def pipeline(timezone: str = UTC, pull: bool = False) -> None:  # noqa: ARG001  # `name_run` reads the time zone
+def pipeline(timezone: str = UTC, pull: bool = False, target: str = "") -> None:  # noqa: ARG001  # see `name_run`
     """Bring every stage of dvc.yaml up to date; a failure leaves the event `FAILED` in Prefect.
 
     Args:
         timezone: IANA name of the time zone of the date in the run's name.
         pull: whether missing data are pulled from DVC's remote before.
+        target: address of the one stage that is brought up to date, with all upstream; empty for all.
     """
     try:
-        _bring_up_to_date(pull)
+        _bring_up_to_date(pull, target)
     except Exception as error:
         _emit_failure(error)
         raise
@@ -247,9 +248,9 @@ def _emit_failure(error: Exception) -> None:
     emit_event(FAILED, resource=resource, payload=payload)
 
 
-def _bring_up_to_date(pull: bool) -> None:
+def _bring_up_to_date(pull: bool, target: str) -> None:
     check_own_code()
-    nodes = read_graph()
+    nodes = _nodes(target)
     state = RunState.read(files_below(path for node in nodes for path in node.code))
     settings = load_settings()
     check_members(Path.cwd())
@@ -266,6 +267,13 @@ def _bring_up_to_date(pull: bool) -> None:
         finally:
             order_lock(before, nodes)
         _conclude(states, settings, state.changes(), log)
+
+
+def _nodes(target: str) -> list[Node]:
+    """The stages that a run brings up to date."""
+    nodes = read_graph()
+    wanted = set(upstream_of(nodes, next(node for node in nodes if node.address == target) if target else None))
+    return [node for node in nodes if node.address in wanted]
 
 
 @contextmanager
@@ -351,7 +359,7 @@ def _conclude(states: dict[str, State[Any]], settings: Settings, changes: list[s
     log.metrics(metrics)
     report_changes(settings, metrics, log)
     log.line(f"{len(states)} stages up to date, {skipped} of them unchanged")
-    log.line(f"read {settings.paths.reports / 'index.html'}; compare runs with `make ui`")
+    log.line(f"read the pages in {settings.paths.reports}; compare runs with `make ui`")
 
 
 def read_numbers(path: Path) -> dict[str, float]:
@@ -360,11 +368,12 @@ def read_numbers(path: Path) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if isinstance(value, (int, float))}
 
 
-def main(pull: bool = False) -> int:
+def main(pull: bool = False, target: str = "") -> int:
     """Run the flow in this process.
 
     Args:
         pull: whether missing data are pulled from DVC's remote before.
+        target: as of `pipeline`.
 
     Returns:
         The exit status: 0 where all stages are up to date, 1 after an error, 130 after Ctrl-C.
@@ -372,7 +381,7 @@ def main(pull: bool = False) -> int:
     try:
         require_mlflow(tracking_uri(), mlruns_folder())
         with end_at_second_interrupt(), server_of_one_run():
-            pipeline(pull=pull)
+            pipeline(pull=pull, target=target)
     except DermflowError as error:
         print(f"dermflow: {error}", file=sys.stderr)  # noqa: T201  # the message of the command line
         return 1

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.cards.page import plain_number, share, signed_number
-from components.report.formatting import percent
+from components.cards.page import per_thousand, plain_number, share, signed_number
+from components.report.formatting import decimals, percent
 
 Json = Mapping[str, Any]
 
@@ -26,6 +26,9 @@ class InUse:
     """Share of malignant images in test and in the clinic, percent; empty where nothing is compared."""
     rows: tuple[tuple[str, str, str], ...]
     """Measure, this study, clinic; empty where nothing is compared."""
+    benefit: tuple[tuple[str, str, str, str], ...]
+    """Net benefit in the clinic, of 1,000 images: threshold probability, model, treat all, model minus the better of
+    treat all and treat none (which has zero); empty where nothing is compared."""
 
 
 def describe(plan: Json, assessment: Json) -> InUse:
@@ -38,6 +41,7 @@ def describe(plan: Json, assessment: Json) -> InUse:
         clinic="" if clinic is None else _shares(clinic),
         malignant=tuple(percent(each["malignant"]) for each in places),
         rows=tuple(_rows(*places)) if places else (),
+        benefit=() if compared is None else tuple(_benefit(compared["deployed"]["benefit"])),
     )
 
 
@@ -70,3 +74,12 @@ def _rows(study: Json, clinic: Json) -> list[tuple[str, str, str]]:
     ):
         found.append((title, form(study[name]), form(clinic[name])))
     return found
+
+
+def _benefit(curve: Json) -> list[tuple[str, str, str, str]]:
+    """The decision curve of the clinical page, in numbers."""
+    columns = (curve[name] for name in ("thresholds", "model", "all", "over_both"))
+    return [
+        (f"{100 * at:g} %", per_thousand(model), decimals(1000 * treat_all, 1, sign=True), per_thousand(over))
+        for at, model, treat_all, over in zip(*columns, strict=True)
+    ]

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from components.cards.settings import CardSettings
 from components.report import page
-from components.report.formatting import count, interval_range, number, percent, points, signed
+from components.report.formatting import count, decimals, interval_range, number, percent, points, signed
 from components.statistics.intervals import read_interval
 
 NOT_STATED = Markup("**not stated**")
@@ -110,6 +110,16 @@ def signed_number(found: Mapping[str, float | None]) -> str:
     """`+0.042 (−0.101 to +0.180)`."""
     known = read_interval(found)
     return f"{signed(known.mean)} ({interval_range(known, signed)})"
+
+
+def per_thousand(found: Mapping[str, float | None]) -> str:
+    """A mean of images, of 1,000 images: `+12.3 (−2.0 to +20.1)`."""
+    known = read_interval(found)
+
+    def form(value: float) -> str:
+        return decimals(1000 * value, 1, sign=True)
+
+    return f"{form(known.mean)} ({interval_range(known, form)})"
 
 
 def difference(found: Mapping[str, float | None]) -> str:

@@ -13,7 +13,7 @@ from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
 from components.statistics.runs import Images, Run, check_conditions, same_images
 
-RERUN = "repeat: dermflow crossvalidate run"
+RERUN = "repeat: dermflow crossvalidate"
 
 
 @dataclass(frozen=True)

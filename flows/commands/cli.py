@@ -17,10 +17,6 @@ from flows.orchestration.schedules import UTC
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compare versions of the data set; find an image.")
 app.add_typer(data, name="data")
-crossvalidate = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Test every lesion once: the study for each fold, pooled."
-)
-app.add_typer(crossvalidate, name="crossvalidate")
 
 
 def _print_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -286,29 +282,22 @@ def compare_results(
     raise typer.Exit(0 if found.equal else 1)
 
 
-@crossvalidate.command("run")
+@app.command()
 @_print_errors
-def crossvalidate_run(
+def crossvalidate(
     folds: Annotated[
-        int | None, typer.Option(help="number of folds, 3 or more; by default split.folds, or 5 where that is null")
+        int | None,
+        typer.Option(help="number of folds, 3 or more; by default that of params.yaml, or 5 where it has none"),
     ] = None,
 ) -> None:
-    """Run the study once for each fold, in a clone each, and pool the folds. Continues where it was stopped.
+    """Test every lesion once: run the study for each fold, and pool the folds. Continues where it was stopped.
 
-    Writes reports/crossvalidation.html. Each fold runs up to its own comparison, without robustness and explanations.
+    Sets cross_validation.folds; `dermflow run` then runs the folds too. Writes reports/cross_validation.html.
     """
-    from flows.cross_validation.run import run_folds
+    from flows.commands.crossvalidate import crossvalidate as run_folds
+    from flows.pipeline import main
 
-    run_folds(folds)
-
-
-@crossvalidate.command("pool")
-@_print_errors
-def crossvalidate_pool() -> None:
-    """Pool the folds that `dermflow crossvalidate run` made, without running anything."""
-    from flows.cross_validation.pool import pool
-
-    pool()
+    raise typer.Exit(run_folds(folds, lambda stage: main(target=stage)))
 
 
 @data.command("diff")

@@ -1,1 +1,1 @@
-"""`dermflow crossvalidate`: the study once for each fold, in a clone each, and the folds pooled."""
+"""A fold of a cross-validation: its clone of this checkout, and the stages that run there."""

@@ -1,8 +1,8 @@
 """A fold's clone: this checkout's commit, code changes and settings, with `split.folds` and `split.fold` set.
 
-All folds share the DVC cache of the checkout. Stages that depend on no fold, up to `validate`, run once: a new clone
-gets their entries of dvc.lock, and their outputs from the cache. A clone stays for the next call, in which DVC runs
-what is missing. Where commit or code changed since, it is made anew.
+All folds share the DVC cache of the checkout. Stages that depend on no fold, up to `validate`, run once: a clone gets
+their entries of dvc.lock, and their outputs from the cache. A clone stays for the next call, which brings its code and
+settings up to date; then DVC runs there what is missing or stale.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from ruamel.yaml import YAML
 
 from components.base.errors import RunError
 from components.base.files import write_text
-from flows.orchestration.graph import cache_folder, hash_path, read_graph
+from flows.orchestration.graph import cache_folder, hash_path, read_graph, upstream_of
 from flows.orchestration.processes import STATE, venv_path
 from flows.presets import edit
-from flows.reproduction.recorded_stages import upstream_of
+from flows.reproduction.compare_runs import read_lock
 from flows.reproduction.workspace import Workspace, apply_changes, clone, supply_data
-from flows.settings import PARAMS, Settings, read_yaml
-from flows.tracking.environment import code_changes
-from flows.tracking.git import find_commit
+from flows.settings import PARAMS, Settings
+from flows.stage_io.protocol import OPENINGS
+from flows.tracking.environment import POINTERS, code_changes, without_results
+from flows.tracking.git import find_commit, run_git
 from flows.tracking.lineage import LOCK
 
 FOLDS = STATE / "folds"
@@ -44,11 +45,6 @@ def fold_root(repo: Path, fold: int) -> Path:
     return repo / FOLDS / str(fold)
 
 
-def present_folds(repo: Path) -> list[int]:
-    """The folds that have a clone, in order."""
-    return sorted(int(path.name) for path in (repo / FOLDS).glob("*") if path.name.isdecimal())
-
-
 def prepare_fold(repo: Path, settings: Settings, folds: int, fold: int) -> Workspace:
     """The clone of a fold, ready to run.
 
@@ -64,41 +60,59 @@ def prepare_fold(repo: Path, settings: Settings, folds: int, fold: int) -> Works
     commit, root = find_commit(repo), fold_root(repo, fold)
     if not commit.sha:
         raise RunError(f"no commit of this checkout can be read: {commit.found}; {commit.fix}")
-    diff = code_changes(settings)
-    sha256 = hashlib.sha256(diff).hexdigest() if diff else "none"
-    made_of = f"{commit.sha} {sha256}\n"
-    new = not (root / MADE_OF).exists() or (root / MADE_OF).read_text() != made_of
-    if new:
+    remove_other_folds(repo, folds)
+    if not (root / MADE_OF).exists():  # new, or cloning it was interrupted
         shutil.rmtree(root, ignore_errors=True)
-        workspace = clone(repo, commit.sha, root, cache=cache_folder(repo).parents[1])
-        apply_changes(workspace, diff, sha256, f"fold {fold}")
-        write_text(root / MADE_OF, made_of)
+        clone(repo, commit.sha, root, cache=cache_folder(repo).parents[1])
+        write_text(root / MADE_OF, "")
     workspace = Workspace(root)
+    _update(workspace, commit.sha, settings, f"fold {fold}")
     write_text(root / PARAMS, fold_params((repo / PARAMS).read_text(), folds, fold))
     supply_data(workspace, repo, _data_hashes(repo, settings))
-    if new:
-        take_shared_results(fold_root(repo, 0) if fold else repo, root)
+    take_shared_results(repo, root)
     return workspace
 
 
-def take_shared_results(source: Path, root: Path) -> None:
-    """Give a new clone what another checkout recorded of the stages that depend on no fold.
+def _update(workspace: Workspace, commit: str, settings: Settings, label: str) -> None:
+    """Bring commit and code changes of the clone up to date; results, resume states and dvc.lock stay for DVC to judge.
 
-    DVC's run cache does not hold these stages, since their metrics are outside the cache. Where the other checkout has
-    nothing, or something that is not valid here, or the cache lacks it, DVC runs the stage.
+    Args:
+        workspace: the clone.
+        commit: of this checkout.
+        settings: of this checkout.
+        label: of the fold, for messages.
+    """
+    root, diff = workspace.root, code_changes(settings, code_alone=True)
+    sha256 = hashlib.sha256(diff).hexdigest() if diff else "none"
+    made_of = f"{commit} {sha256}\n"
+    if (root / MADE_OF).read_text() == made_of:
+        return
+    own = [*without_results(settings), f":(exclude){OPENINGS}", f":(exclude,glob){POINTERS}"]
+    run_git("reset", "--quiet", commit, folder=root)
+    run_git("clean", "--quiet", "--force", "-d", "--", ".", *own, folder=root)
+    run_git("checkout", "--quiet", commit, "--", ".", *own, folder=root)
+    apply_changes(workspace, diff, sha256, label)
+    write_text(root / MADE_OF, made_of)
+
+
+def take_shared_results(source: Path, root: Path) -> None:
+    """Give a clone what this checkout recorded of the stages that depend on no fold.
+
+    DVC's run cache does not hold these stages, since their metrics are outside the cache. Where this checkout has
+    nothing, or something that is not valid in the clone, or the cache lacks it, DVC runs the stage there.
 
     Args:
         source: a checkout with the same DVC cache.
-        root: the new clone.
+        root: the clone.
     """
-    lock = read_yaml(source / LOCK) if (source / LOCK).exists() else None
-    nodes = {node.address: node for node in read_graph(source)} if isinstance(lock, dict) else {}
-    if not isinstance(lock, dict) or LAST_SHARED not in nodes:
+    theirs, own = read_lock(source / LOCK), read_lock(root / LOCK)
+    nodes = {node.address: node for node in read_graph(source)}
+    addresses = upstream_of(nodes.values(), nodes[LAST_SHARED])
+    shared = {name: theirs[name] for name in addresses if name in theirs and theirs[name] != own.get(name)}
+    if not shared:
         return
-    stages = lock.get("stages") or {}
-    shared = [name for name in upstream_of(nodes.values(), nodes[LAST_SHARED]) if name in stages]
     text = StringIO()
-    YAML(typ="safe").dump(lock | {"stages": {name: stages[name] for name in shared}}, text)
+    YAML(typ="safe").dump({"schema": "2.0", "stages": {**own, **shared}}, text)
     write_text(root / LOCK, text.getvalue())
     for path in (Path(result) for name in shared for result in nodes[name].results):
         if (source / path).exists():
@@ -110,7 +124,9 @@ def take_shared_results(source: Path, root: Path) -> None:
 
 def fold_params(text: str, folds: int, fold: int) -> str:
     """The text of params.yaml for a fold."""
-    return edit(edit(text, f"split.folds={folds}"), f"split.fold={fold}")
+    for change in (f"split.folds={folds}", f"split.fold={fold}", "cross_validation.folds=null"):
+        text = edit(text, change)
+    return text
 
 
 def _data_hashes(repo: Path, settings: Settings) -> dict[str, str]:
@@ -121,7 +137,7 @@ def _data_hashes(repo: Path, settings: Settings) -> dict[str, str]:
 
 
 def remove_other_folds(repo: Path, folds: int) -> None:
-    """Remove clones of an earlier cross-validation with more folds."""
-    for fold in present_folds(repo):
-        if fold >= folds:
-            shutil.rmtree(fold_root(repo, fold))
+    """Remove clones of an earlier cross-validation with more folds; another fold may do the same now."""
+    for path in (repo / FOLDS).glob("*"):
+        if path.name.isdecimal() and int(path.name) >= folds:
+            shutil.rmtree(path, ignore_errors=True)

@@ -11,7 +11,6 @@ test compares.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,30 +22,18 @@ from ruamel.yaml import YAML
 
 from components.base.errors import SettingsError
 from components.base.files import whole
+from flows.orchestration.code_graph import CodeGraph
+from flows.orchestration.repeated_study import (
+    FOLD,
+    REPEATED,
+    check_items,
+    code_of_fold,
+    method_folders,
+    with_items,
+)
 from flows.settings import PARAMS
 
 DVC = Path("dvc.yaml")
-PACKAGES = ("flows", "components")
-
-NO_EFFECT = (
-    "components.base.errors",  # messages
-    "components.base.log",  # the terminal
-    "components.base.config",  # how settings are checked: their values are params
-    "components.base.families",
-    "components.base.fields",
-    "components.base.home",
-    "components.validation.executors",  # where a scan runs, and what it remembers
-    "components.validation.scan_cache",
-    "flows.deferred_imports",  # when a library is loaded
-    "flows.settings",
-    "flows.stage",  # how a stage is run and logged
-    "flows.tracking",
-)
-"""Modules and packages whose change makes no result stale; so does no module named `settings`."""
-
-INCLUDED = re.compile(r"""(?:include|extends|import|from) ["']([\w./]+)["']""")
-TEMPLATE = re.compile(r"[\w/.]+\.(?:j2|css)")
-
 BACKBONES, METHODS = "models.backbones", "pretraining"
 ARCHITECTURE = "architecture.py"
 """A method's own backbone, in its folder: whatever loads weights needs it where an arm uses the method."""
@@ -91,65 +78,6 @@ CHOICES = (
 """DVC fills in a template for one name, but not for each name of a list: those are written out."""
 
 
-class CodeGraph:
-    """The repository's modules and what each imports, read from the source; nothing is imported."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._trees: dict[Path, ast.Module] = {}
-        self._imports: dict[Path, frozenset[str]] = {}
-
-    def closure(self, files: Iterable[Path], *, figures: bool) -> set[Path]:
-        """All files that `files` need, themselves included; modules of figures only where `figures` is True."""
-        found: set[Path] = set()
-        waiting = list(files)
-        while waiting:
-            path = waiting.pop()
-            if path in found:
-                continue
-            found.add(path)
-            if path.suffix != ".py":
-                waiting += self._included(path)
-                continue
-            waiting += self._templates(path)
-            waiting += [file for name in self.imports(path) for file in self._files(name, figures)]
-        return found
-
-    def imports(self, path: Path) -> frozenset[str]:
-        """Names of this repository's modules that a file imports anywhere in it, but for typing alone."""
-        if path not in self._imports:
-            self._imports[path] = frozenset(_imports(self._tree(path)))
-        return self._imports[path]
-
-    def _tree(self, path: Path) -> ast.Module:
-        if path not in self._trees:
-            self._trees[path] = ast.parse(path.read_text("utf-8"))
-        return self._trees[path]
-
-    def _files(self, module: str, figures: bool) -> Iterator[Path]:
-        """The module's own file and the `__init__.py` of packages on the way, where these hold code."""
-        if _has_no_effect(module) or (not figures and _is_figure(module)):
-            return
-        parts = module.split(".")
-        for length in range(2, len(parts) + 1):  # the two roots hold no code that makes a result
-            base = self.root.joinpath(*parts[:length])
-            package, file = base / "__init__.py", base.with_suffix(".py")
-            if package.is_file() and _holds_code(package):
-                yield package
-            if file.is_file():
-                yield file
-
-    def _templates(self, path: Path) -> list[Path]:
-        """Templates that a module names in a string without other text, as `render("comparison/page.html.j2")` does."""
-        texts = (node.value for node in ast.walk(self._tree(path)) if isinstance(node, ast.Constant))
-        names = {text for text in texts if isinstance(text, str) and TEMPLATE.fullmatch(text)}
-        return [file for name in sorted(names) if (file := self.root / "components" / name).is_file()]
-
-    def _included(self, template: Path) -> list[Path]:
-        names = INCLUDED.findall(template.read_text("utf-8"))
-        return [file for name in names if (file := self.root / "components" / name).is_file()]
-
-
 @dataclass(frozen=True)
 class StageEntry:
     """One stage as dvc.yaml writes it; the group of a matrix or of a foreach counts as one."""
@@ -164,7 +92,12 @@ class StageEntry:
         return body
 
     def choices(self) -> list[Choice]:
-        """The choices that its params hold, whole or in part; those of an item where the stage has items."""
+        """The choices that its params hold, whole or in part; those of an item where the stage has items.
+
+        A fold has none of its own: the stages that it repeats have them.
+        """
+        if self.name == FOLD:
+            return []
         keys = [f"{key}." for key in self.body.get("params", ())]
         has_items = not {"matrix", "foreach"}.isdisjoint(self.content)
         return [
@@ -272,41 +205,6 @@ def _python(paths: Iterable[Path]) -> Iterator[Path]:
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
-    for_typing = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if node in for_typing:
-            continue
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        yield from (name for name in names if name.split(".")[0] in PACKAGES)
-
-
-def _has_no_effect(module: str) -> bool:
-    return "settings" in module.split(".") or any(
-        module == other or module.startswith(f"{other}.") for other in NO_EFFECT
-    )
-
-
-def _is_figure(module: str) -> bool:
-    return not {"figures", "figure"}.isdisjoint(module.split("."))
-
-
-def _holds_code(path: Path) -> bool:
-    """Whether a file is more than its docstring."""
-    body = ast.parse(path.read_text("utf-8")).body
-    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
-
-
 # --- dvc.yaml
 
 
@@ -321,6 +219,8 @@ def with_code(text: str, root: Path, settings: Mapping[str, Any]) -> str:
     graph = CodeGraph(root)
     entries = YAML(typ="safe").load(text)["stages"]
     code = {name: code_of(graph, StageEntry(name, entry), settings) for name, entry in entries.items()}
+    if FOLD in code:
+        code[FOLD] = code_of_fold(code[FOLD], code, settings, _methods())
     out: list[str] = []
     stage, indent = "", -1
     for line in text.splitlines():
@@ -330,7 +230,7 @@ def with_code(text: str, root: Path, settings: Mapping[str, Any]) -> str:
             out += [f"{' ' * indent}- {dep}" for dep in code[stage]]
             indent = -1
         if indent < 0 or not re.match(r"\s*- (?:flows|components)/", line):
-            out.append(line)
+            out.append(with_items(line, stage, settings))
         if found := re.match(r"( +)deps:\s*$", line):
             indent = len(found[1]) + 2
     return "\n".join(out) + "\n"
@@ -358,18 +258,35 @@ def check_members(root: Path, stage: str | None = None) -> None:
     """
     if not (root / DVC).is_file():
         return
-    settings = read_params(root)
-    for entry in read_stages(root):
+    settings, entries = read_params(root), read_stages(root)
+    for entry in entries:
         if stage not in (None, entry.name):
             continue
-        for choice in entry.choices():
-            if choice.kind is None:
-                for path in deps_of(choice, settings):
-                    _check_listed(path, Path(path).stem, choice.setting, entry)
-        for file in own_architectures(root, entry, settings):
-            _check_listed(file.relative_to(root).as_posix(), file.parent.name, "pretrain.arms", entry)
-        for file in named_backbones(root, entry, settings):
-            _check_listed(file.relative_to(root).as_posix(), file.stem, "pretrain.arms", entry)
+        check_items(entry.name, entry.content, settings)
+        repeated = [each for each in entries if each.name in REPEATED] if entry.name == FOLD else []
+        for path, member, setting in (
+            member for each in (entry, *repeated) for member in _listed(root, each, settings)
+        ):
+            _check_listed(path, member, setting, entry)
+        for path in method_folders(settings, _methods()) if repeated else ():
+            _check_listed(path, Path(path).name, "pretrain.arms", entry)
+
+
+def _listed(root: Path, entry: StageEntry, settings: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Path, name and setting of each member that dvc.yaml must list by its name."""
+    for choice in entry.choices():
+        if choice.kind is None:
+            yield from ((path, Path(path).stem, choice.setting) for path in deps_of(choice, settings))
+    for file in own_architectures(root, entry, settings):
+        yield file.relative_to(root).as_posix(), file.parent.name, "pretrain.arms"
+    for file in named_backbones(root, entry, settings):
+        yield file.relative_to(root).as_posix(), file.stem, "pretrain.arms"
+
+
+def _methods() -> str:
+    """The path of an arm's pretraining method, as dvc.yaml writes it for the stage that hashes it."""
+    (path,) = (path for choice in CHOICES if choice.hashed_by for path in deps_of(choice, {}))
+    return path
 
 
 def _check_listed(path: str, member: str, setting: str, entry: StageEntry) -> None:

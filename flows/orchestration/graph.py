@@ -6,7 +6,7 @@ Uses DVC's Python API (`Repo().index.graph`, `Stage.changed`), checked on dvc 3.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 
 from components.base.errors import RunError
 from components.base.files import whole
-from flows.orchestration.freshness import DVC, PACKAGES
+from flows.orchestration.code_graph import PACKAGES
+from flows.orchestration.freshness import DVC
 from flows.settings import PARAMS
 from flows.tracking.lineage import LOCK
 
@@ -65,6 +66,20 @@ def _node(graph: Any, stage: Any) -> Node:
     return Node(address, address.split("@")[0], upstream, results, stage.cmd or "", code)
 
 
+def upstream_of(nodes: Iterable[Node], target: Node | None) -> list[str]:
+    """Addresses of a stage and of all stages upstream, in running order; of the whole graph for None."""
+    known = {node.address: node for node in nodes}
+    if target is None:
+        return list(known)
+    wanted, waiting = set(), [target.address]
+    while waiting:
+        address = waiting.pop()
+        if address not in wanted:
+            wanted.add(address)
+            waiting += known[address].upstream
+    return [address for address in known if address in wanted]
+
+
 def hash_path(root: Path, path: Path) -> str | None:
     """DVC's md5 of a file or folder in its present state, by the rules of a checkout; None where there is nothing."""
     from dvc.fs import LocalFileSystem
@@ -76,12 +91,6 @@ def hash_path(root: Path, path: Path) -> str | None:
     with _open_repo(root) as repo:
         _, _, found = build(repo.cache.local, str(place), LocalFileSystem(), "md5", ignore=repo.dvcignore, dry_run=True)
         return str(found.hash_info.value)
-
-
-def changed_stages(root: Path, target: str) -> list[str]:
-    """Addresses of a stage and of all upstream that `dvc repro` would run in a checkout."""
-    with _open_repo(root) as repo:
-        return sorted(repo.status(targets=[target], with_deps=True))
 
 
 def cache_folder(root: Path) -> Path:

@@ -171,8 +171,8 @@ def _read(path: Path) -> str:
         return "unknown"
 
 
-def refuse_survivors(kinds: Iterable[str]) -> None:
-    """Refuse to start while a stage's process of a killed run still works in this folder.
+def refuse_survivors(kinds: Iterable[str], folder: Path | None = None) -> None:
+    """Refuse to start while a stage's process of a killed run still works in a folder, by default the current one.
 
     A run that is killed with SIGKILL cannot stop its children, and two trainings of one stage would overwrite each
     other's output.
@@ -181,13 +181,13 @@ def refuse_survivors(kinds: Iterable[str]) -> None:
         RunError: with the process id of the stage.
     """
     modules = {f"flows.{kind}" for kind in kinds}
-    here = str(Path.cwd())
+    here = str((folder or Path.cwd()).resolve())
     for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
         words = process.info["cmdline"] or []
         if process.info["cwd"] == here and "-m" in words and modules & set(words):
             raise RunError(
-                f"{' '.join(words[words.index('-m') + 1 :])} still works here as process {process.pid}; it belongs to "
-                f"a run that was killed or to a `dvc repro`: wait for it, or end it with `kill {process.pid}`"
+                f"{' '.join(words[words.index('-m') + 1 :])} still works in {here} as process {process.pid}; it is "
+                f"of a run that was killed or of a `dvc repro`: wait for it, or end it with `kill {process.pid}`"
             )
 
 

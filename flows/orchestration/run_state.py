@@ -23,7 +23,8 @@ from ruamel.yaml.error import YAMLError
 
 from components.base.errors import RunError
 from components.base.files import write_text
-from flows.orchestration.freshness import DVC, PACKAGES, read_stages
+from flows.orchestration.code_graph import PACKAGES
+from flows.orchestration.freshness import DVC, read_stages
 from flows.orchestration.processes import STATE
 from flows.settings import PARAMS
 
@@ -84,13 +85,16 @@ def changed_since_start() -> list[str]:
 class StageState:
     """What DVC records with a stage, as it was when the stage's process started."""
 
-    def __init__(self, stage: str, sections: Collection[str]) -> None:
+    def __init__(self, stage: str, sections: Collection[str], *, by_other_processes: bool = False) -> None:
         """Read the present state.
 
         Args:
             stage: its name in dvc.yaml.
-            sections: of params.yaml, those that the stage uses.
+            sections: of params.yaml, or keys in them, those that the stage uses.
+            by_other_processes: whether other processes use the code in the stage's deps; otherwise what this process
+                has not imported makes no difference.
         """
+        self._all_code = by_other_processes
         self._sections = [section for section in sections if section not in UNRECORDED]
         self._start = RunState.read(_code_of(stage))
 
@@ -100,7 +104,7 @@ class StageState:
         Raises:
             RunError: names each change.
         """
-        used = _loaded()
+        used = {path for path in self._start.code if self._all_code} | _loaded()
         wanted = tuple(f"{PARAMS}: {section}{end}" for section in self._sections for end in (":", "."))
         changes = [
             change

@@ -31,20 +31,6 @@ def _words(command: str) -> list[str]:
     return command.replace("-", " ").split()
 
 
-def upstream_of(nodes: Iterable[Node], target: Node | None) -> list[str]:
-    """Addresses of a stage and of all stages upstream, in running order; of the whole graph for None."""
-    known = {node.address: node for node in nodes}
-    if target is None:
-        return list(known)
-    wanted, waiting = set(), [target.address]
-    while waiting:
-        address = waiting.pop()
-        if address not in wanted:
-            wanted.add(address)
-            waiting += known[address].upstream
-    return [address for address in known if address in wanted]
-
-
 def recorded_lock(original: OriginalRun, target: Node | None, order: Iterable[str], current: Lock) -> Lock:
     """What was recorded of each stage of `order`, as entries of dvc.lock.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.base.errors import RunError
-from flows.orchestration.graph import cache_folder, read_graph
+from flows.orchestration.graph import cache_folder, read_graph, upstream_of
 from flows.orchestration.processes import stop_on_sigterm
 from flows.reproduction.compare_runs import compare_locks, read_lock
 from flows.reproduction.original_files import OriginalFiles
@@ -29,7 +29,6 @@ from flows.reproduction.recorded_stages import (
     find_node,
     recorded_lock,
     unplanned_note,
-    upstream_of,
 )
 from flows.reproduction.report import Reproduction, log_report
 from flows.reproduction.rerun import differing_weights, rerun

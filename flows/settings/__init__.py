@@ -28,7 +28,7 @@ from components.robustness.settings import Robustness
 from components.training.settings import Augment, Compute, Finetune
 from components.validation.settings import Scan, Validate
 from flows.settings.data import Cohort, Pack, Privacy, Split, Synthesize
-from flows.settings.study import Paths, Study
+from flows.settings.study import CrossValidation, Paths, Study
 from flows.settings.training import Pretrain
 
 PARAMS = Path("params.yaml")
@@ -48,6 +48,7 @@ class Settings(Frozen):
     scan: Scan
     validate_: Validate = Field(alias="validate")
     split: Split
+    cross_validation: CrossValidation
     pack: Pack
     augment: Augment
     backbone: Annotated[Backbone, OneOf("models.backbones")]
@@ -79,6 +80,16 @@ class Settings(Frozen):
                     f"label_efficiency.{name} is {chosen[name]}, expected only values of study.{name} {study[name]}: "
                     "the runs of the study are the last point of each curve"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_folds_are_the_same(self) -> Self:
+        folds, own = self.cross_validation.folds, self.split.folds
+        if folds and own and folds != own:
+            raise ValueError(
+                f"cross_validation.folds is {folds} and split.folds is {own}, expected the same number: the study "
+                "itself is then one of the folds; or set one of them to null"
+            )
         return self
 
     @model_validator(mode="after")

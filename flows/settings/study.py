@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -31,6 +32,16 @@ class Study(Frozen):
         if self.reference not in self.arms:
             raise ValueError(f"study.reference is {self.reference!r}, expected one of study.arms {list(self.arms)}")
         return self
+
+
+class CrossValidation(Frozen):
+    """The study repeated for each fold, and pooled; apart from `split`, which says how the study itself is split."""
+
+    folds: int | None = Field(
+        default=None,
+        ge=3,
+        description="number of folds: each is test once, the next one is val then, the others train; null: none is run",
+    )
 
 
 class Paths(Frozen):
@@ -64,3 +75,8 @@ class Paths(Frozen):
         description="folder of scan results by file content, so that unchanged images are skipped"
     )
     checkpoints: RelativePath = Field(description="folder of resume states; no output of any stage")
+    folds: RelativePath = Field(description="folder of what pooling needs of each fold of a cross-validation")
+
+    def below(self, root: Path) -> Self:
+        """The same places below another folder, such as a clone."""
+        return self.model_copy(update={name: root / getattr(self, name) for name in type(self).model_fields})

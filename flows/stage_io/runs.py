@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -29,7 +30,7 @@ def read_run(run: RunId, paths: Paths) -> Run:
     Raises:
         DataError: where `evaluate` wrote no predictions.
     """
-    path = paths.predictions / f"{run}.parquet"
+    path, *_ = files_of(run, paths)
     table = pd.read_parquet(existing(path, f"{EVERY_RUN}; dvc repro evaluate makes it"))
     return Run(run, table)
 
@@ -44,18 +45,27 @@ def read_complete_runs(study: Study, paths: Paths) -> list[Run]:
     return [_complete(run, paths, measured) for run in read_runs(study, paths)]
 
 
+def files_of(run: RunId, paths: Paths) -> tuple[Path, Path, Path, Path]:
+    """Where a run's predictions, curve, results by image and summary are."""
+    return (
+        paths.predictions / f"{run}.parquet",
+        paths.curves / "finetune" / f"{run}.csv",
+        paths.epoch_losses / f"{run}.parquet",
+        paths.metrics / "finetune" / f"{run}.json",
+    )
+
+
 def _complete(run: Run, paths: Paths, measured: dict[str, Any]) -> Run:
     if run.name not in measured:
         raise DataError(
             f"{paths.metrics / 'evaluate.json'} lacks {run.name}, has {sorted(measured)}; dvc repro evaluate"
         )
-    summary = read_json(paths.metrics / "finetune" / f"{run.name}.json")
-    curve = existing(paths.curves / "finetune" / f"{run.name}.csv", f"{EVERY_RUN}; dvc repro finetune makes it")
-    images = existing(paths.epoch_losses / f"{run.name}.parquet", f"{EVERY_RUN}; dvc repro finetune makes it")
+    _, curve, images, summary = files_of(run.id, paths)
+    expected = f"{EVERY_RUN}; dvc repro finetune makes it"
     return replace(
         run,
-        curve=pd.read_csv(curve),
-        images=pd.read_parquet(images),
-        summary=summary,
+        curve=pd.read_csv(existing(curve, expected)),
+        images=pd.read_parquet(existing(images, expected)),
+        summary=read_json(summary),
         measured=measured[run.name],
     )

@@ -54,12 +54,16 @@ def log_environment(client: MlflowClient, run_id: str, settings: Settings) -> di
     return {CODE_DIFF: hashlib.sha256(diff).hexdigest() if diff else without, **environment_tags()}
 
 
-def code_changes(settings: Settings) -> bytes:
+def code_changes(settings: Settings, *, code_alone: bool = False) -> bytes:
     """The changes of the checkout beyond its commit, as a git diff; empty where the commit is not known.
 
     Files that git does not track yet are included under flows/ and components/, and DVC's pointers to data. Settings
     and results are excluded, since they are recorded on their own. With `privacy.key: secret` the diff holds code
     alone: names and contents of other files, pointers included, stay on the host.
+
+    Args:
+        settings: of the checkout.
+        code_alone: the same without a secret key.
 
     Raises:
         RunError: where git fails in a repository with a commit. A lost change would make the record of the run wrong.
@@ -68,7 +72,7 @@ def code_changes(settings: Settings) -> bytes:
         return b""
     try:
         index = run_git("rev-parse", "--git-path", "index").decode().strip()
-        return _diff(Path(index), *_scope(settings))
+        return _diff(Path(index), *_scope(settings, code_alone or settings.privacy.key == "secret"))
     except RunError as error:
         raise RunError(f"the code changes beyond the commit cannot be recorded: {error}") from error
 
@@ -88,14 +92,18 @@ def _diff(index: Path, changed: list[str], untracked: list[str]) -> bytes:
         return git("diff", *form, "HEAD", "--", *changed)
 
 
-def _scope(settings: Settings) -> tuple[list[str], list[str]]:
+def _scope(settings: Settings, code_alone: bool) -> tuple[list[str], list[str]]:
     """Git pathspecs of the tracked files that count as code, and of the untracked ones."""
-    if settings.privacy.key == "secret":
+    if code_alone:
         no_pointer = f":(exclude,glob){POINTERS}"
         return [*CODE, no_pointer], [*NEW_CODE, no_pointer]
+    return [".", *without_results(settings)], [*NEW_CODE, f":(glob){POINTERS}"]
+
+
+def without_results(settings: Settings) -> list[str]:
+    """Git pathspecs that exclude settings and results."""
     paths = settings.paths
-    results = [PARAMS, LOCK, paths.metrics, paths.curves, paths.reports]
-    return [".", *(f":(exclude){path}" for path in results)], [*NEW_CODE, f":(glob){POINTERS}"]
+    return [f":(exclude){path}" for path in (PARAMS, LOCK, paths.metrics, paths.curves, paths.reports)]
 
 
 def environment_tags() -> dict[str, str]:

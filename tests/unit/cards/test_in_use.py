@@ -88,6 +88,26 @@ def test_referred_images_follow_from_sensitivity_and_specificity_at_the_stated_s
         assert numbers_in(cell)[0] == pytest.approx(100 * called, abs=0.051)
 
 
+def test_net_benefit_in_the_clinic_is_that_of_the_clinical_page_and_treat_all_has_its_closed_form(
+    deployed: Path,
+) -> None:
+    _, _, assessment = chosen_of(deployed)
+    curve = assessment["deployment"]["deployed"]["benefit"]
+    part = read_text(deployed, "model_card.md")
+    rows = table_below("# Benefit\n" + part[part.index("| Threshold, probability of malignancy |") :], "Benefit")
+    assert len(rows) == len(curve["thresholds"]) > 5
+    for (threshold, model, treat_all, treat_none, over), at, its, advantage in zip(
+        rows, curve["thresholds"], curve["model"], curve["over_both"], strict=True
+    ):
+        assert threshold == f"{100 * at:g} %" and treat_none == "0"
+        for cell, found in ((model, its), (over, advantage)):
+            ends = [1000 * found[end] for end in ("mean", "low", "high")]
+            assert numbers_in(cell) == pytest.approx(ends, abs=0.051)
+        everyone = 1000 * (SHARE - (1 - SHARE) * at / (1 - at))  # all malignant ones found, all others treated
+        assert numbers_in(treat_all) == pytest.approx([everyone], abs=0.051)
+        assert numbers_in(over)[0] == pytest.approx(numbers_in(model)[0] - max(everyone, 0), abs=0.11)
+
+
 def effect_part(folder: Path) -> str:
     """The second table below the heading, with a heading of its own."""
     part = read_text(folder, "model_card.md").partition("### Class frequencies\n")[2].partition("\n### ")[0]
@@ -98,5 +118,5 @@ def test_a_clinic_that_is_not_stated_is_said_to_be_so_with_the_prior_of_the_prob
     part = read_text(folder, "model_card.md").partition("### Class frequencies\n")[2].partition("\n### ")[0]
     assert "| In the clinic | **not stated** |" in part
     assert "The class frequencies of the clinic are not stated" in part
-    assert "| Measure |" not in part
+    assert "| Measure |" not in part and "Net benefit" not in part
     assert f"nv {100 * train_shares(folder)[list(CLASSES).index('nv')]:.1f} %" in part

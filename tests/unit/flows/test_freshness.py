@@ -16,10 +16,9 @@ from pydantic import BaseModel
 from components.base.config import OneOf
 from components.base.errors import SettingsError
 from components.base.families import MemberOf
+from flows.orchestration.code_graph import NO_EFFECT, CodeGraph
 from flows.orchestration.freshness import (
     CHOICES,
-    NO_EFFECT,
-    CodeGraph,
     StageEntry,
     check_members,
     code_of,
