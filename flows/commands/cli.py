@@ -171,6 +171,21 @@ def predict(
 
 @app.command()
 @_print_errors
+def serve(
+    model: Annotated[str | None, typer.Option(help="folder of a bundle; by default that of this checkout")] = None,
+    host: Annotated[
+        str, typer.Option(help="address to listen at; there is no login: others than this host's need a proxy with one")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: any free one")] = 8700,
+) -> None:
+    """Serve the model for use over HTTP until Ctrl-C: /predict, /health, /metrics, /openapi.json."""
+    from flows.commands.serve import serve as serve_model
+
+    serve_model(model=model, host=host, port=port, echo=typer.echo)
+
+
+@app.command()
+@_print_errors
 def status() -> None:
     """List every stage as fresh or stale. `dermflow run` runs the stale ones; see also `dvc status`."""
     from flows.orchestration.graph import is_changed, read_graph

@@ -114,9 +114,7 @@ def test_parts_of_other_images_are_not_used(
         with pytest.raises(ZeroDivisionError):
             predict([tmp_path / "a"], predictor, tmp_path / "out.parquet")
     write_images(tmp_path / "a", 3)
-    with pytest.raises(
-        RunError, match=r"out.parquet.parts: holds parts of an earlier command with other images"
-    ):
+    with pytest.raises(RunError, match=r"out.parquet.parts: holds parts of an earlier command with other images"):
         predict([tmp_path / "a"], predictor, tmp_path / "out.parquet")
 
 

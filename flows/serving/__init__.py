@@ -1,0 +1,1 @@
+"""The model for use behind HTTP: `/predict`, `/health`, `/metrics` on this host."""

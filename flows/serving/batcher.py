@@ -1,0 +1,175 @@
+"""Requests that arrive at about the same time are computed together, in one thread that owns the model.
+
+A network computes a batch of images in far less time than the same images one by one. The thread takes what waits, up
+to a batch, and waits at most a few milliseconds for more. A full queue is refused at once, so that no request waits
+without an end.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from components.base.errors import RunError
+from components.deployment.predictor import Images, Predictor
+
+Answer = Mapping[str, Any]
+
+
+class BusyError(RunError):
+    """More images wait than the service accepts."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer and the model that gave it."""
+
+    answer: Answer
+    bundle: str
+    """sha256."""
+    run: str
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    pixels: Images  # (S, S, 3)
+    size: int
+    future: Future[Answered]
+
+
+class Batcher:
+    """Computes answers for single images, many at once."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        *,
+        most: int,
+        wait_s: float,
+        limit: int,
+        observe: Callable[[int, float], None] = lambda _images, _seconds: None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            predictor: the model at first.
+            most: images of a batch.
+            wait_s: seconds that the first image of a batch waits for others.
+            limit: images that may wait.
+            observe: is told the images and seconds of each batch.
+        """
+        self._predictor, self._most, self._wait_s, self._observe = predictor, most, wait_s, observe
+        self._queue: queue.Queue[_Waiting | None] = queue.Queue(limit)
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread.start()
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model that answers now."""
+        return self._predictor
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait."""
+        return self._queue.qsize()
+
+    @property
+    def works(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive() and not self._closed
+
+    def replace(self, predictor: Predictor) -> None:
+        """Let another model answer from the next batch on."""
+        self._predictor = predictor
+
+    def submit(self, pixels: Images, size: int) -> Future[Answered]:
+        """The future answer for an image (S, S, 3); `size` is the side that the caller's model has.
+
+        Raises:
+            BusyError: where as many images wait as may.
+        """
+        if self._closed:
+            raise BusyError("the service is stopping")
+        item = _Waiting(pixels, size, Future())
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            raise BusyError(f"{self._queue.maxsize} images wait already; try again later") from None
+        return item.future
+
+    def close(self) -> None:
+        """Answer what waits, then end the thread."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        stopping = False
+        while not stopping:
+            batch, stopping = self._next_batch()
+            if batch:
+                self._answer(batch)
+
+    def _next_batch(self) -> tuple[list[_Waiting], bool]:
+        """The images that wait, at least one; True where no more will come."""
+        first = self._queue.get()
+        if first is None:
+            return [], True
+        batch, until = [first], time.monotonic() + self._wait_s
+        while len(batch) < self._most:
+            try:
+                item = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if item is None:
+                return batch, True
+            batch.append(item)
+        return batch, False
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        predictor, began = self._predictor, time.monotonic()
+        size = predictor.bundle.manifest.image_size
+        fitting = [item for item in batch if item.size == size]
+        for item in batch:
+            if item.size != size:  # the model was replaced by one of another size while the image waited
+                item.future.set_exception(BusyError("the model was replaced a moment ago; send the image again"))
+        if not fitting:
+            return
+        try:
+            answers = as_answers(predictor, np.stack([item.pixels for item in fitting]))
+        except Exception as error:  # whatever it is: the callers wait for an end
+            for item in fitting:
+                item.future.set_exception(error)
+            return
+        self._observe(len(fitting), time.monotonic() - began)
+        for item, answer in zip(fitting, answers, strict=True):
+            item.future.set_result(Answered(answer, predictor.bundle.sha256, predictor.bundle.manifest.run))
+
+
+def as_answers(predictor: Predictor, pixels: Images) -> list[Answer]:
+    """`Predictor.predict` of images (N, S, S, 3) as plain values for JSON."""
+    table, classes = predictor.predict(pixels), predictor.bundle.manifest.classes
+    knows_malignant = bool(predictor.bundle.manifest.malignant)
+    decides = predictor.bundle.manifest.point is not None
+    return [
+        {
+            "predicted": row["predicted"],
+            "probabilities": {name: float(row[f"p_{name}"]) for name in classes},
+            "p_malignant": float(row["p_malignant"]) if knows_malignant else None,
+            "malignant": bool(row["malignant"]) if decides else None,
+            "set": row["set"].split(),
+            "abstain": bool(row["abstain"]),
+            "reason": row["reason"] or None,
+            "confidence": float(row["confidence"]),
+            "outlier_p": float(row["outlier_p"]),
+        }
+        for row in table.to_dict("records")
+    ]

@@ -1,0 +1,100 @@
+"""Serve a model until the process is stopped, and take over a new one when the bundle or its alias changes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from components.base.errors import DermflowError
+from components.deployment.bundle import Bundle
+from components.deployment.predictor import Predictor
+from flows.serving.app import Limits, make_app
+
+LOOK_AGAIN_S = 5.0
+"""Seconds between two looks at which model is meant."""
+
+STOP_S = 10
+"""Seconds that open requests get when the server stops."""
+
+
+def serve(
+    find: Callable[[], Bundle],
+    open_predictor: Callable[[Bundle], Predictor],
+    *,
+    host: str,
+    port: int,
+    threads: int,
+    limits: Limits,
+    echo: Callable[[str], None],
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; open requests are answered first.
+
+    Args:
+        find: the model that is meant now.
+        open_predictor: loads it.
+        host: address to listen at.
+        port: 0 for any free one.
+        threads: images decoded at once.
+        limits: what is refused.
+        echo: shows one line.
+    """
+    predictor = open_predictor(find())
+    app = make_app(predictor, limits=limits, hosts=[host, "localhost", "127.0.0.1"], threads=threads)
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=STOP_S
+    )
+    server = _Server(config, echo, predictor)
+    stop = threading.Event()
+    watcher = threading.Thread(
+        target=watch, args=(app, predictor.bundle.sha256, find, open_predictor, stop, echo), daemon=True
+    )
+    watcher.start()
+    try:
+        server.run()
+    finally:
+        stop.set()
+
+
+def watch(
+    app: FastAPI,
+    sha256: str,
+    find: Callable[[], Bundle],
+    open_predictor: Callable[[Bundle], Predictor],
+    stop: threading.Event,
+    echo: Callable[[str], None],
+    every_s: float = LOOK_AGAIN_S,
+) -> None:
+    """Replace the model of `app` where another bundle is meant; a broken one is told once and changes nothing."""
+    refused = ""
+    while not stop.wait(every_s):
+        try:
+            bundle = find()
+            if bundle.sha256 != sha256:
+                app.state.replace(open_predictor(bundle))
+                echo(f"now answers with {bundle.manifest.run}, bundle {bundle.sha256[:12]}; before: {sha256[:12]}")
+                sha256 = bundle.sha256
+            refused = ""
+        except DermflowError as error:  # the present model keeps answering
+            if str(error) != refused:
+                echo(f"the model stays {sha256[:12]}: {error}")
+            refused = str(error)
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does."""
+
+    def __init__(self, config: uvicorn.Config, echo: Callable[[str], None], predictor: Predictor) -> None:
+        super().__init__(config)
+        self._echo, self._bundle = echo, predictor.bundle
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        await super().startup(sockets)  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            manifest = self._bundle.manifest
+            self._echo(f"model {manifest.run}, bundle {self._bundle.sha256[:12]}: http://{host}:{port}/predict")

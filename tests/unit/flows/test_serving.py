@@ -1,0 +1,264 @@
+"""`dermflow serve`: the numbers of the predictor, clear refusals, and a model that is replaced while it runs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from components.deployment.bundle import Bundle, open_bundle
+from components.deployment.predictor import Predictor
+from flows.serving.app import Limits, make_app
+from flows.serving.batcher import Batcher, BusyError, as_answers
+from flows.serving.server import watch
+from tests.unit.comparison.simulated_study import FOLDERS
+from tests.unit.deployment.bundled_study import make_bundle
+from tests.unit.training.small_trainings import CLASSES, SIDE
+
+LIMITS = Limits(body_bytes=100_000, pixels=10_000, images=3)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served")
+    make_bundle(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(root: Path) -> Predictor:
+    return Predictor.open(open_bundle(root / FOLDERS["bundle"]), device="cpu")
+
+
+@pytest.fixture
+def client(predictor: Predictor) -> Iterator[TestClient]:
+    app = make_app(predictor, limits=LIMITS, hosts=["testserver"], threads=2)
+    with TestClient(app) as found:
+        yield found
+
+
+def draw(seed: int, side: int = SIDE) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def expected(predictor: Predictor, data: bytes) -> dict[str, object]:
+    return dict(as_answers(predictor, predictor.read(data)[None])[0])
+
+
+def assert_equal(found: dict[str, object], wanted: dict[str, object]) -> None:
+    """Equal but for rounding: an image can be computed together with others."""
+    assert found.keys() == wanted.keys()
+    for name in ("predicted", "malignant", "set", "abstain"):
+        assert found[name] == wanted[name], name
+    assert found["probabilities"] == pytest.approx(wanted["probabilities"], rel=1e-5)
+    assert found["outlier_p"] == pytest.approx(wanted["outlier_p"], abs=0.06)  # one of 19 val images
+
+
+def test_an_image_as_the_body_gets_the_predictors_answer(client: TestClient, predictor: Predictor) -> None:
+    response = client.post("/predict", content=draw(0), headers={"Content-Type": "image/png"})
+    assert response.status_code == 200
+    content = response.json()
+    assert content["model"] == {"run": predictor.bundle.manifest.run, "bundle": predictor.bundle.sha256}
+    assert_equal(content["answer"], expected(predictor, draw(0)))
+    assert sum(content["answer"]["probabilities"].values()) == pytest.approx(1)
+    assert list(content["answer"]["probabilities"]) == list(CLASSES)
+
+
+def test_several_images_in_json_get_an_answer_or_an_error_each(client: TestClient, predictor: Predictor) -> None:
+    images = [base64.b64encode(data).decode() for data in (draw(1), b"no image", draw(2))]
+    response = client.post("/predict", json={"images": images})
+    assert response.status_code == 200
+    first, second, third = response.json()["answers"]
+    assert_equal(first["answer"], expected(predictor, draw(1)))
+    assert_equal(third["answer"], expected(predictor, draw(2)))
+    assert second["error"]["problem"] == "not_an_image"
+
+
+def test_many_clients_at_once_each_get_their_own_answer(client: TestClient, predictor: Predictor) -> None:
+    wanted = [expected(predictor, draw(seed)) for seed in range(24)]
+    with ThreadPoolExecutor(8) as executor:
+        found = list(executor.map(lambda seed: client.post("/predict", content=draw(seed)).json(), range(24)))
+    for one, other in zip(found, wanted, strict=True):
+        assert_equal(one["answer"], other)
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """A small file that states an enormous image."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    blocks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")]
+    packed = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in blocks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "problem", "words"),
+    [
+        (b"", {}, 422, "empty", "no body, expected an image file or JSON"),
+        (b"GIF or not", {}, 422, "not_an_image", "cannot be read"),
+        (draw(0)[:-40], {}, 422, "corrupt", "cannot be read"),
+        (draw(0, 150), {}, 413, "too_large", "150 x 150 pixels, expected at most 10000 in all"),
+        (huge_png(60_000, 60_000), {}, 413, "too_large", "cannot be read"),
+        (b"0" * 100_001, {}, 413, "too_large", "more than 100000 bytes"),
+        (b"{", {"Content-Type": "application/json"}, 422, "bad_request", "the JSON is not"),
+        (b'{"images": []}', {"Content-Type": "application/json"}, 422, "bad_request", "the JSON is not"),
+        (b'{"images": ["%"]}', {"Content-Type": "application/json"}, 422, "bad_request", "no base64"),
+        (b'{"images": ["a", "a", "a", "a"]}', {"Content-Type": "application/json"}, 413, "too_many", "at most 3"),
+    ],
+    ids=[
+        "no body", "no image", "cut image", "many pixels", "decompression bomb", "large body", "no JSON", "no images",
+        "no base64", "many images",
+    ],
+)  # fmt: skip
+def test_a_bad_request_is_refused_in_words(
+    client: TestClient, content: bytes, headers: dict[str, str], status: int, problem: str, words: str
+) -> None:
+    response = client.post("/predict", content=content, headers=headers)
+    assert response.status_code == status
+    assert response.json()["error"]["problem"] == problem
+    assert words in response.json()["error"]["message"]
+    assert client.post("/predict", content=draw(0)).status_code == 200
+
+
+def test_another_host_name_is_refused(client: TestClient) -> None:
+    assert client.get("/health", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_health_and_metrics_say_what_happened(client: TestClient, predictor: Predictor) -> None:
+    client.post("/predict", content=draw(0))
+    client.post("/predict", content=b"bad")
+    client.get("/anything")
+    health = client.get("/health").json()
+    assert health["status"] == "ok"
+    assert health["bundle"] == predictor.bundle.sha256
+    text = client.get("/metrics").text
+    assert 'dermflow_requests_total{path="/predict",status="200"} 1.0' in text
+    assert 'dermflow_requests_total{path="/predict",status="422"} 1.0' in text
+    assert 'dermflow_requests_total{path="other",status="404"} 1.0' in text
+    assert "dermflow_batch_images_count 1.0" in text
+    assert 'dermflow_images_total{outcome="not_an_image"} 1.0' in text
+    assert re.search(r'dermflow_model\{bundle="[0-9a-f]{64}",run="vae-frozen-1"\} 1.0', text)
+    assert "/predict" in client.get("/openapi.json").json()["paths"]
+
+
+def test_images_that_wait_share_a_batch_and_too_many_are_refused(predictor: Predictor) -> None:
+    sizes: list[int] = []
+    entered, free = threading.Event(), threading.Event()
+
+    def observe(images: int, _seconds: float) -> None:
+        sizes.append(images)
+        entered.set()
+        free.wait(20)
+
+    batcher = Batcher(predictor, most=4, wait_s=0.0, limit=6, observe=observe)
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    first = batcher.submit(pixels, SIDE)
+    assert entered.wait(20)  # the thread is held in `observe`
+    others = [batcher.submit(pixels, SIDE) for _ in range(6)]
+    with pytest.raises(BusyError, match="6 images wait already; try again later"):
+        batcher.submit(pixels, SIDE)
+    free.set()
+    answers = [future.result(20) for future in (first, *others)]
+    assert len({tuple(each.answer["probabilities"].values()) for each in answers}) <= 2
+    batcher.close()
+    assert sizes == [1, 4, 2]
+    with pytest.raises(BusyError, match="stopping"):
+        batcher.submit(pixels, SIDE)
+
+
+def test_another_bundle_takes_over_and_a_broken_one_does_not(tmp_path: Path, root: Path) -> None:
+    served = tmp_path / "bundle"
+    shutil.copytree(root / FOLDERS["bundle"], served)
+    make_bundle(tmp_path / "other", run="random-frozen-0")
+    lines: list[str] = []
+
+    def find() -> Bundle:
+        return open_bundle(served)
+
+    first = Predictor.open(find(), device="cpu")
+    app = make_app(first, limits=LIMITS, hosts=["testserver"], threads=1)
+    stop = threading.Event()
+    watcher = threading.Thread(
+        target=watch,
+        args=(
+            app,
+            first.bundle.sha256,
+            find,
+            lambda bundle: Predictor.open(bundle, device="cpu"),
+            stop,
+            lines.append,
+            0.02,
+        ),
+    )
+    with TestClient(app) as client:
+        watcher.start()
+        try:
+            (served / "classifier.safetensors").write_bytes(b"broken")
+            _until(lambda: any("the model stays" in line and "the file was changed" in line for line in lines))
+            assert client.post("/predict", content=draw(0)).json()["model"]["run"] == "vae-frozen-1"
+            shutil.rmtree(served)
+            shutil.copytree(tmp_path / "other" / FOLDERS["bundle"], tmp_path / "new")
+            (tmp_path / "new").rename(served)
+            _until(lambda: client.get("/health").json()["run"] == "random-frozen-0")
+            answer = client.post("/predict", content=draw(0)).json()
+            assert answer["model"] == {"run": "random-frozen-0", "bundle": find().sha256}
+        finally:
+            stop.set()
+            watcher.join()
+    assert any("now answers with random-frozen-0" in line for line in lines)
+
+
+def _until(holds: object) -> None:
+    end = time.monotonic() + 60
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+SCRIPT = """
+import sys
+from functools import partial
+from pathlib import Path
+from components.deployment.bundle import open_bundle
+from components.deployment.predictor import Predictor
+from flows.serving.app import Limits
+from flows.serving.server import serve
+serve(partial(open_bundle, Path(sys.argv[1])), partial(Predictor.open, device="cpu"), host="127.0.0.1", port=0,
+      threads=1, limits=Limits(), echo=lambda line: print(line, flush=True))
+"""
+
+
+def test_a_real_server_answers_and_stops_on_sigterm(root: Path, repo: Path, predictor: Predictor) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(root / FOLDERS["bundle"])]
+    with subprocess.Popen(command, cwd=repo, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            line = server.stdout.readline()
+            address = re.search(r"http://127.0.0.1:\d+", line)
+            assert address, line
+            with httpx.Client(base_url=address[0], timeout=60) as client:
+                assert_equal(client.post("/predict", content=draw(3)).json()["answer"], expected(predictor, draw(3)))
+                assert client.get("/health").status_code == 200
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(60) in (0, -signal.SIGTERM)
+        finally:
+            server.kill()
