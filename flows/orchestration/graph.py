@@ -163,7 +163,9 @@ class _Index:
             if self._index is not None:
                 self._index.repo.close()
             self._seen = {path: _fingerprint(path) for path in defined_by}  # before it is read: a later change counts
-            self._index = Repo(_wait_for_lock=True).index
+            repo = Repo(_wait_for_lock=True)
+            with repo.lock:  # DVC writes dvc.lock in place, and half of it is not valid
+                self._index = repo.index
             self._seen |= {path: _fingerprint(path) for path in {stage.path for stage in self._index.stages}}
         return self._index
 

@@ -19,6 +19,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
+from components.base.keys import as_key
 from flows.orchestration.graph import cache_folder
 from flows.orchestration.processes import checkout_id
 from flows.settings import Settings
@@ -54,7 +55,8 @@ def report_changes(settings: Settings, metrics: Mapping[str, float], log: RunLog
 
     former = _former_run(settings, log)
     before = _former_result(log.client, former, settings) if former else None
-    text = describe(settings.study.name, before, _present_result(settings, metrics), _words(former))
+    named = {as_key(name): value for name, value in metrics.items()}  # as MLflow has those of the run before
+    text = describe(settings.study.name, before, _present_result(settings, named), _words(former))
     create_markdown_artifact(text, key=KEY, description=f"What changed in the study {settings.study.name}")
     log.client.log_text(log.run_id, text, f"{KEY}.md")
 
@@ -69,7 +71,7 @@ def describe(study: str, before: Result | None, now: Result, former: str) -> str
         former: words for the run before.
     """
     parts = [f"# {study}: changes since {former}" if before else f"# {study}: the first finished run"]
-    parts += ["## Images", *_describe_images(before.images if before else None, now.images)]
+    parts += ["## Images", *_describe_images(before, now.images)]
     parts += ["## Metrics of each arm", *_describe_metrics(before.metrics if before else {}, now.metrics)]
     for title, sentences in (("Verdicts", _verdicts), ("Recommended model", _recommendation)):
         parts += [f"## {title}", *_describe_sentences(sentences(before) if before else None, sentences(now))]
@@ -79,15 +81,16 @@ def describe(study: str, before: Result | None, now: Result, former: str) -> str
 # --- sections
 
 
-def _describe_images(before: pd.DataFrame | None, now: pd.DataFrame | None) -> list[str]:
+def _describe_images(former: Result | None, now: pd.DataFrame | None) -> list[str]:
     from components.validation.drift import UNLABELLED, compare
 
     if now is None:
         return ["This run made no tables of images."]
-    if before is None:
+    if former is None or (before := former.images) is None:
         counts = now[now["accepted"]]["label"].fillna(UNLABELLED).value_counts().sort_index()
         rows = [[str(name), f"{number:,}"] for name, number in counts.items()]
-        return ["The former tables are not known or no longer in DVC's cache.", _table(["class", "accepted"], rows)]
+        lost = ["The tables of the run before are not known or no longer in DVC's cache."] if former else []
+        return [*lost, _table(["class", "accepted"], rows)]
     changes = compare(before, now)
     if changes.empty:
         return [f"No changes: {len(now):,} images, {now['accepted'].sum():,} of them accepted."]
@@ -123,8 +126,10 @@ def _describe_metrics(before: Mapping[str, float], now: Mapping[str, float]) -> 
 
 
 def _describe_sentences(before: list[str] | None, now: list[str]) -> list[str]:
+    if not before and not now:
+        return ["None."]
     if before == now:
-        return ["No changes.", *(f"- {each}" for each in now)] if now else ["None."]
+        return ["No changes.", *(f"- {each}" for each in now)]
     lines = [f"- now: {each}" for each in now] or ["- now: none"]
     return lines if before is None else [*lines, *([f"- before: {each}" for each in before] or ["- before: none"])]
 

@@ -69,7 +69,14 @@ def test_a_run_that_changed_nothing_says_so_in_each_section() -> None:
 def test_the_first_run_shows_what_there_is() -> None:
     found = lines(None, OLD)
     assert found[0] == "# clinic: the first finished run"
+    assert not [line for line in found if "cache" in line]
     assert {"| mel | 1 |", "| nv | 1 |", "| vae/ece | none | 0.25 |  |", "- now: vae is worse."} <= set(found)
+
+
+def test_former_tables_that_are_lost_are_told() -> None:
+    found = lines(Result(OLD.metrics, OLD.comparison), OLD)
+    assert "The tables of the run before are not known or no longer in DVC's cache." in found
+    assert "| mel | 1 |" in found
 
 
 def test_a_run_without_comparison_has_a_report() -> None:
