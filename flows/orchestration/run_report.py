@@ -55,7 +55,9 @@ def report_changes(settings: Settings, metrics: Mapping[str, float], log: RunLog
 
     former = _former_run(settings, log)
     before = _former_result(log.client, former, settings) if former else None
-    named = {as_key(name): value for name, value in metrics.items()}  # as MLflow has those of the run before
+    named: dict[str, float] = {
+        as_key(name): value for name, value in metrics.items()
+    }  # as MLflow has those of the run before
     text = describe(settings.study.name, before, _present_result(settings, named), _words(former))
     create_markdown_artifact(text, key=KEY, description=f"What changed in the study {settings.study.name}")
     log.client.log_text(log.run_id, text, f"{KEY}.md")
