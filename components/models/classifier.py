@@ -56,6 +56,10 @@ class Standardisation(nn.BatchNorm1d):
         """Training mode has no effect on fixed statistics."""
         return super().train(mode and not self.fixed)
 
+    def extra_repr(self) -> str:
+        """BatchNorm reads `eps` where a property is not found."""
+        return f"{self.num_features}, eps={self.eps:g}"
+
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
         """Take the mean and variance of features (N, D), N above 0, computed in float64."""
@@ -82,25 +86,27 @@ class StageStandardisation(nn.Module):
     @property
     def fixed(self) -> bool:
         """Whether training uses the statistics of `fit`, too."""
-        return all(each.fixed for each in self._all())
+        return all(each.fixed for each in self.parts)
 
     @fixed.setter
     def fixed(self, value: bool) -> None:
-        for each in self._all():
+        for each in self.parts:
             each.fixed = value
+
+    @property
+    def parts(self) -> list[Standardisation]:
+        """That of each stage, in the order of the features."""
+        return [each for each in self.stages if isinstance(each, Standardisation)]
 
     def fit(self, features: Tensor) -> None:
         """`Standardisation.fit` of each stage on its part of features (N, D)."""
-        for each, part in zip(self._all(), torch.split(features, self.sizes, dim=1), strict=True):
+        for each, part in zip(self.parts, torch.split(features, self.sizes, dim=1), strict=True):
             each.fit(part)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (B, D), standardised."""
         parts = torch.split(features, self.sizes, dim=1)
         return torch.cat([each(part) for each, part in zip(self.stages, parts, strict=True)], dim=1)
-
-    def _all(self) -> list[Standardisation]:
-        return [each for each in self.stages if isinstance(each, Standardisation)]
 
 
 class Head(nn.Sequential):

@@ -186,6 +186,20 @@ def serve(
 
 @app.command()
 @_print_errors
+def export(
+    folder: Annotated[Path, typer.Argument(help="the folder to write")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="the classifier for ONNX Runtime, with a loader")] = False,
+    timm: Annotated[bool, typer.Option("--timm", help="the encoder for timm.create_model")] = False,
+    model: Annotated[str | None, typer.Option(help="folder of a bundle; by default that of this checkout")] = None,
+) -> None:
+    """Write the model for use in a form that needs no Dermflow: for ONNX Runtime, or its encoder for timm."""
+    from flows.commands.export import export as export_model
+
+    typer.echo(export_model(folder, onnx=onnx, timm=timm, model=model))
+
+
+@app.command()
+@_print_errors
 def status() -> None:
     """List every stage as fresh or stale. `dermflow run` runs the stale ones; see also `dvc status`."""
     from flows.orchestration.graph import is_changed, read_graph
