@@ -19,6 +19,7 @@ ALL = (
     "frozen",
     "evidence",
     "peers",
+    "deployment",
     "pipeline",
 )
 

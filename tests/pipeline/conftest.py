@@ -98,9 +98,9 @@ def survivors(checkout: Checkout) -> list[list[str]]:
     return found
 
 
-def wait_until(happened: Callable[[], bool], flow: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait, 300 s at most, for something to happen while the flow runs; to ask takes a fifth of a core at most."""
-    until, asked = time.monotonic() + 300, time.monotonic()
+def wait_until(happened: Callable[[], bool], flow: subprocess.Popen[bytes], log: Path, limit_s: float = 300) -> None:
+    """Wait for something to happen while the flow runs; to ask takes a fifth of a core at most."""
+    until, asked = time.monotonic() + limit_s, time.monotonic()
     while not happened():
         assert flow.poll() is None and time.monotonic() < until, log.read_text()[-4000:]
         time.sleep(max(0.05, 4 * (time.monotonic() - asked)))
