@@ -164,7 +164,7 @@ def predict(
 
     An image that cannot be read gets a row with the reason. A command that was stopped continues when it is repeated.
     """
-    from flows.commands.predict import predict as predict_images
+    from flows.prediction.job import predict as predict_images
 
     predict_images(images, model=model, out=out, column=column, echo=typer.echo)
 

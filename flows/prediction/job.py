@@ -1,4 +1,4 @@
-"""`dermflow predict`: answers of the model for use, as a table."""
+"""The job: images in, a table of answers out; `dermflow predict` and the flow of Prefect run it."""
 
 from __future__ import annotations
 
