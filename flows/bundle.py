@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from components.base.errors import DataError
 from components.base.log import Log
 from components.base.run_id import RunId
 from components.clinical.assessment import clinical_task
 from components.clinical.settings import Clinical
+from components.comparison.overfitting_gap import DECIDING_GAP
 from components.comparison.protocol import images_sha256
 from components.comparison.settings import Compare, Evaluate
 from components.data.adapters import Adapter
@@ -29,6 +31,7 @@ from components.deployment.chosen_on_val import choose_on_val
 from components.deployment.manifest import VERSION, Manifest, Provenance
 from components.deployment.outliers import OutlierReference
 from components.deployment.settings import Bundle as BundleSettings
+from components.deployment.trained_on import as_text, hash_ids
 from components.models.backbone import Backbone
 from components.models.classifier import Classifier
 from components.models.encoder import embed, read_batches
@@ -99,6 +102,7 @@ def bundle(
             abstention=on_val.abstention,
             unlike=bundle.unlike,
             test=measured,
+            gap=_gap(run, paths),
             provenance=provenance,
             files=files,
         )
@@ -107,8 +111,10 @@ def bundle(
     classifier = load_run(path, backbone, question.classes, session)
     features = {split: _standardised(classifier, paths, split) for split in ("train", "val")}
     outliers = OutlierReference.fit(features["train"], features["val"], bundle.components)
+    seen = pd.concat([read_pixels(paths.pixels / split).index for split in ("train", "val")])
+    trained_on = as_text(hash_ids(seen))
     card = paths.reports / "model_card.md" if run.name == chosen else None
-    written = write_bundle(paths.bundle, manifest, classifier=path, outliers=outliers, card=card)
+    written = write_bundle(paths.bundle, manifest, classifier=path, outliers=outliers, trained_on=trained_on, card=card)
     log.artifact(paths.bundle)
     log.tags({"bundle": written.sha256, "bundle/run": run.name})
     log.line(f"{paths.bundle}: {run.name}, bundle {written.sha256[:12]}; `dermflow predict FOLDER` uses it")
@@ -158,6 +164,12 @@ def _provenance(run: Run, study: Study, dataset: Adapter, paths: Paths, classes:
         data_licence=asdict(dataset.licence),
         weights_licence=pretrained["licence"],
     )
+
+
+def _gap(run: Run, paths: Paths) -> float | None:
+    """The gap that decides, at the best epoch; None where the curve has none, as without a trained epoch."""
+    found = read_json(paths.metrics / "finetune" / f"{run.name}.json").get("best", {}).get(DECIDING_GAP)
+    return None if found is None else float(found)
 
 
 def _metrics(manifest: Manifest) -> dict[str, Any]:

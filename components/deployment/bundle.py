@@ -5,6 +5,7 @@
 | bundle.json | `manifest.Manifest`, with the sha256 of each other file |
 | classifier.safetensors | the file of the fine-tuning run, byte for byte |
 | outliers.safetensors | `outliers.OutlierReference` |
+| trained_on.json | hashes of the ids of its train and val images, see `trained_on` |
 | model_card.md | the card, where it is of this run |
 
 Nothing is pickled. Torch is imported by `load_bundle` alone.
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from components.models.classifier import Classifier
 
 MANIFEST, CLASSIFIER, OUTLIERS, CARD = "bundle.json", "classifier.safetensors", "outliers.safetensors", "model_card.md"
+TRAINED_ON = "trained_on.json"
 
 AGAIN = "make it again (dvc repro bundle), or copy it again from where it was made"
 
@@ -56,6 +58,7 @@ def write_bundle(
     *,
     classifier: Path,
     outliers: OutlierReference,
+    trained_on: str,
     card: Path | None,
 ) -> Bundle:
     """Write a bundle whole or not at all.
@@ -65,12 +68,14 @@ def write_bundle(
         manifest: makes the manifest from the sha256 of each other file.
         classifier: the weights file of the run.
         outliers: of the same classifier's features.
+        trained_on: text of `trained_on.as_text`.
         card: the model card; None where there is none of this run.
     """
     with whole(folder) as part:
         part.mkdir()
         shutil.copyfile(classifier, part / CLASSIFIER)
         save_file(outliers.as_arrays(), part / OUTLIERS)
+        write_text(part / TRAINED_ON, trained_on)
         if card is not None:
             shutil.copyfile(card, part / CARD)
         hashes = {path.name: file_sha256(path) for path in sorted(part.iterdir())}
@@ -116,7 +121,7 @@ def _parse(text: bytes, path: Path) -> Manifest:
             f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}" if isinstance(error, ValidationError) else error
         )
         raise CheckpointError(f"{path}: is no manifest of a bundle ({first}); {AGAIN}") from error
-    unknown = sorted(name for name in manifest.files if name not in (CLASSIFIER, OUTLIERS, CARD))
+    unknown = sorted(name for name in manifest.files if name not in (CLASSIFIER, OUTLIERS, TRAINED_ON, CARD))
     if unknown or not {CLASSIFIER, OUTLIERS} <= manifest.files.keys():
         raise CheckpointError(f"{path}: lists {sorted(manifest.files)}, expected {[CLASSIFIER, OUTLIERS]}; {AGAIN}")
     return manifest

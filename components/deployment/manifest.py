@@ -128,5 +128,7 @@ class Manifest(Frozen):
     """Share of val images below which an image counts as unlike the train images."""
     test: Mapping[str, Any]
     """The run's metrics on test images, as in metrics/evaluate.json."""
+    gap: float | None = None
+    """Overfitting gap in loss at the epoch whose weights these are, val minus train, nats; null: not recorded."""
     provenance: Provenance
     files: Mapping[str, str] = Field(description="every other file of the bundle -> its sha256")

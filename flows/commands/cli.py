@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from components.base.errors import DermflowError, RunError
+from flows.commands import model_commands
+from flows.commands.print_errors import print_errors as _print_errors
 from flows.orchestration.schedules import UTC
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compare versions of the data set; find an image.")
 app.add_typer(data, name="data")
-
-
-def _print_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Print a DermflowError as one message without a traceback, and exit with status 1."""
-
-    @wraps(command)
-    def wrapped(*arguments: Any, **named: Any) -> Any:
-        try:
-            return command(*arguments, **named)
-        except DermflowError as error:
-            typer.echo(f"dermflow: {error}", err=True)
-            raise typer.Exit(1) from None
-
-    return wrapped
 
 
 @app.callback(help=__doc__)
@@ -150,52 +136,8 @@ def lock(
         typer.echo(line)
 
 
-@app.command()
-@_print_errors
-def predict(
-    images: Annotated[
-        list[Path], typer.Argument(help="images, folders with all images below, or tables with a column of paths")
-    ],
-    model: Annotated[str | None, typer.Option(help="folder of a bundle; by default that of this checkout")] = None,
-    out: Annotated[Path, typer.Option(help="the table to write, .parquet or .csv")] = Path("predictions.parquet"),
-    column: Annotated[str | None, typer.Option(help="of a table: the column of paths; by default path")] = None,
-) -> None:
-    """Predict images with the model for use: probabilities, decision, classes that cannot be excluded, abstention.
-
-    An image that cannot be read gets a row with the reason. A command that was stopped continues when it is repeated.
-    """
-    from flows.prediction.job import predict as predict_images
-
-    predict_images(images, model=model, out=out, column=column, echo=typer.echo)
-
-
-@app.command()
-@_print_errors
-def serve(
-    model: Annotated[str | None, typer.Option(help="folder of a bundle; by default that of this checkout")] = None,
-    host: Annotated[
-        str, typer.Option(help="address to listen at; there is no login: others than this host's need a proxy with one")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0: any free one")] = 8700,
-) -> None:
-    """Serve the model for use over HTTP until Ctrl-C: /predict, /health, /metrics, /openapi.json."""
-    from flows.commands.serve import serve as serve_model
-
-    serve_model(model=model, host=host, port=port, echo=typer.echo)
-
-
-@app.command()
-@_print_errors
-def export(
-    folder: Annotated[Path, typer.Argument(help="the folder to write")],
-    onnx: Annotated[bool, typer.Option("--onnx", help="the classifier for ONNX Runtime, with a loader")] = False,
-    timm: Annotated[bool, typer.Option("--timm", help="the encoder for timm.create_model")] = False,
-    model: Annotated[str | None, typer.Option(help="folder of a bundle; by default that of this checkout")] = None,
-) -> None:
-    """Write the model for use in a form that needs no Dermflow: for ONNX Runtime, or its encoder for timm."""
-    from flows.commands.export import export as export_model
-
-    typer.echo(export_model(folder, onnx=onnx, timm=timm, model=model))
+for _command in model_commands.COMMANDS:
+    app.command()(_command)
 
 
 @app.command()

@@ -20,7 +20,7 @@ def predict(
 
     Args:
         images: files, folders or tables.
-        model: folder of a bundle; None for that of this checkout.
+        model: see `find_bundle`; None for the bundle of this checkout.
         out: the table, .parquet or .csv.
         column: of a table, the column of paths; None for `path`.
         echo: shows one line.

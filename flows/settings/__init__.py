@@ -20,7 +20,7 @@ from components.clinical.settings import Clinical
 from components.comparison.settings import Compare, Evaluate
 from components.data.adapters import Adapter
 from components.data.labels import Labels
-from components.deployment.settings import Bundle
+from components.deployment.settings import Bundle, Promotion
 from components.explanations.settings import Explain
 from components.label_efficiency.settings import LabelEfficiency
 from components.models.backbone import Backbone
@@ -59,6 +59,7 @@ class Settings(Frozen):
     clinical: Clinical
     cards: CardSettings
     bundle: Bundle
+    promotion: Promotion
     label_efficiency: LabelEfficiency
     explain: Explain
     robustness: Robustness

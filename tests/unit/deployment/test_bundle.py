@@ -15,7 +15,15 @@ from components.base.errors import CheckpointError, DataError
 from components.base.log import SilentLog
 from components.clinical.assessment import assess, clinical_task
 from components.clinical.record import as_record
-from components.deployment.bundle import CLASSIFIER, MANIFEST, OUTLIERS, load_classifier, load_outliers, open_bundle
+from components.deployment.bundle import (
+    CLASSIFIER,
+    MANIFEST,
+    OUTLIERS,
+    TRAINED_ON,
+    load_classifier,
+    load_outliers,
+    open_bundle,
+)
 from components.models.weights_file import read_tensors
 from flows.stage_io.priors import read_priors
 from flows.stage_io.question import build_question
@@ -63,7 +71,13 @@ def test_the_classifier_is_the_runs_own_file(study: Path, folder: Path) -> None:
 def test_the_same_study_gives_the_same_bytes(study: Path, folder: Path, tmp_path: Path) -> None:
     make_bundle(tmp_path)
     files = sorted(path.name for path in folder.iterdir())
-    assert files == ["bundle.json", "classifier.safetensors", "model_card.md", "outliers.safetensors"]
+    assert files == [
+        "bundle.json",
+        "classifier.safetensors",
+        "model_card.md",
+        "outliers.safetensors",
+        "trained_on.json",
+    ]
     for name in files:
         assert (tmp_path / FOLDERS["bundle"] / name).read_bytes() == (folder / name).read_bytes(), name
 
@@ -79,7 +93,7 @@ def test_a_run_that_the_settings_name_is_bundled_without_the_card_of_another(tmp
         rebuild(tmp_path, run="other-frozen-0")
 
 
-@pytest.mark.parametrize("name", [CLASSIFIER, OUTLIERS, "model_card.md"])
+@pytest.mark.parametrize("name", [CLASSIFIER, OUTLIERS, TRAINED_ON, "model_card.md"])
 def test_one_changed_bit_is_found(folder: Path, tmp_path: Path, name: str) -> None:
     changed = copy(folder, tmp_path)
     data = bytearray((changed / name).read_bytes())
