@@ -13,7 +13,6 @@ from flows.promotion.decision import PAGE, Proposal, approve, roll_back
 from flows.registry.versions import model_name
 from flows.settings import Settings, load_settings
 from flows.tracking.mlflow_log import open_client
-from flows.tracking.terminal import EchoLog
 
 
 def promote(candidate: str | None, approved: str | None, rollback: bool, echo: Callable[[str], None]) -> bool:
@@ -49,7 +48,7 @@ def promote(candidate: str | None, approved: str | None, rollback: bool, echo: C
 def _propose(settings: Settings, candidate: str | None, name: str, echo: Callable[[str], None]) -> bool:
     from flows.promote import run_promotion  # here, since approvals and rollbacks need no Prefect
 
-    found = run_promotion(settings, candidate, EchoLog(echo))
+    found = run_promotion(candidate)
     against = f"the champion, version {found.champion}" if found.champion else "no champion"
     echo(f"models:/{name}/{found.version} against {against}:")
     show(found.gates)

@@ -358,7 +358,7 @@ def test_the_flow_proposes_this_checkouts_bundle_and_prints_the_gates(client: Ml
 
     proposed = command("None, None, False")
     assert proposed.returncode == 0, proposed.stderr[-3000:]
-    assert "models:/dermflow-demo/3: was registered already" in proposed.stdout
+    assert "models:/dermflow-demo/3: was registered already" in proposed.stdout + proposed.stderr
     assert "models:/dermflow-demo/3 against no champion:" in proposed.stdout
     rows = [line for line in proposed.stdout.splitlines() if "passed" in line and "balanced accuracy" in line]
     assert len(rows) == 1
