@@ -39,6 +39,7 @@ from components.deployment.manifest import (
 from components.deployment.onnx_model import export_onnx
 from components.deployment.outliers import OutlierReference
 from components.deployment.predictor import Predictor
+from components.deployment.trained_on import as_text
 from components.models.backbones.efficientnet_lite0 import Config as EfficientNetLite0
 from components.models.classifier import Classifier, build_head
 from components.models.classifier_file import save_classifier
@@ -99,6 +100,7 @@ def make_bundle(folder: Path) -> Bundle:
         ),
         classifier=path,
         outliers=OutlierReference.fit(features, features[:100], 64),
+        trained_on=as_text([]),
         card=None,
     )  # fmt: skip
 
