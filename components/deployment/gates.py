@@ -41,13 +41,13 @@ class Gate:
 
 def judge(evidence: Evidence, settings: Promotion, classes: Sequence[str]) -> tuple[Gate, ...]:
     """All gates, those without a comparison first."""
-    return (
-        _lesions(evidence, settings),
-        _data_checks(evidence),
-        *(_recommended(evidence) for _ in range(settings.recommended)),
-        _gap(evidence, settings),
-        *(_against_champion if _has_champion(evidence) else _alone)(evidence, settings, classes),
-    )
+    gates = [_lesions(evidence, settings), _data_checks(evidence)]
+    if settings.recommended:
+        gates.append(_recommended(evidence))
+    gates.append(_gap(evidence, settings))
+    if evidence.measures[ACCURACY].champion is None:
+        return (*gates, _above_chance(evidence, classes))
+    return (*gates, *_against_champion(evidence, settings))
 
 
 def conclude(gates: Sequence[Gate]) -> Outcome:
@@ -55,10 +55,6 @@ def conclude(gates: Sequence[Gate]) -> Outcome:
     if any(gate.passed is None for gate in gates):
         return Outcome.UNDECIDED
     return Outcome.PASSED if all(gate.passed for gate in gates) else Outcome.FAILED
-
-
-def _has_champion(evidence: Evidence) -> bool:
-    return evidence.measures[ACCURACY].champion is not None
 
 
 def _lesions(evidence: Evidence, settings: Promotion) -> Gate:
@@ -89,15 +85,14 @@ def _gap(evidence: Evidence, settings: Promotion) -> Gate:
     return Gate("overfitting gap", found, f"{settings.gap:g} nats or less", gap is not None and gap <= settings.gap)
 
 
-def _alone(evidence: Evidence, _: Promotion, classes: Sequence[str]) -> Iterator[Gate]:
-    """Without a champion: better than chance."""
+def _above_chance(evidence: Evidence, classes: Sequence[str]) -> Gate:
+    """Of a first model, which has no champion to be compared with."""
     accuracy, chance = evidence.measures[ACCURACY].candidate, 1 / len(classes)
-    yield Gate(
-        ACCURACY, _shown(accuracy), f"lower end above chance, {chance:.3f}", accuracy.known and accuracy.low > chance
-    )
+    required = f"lower end above chance, {chance:.3f}"
+    return Gate(ACCURACY, _shown(accuracy), required, accuracy.known and accuracy.low > chance)
 
 
-def _against_champion(evidence: Evidence, settings: Promotion, _: Sequence[str]) -> Iterator[Gate]:
+def _against_champion(evidence: Evidence, settings: Promotion) -> Iterator[Gate]:
     """Not worse than the champion by more than a margin."""
     for name, each in evidence.measures.items():
         if name == LOG_LOSS:
