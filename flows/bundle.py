@@ -19,13 +19,14 @@ from components.base.errors import DataError
 from components.base.log import Log
 from components.base.run_id import RunId
 from components.clinical.assessment import clinical_task
+from components.clinical.conformal import one_a_group
 from components.clinical.settings import Clinical
 from components.comparison.overfitting_gap import DECIDING_GAP
 from components.comparison.protocol import images_sha256
 from components.comparison.settings import Compare, Evaluate
 from components.data.adapters import Adapter
 from components.data.labels import Labels
-from components.data.pixels import read_pixels
+from components.data.pixels import Pixels, read_pixels
 from components.deployment.bundle import write_bundle
 from components.deployment.chosen_on_val import choose_on_val
 from components.deployment.manifest import VERSION, Manifest, Provenance
@@ -109,10 +110,18 @@ def bundle(
 
     session = open_inference_session(backbone, compute, log)
     classifier = load_run(path, backbone, question.classes, session)
-    features = {split: _standardised(classifier, paths, split) for split in ("train", "val")}
-    outliers = OutlierReference.fit(features["train"], features["val"], bundle.components)
-    seen = pd.concat([read_pixels(paths.pixels / split).index for split in ("train", "val")])
-    trained_on = as_text(hash_ids(seen))
+    train, val = (read_pixels(paths.pixels / split) for split in ("train", "val"))
+    chosen_val = one_a_group(val.index["group"].to_numpy(str), np.random.default_rng(question.seed))
+    outliers = OutlierReference.fit(
+        _standardised(classifier, train), _standardised(classifier, val.rows(chosen_val)), bundle.components
+    )
+    needed = int(np.ceil(1 / bundle.unlike - 1e-9)) - 1
+    if len(chosen_val) < needed:
+        log.line(
+            f"no image can count as unlike the train images: val has {len(chosen_val)} lesions, bundle.unlike = "
+            f"{bundle.unlike:g} needs {needed} (params.yaml)"
+        )
+    trained_on = as_text(hash_ids(pd.concat([train.index, val.index])))
     card = paths.reports / "model_card.md" if run.name == chosen else None
     written = write_bundle(paths.bundle, manifest, classifier=path, outliers=outliers, trained_on=trained_on, card=card)
     log.artifact(paths.bundle)
@@ -141,9 +150,8 @@ def _place(settings: BundleSettings, points: Any) -> int | None:
     return next((place for place, each in enumerate(points) if (each.fixed, each.level) == wanted), None)
 
 
-def _standardised(classifier: Classifier, paths: Paths, split: str) -> np.ndarray[Any, Any]:
-    """Features of all images of a split as the head standardises them, (N, D)."""
-    pixels = read_pixels(paths.pixels / split)
+def _standardised(classifier: Classifier, pixels: Pixels) -> np.ndarray[Any, Any]:
+    """Features of all images as the head standardises them, (N, D)."""
     features = embed(classifier.encoder, read_batches(pixels.take, np.arange(len(pixels))))
     standardised = classifier.head.standardisation(features.to(classifier.encoder.mean.device))
     found: np.ndarray[Any, Any] = standardised.cpu().numpy()

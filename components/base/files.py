@@ -1,7 +1,14 @@
-"""Atomic writes: a file or folder appears complete or not at all, and a write that fails names its path."""
+"""Atomic writes: a file or folder appears complete or not at all, and a write that fails names its path.
+
+A process that is killed in the middle of a write leaves a temporary folder. Its name ends with SCRATCH, which
+.dvcignore and .gitignore name, so that no output of a stage differs by it; the next write beside it removes it.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +16,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from components.base.errors import DataError
+
+SCRATCH = ".scratch"
+_LEFT = re.compile(r"\..*\.(?P<host>[^.]+)\.(?P<pid>\d+)-[^.]+" + re.escape(SCRATCH))
 
 
 @contextmanager
@@ -28,7 +38,9 @@ def whole(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        _remove_left(path.parent)
+        prefix = f".{path.name}.{_host()}.{os.getpid()}-"
+        scratch = Path(mkdtemp(prefix=prefix, suffix=SCRATCH, dir=path.parent))
         try:
             yield scratch / path.name
             if path.is_dir():
@@ -41,6 +53,24 @@ def whole(path: Path) -> Iterator[Path]:
             f"{path}: cannot be written ({error.strerror or error}); free space there, fix the permissions, "
             "or set another path under paths (params.yaml)"
         ) from error
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove temporary folders of processes of this host that no longer run; others may share the disk."""
+    for left in folder.glob(f".*{SCRATCH}"):
+        found = _LEFT.fullmatch(left.name)
+        if found and found["host"] == _host() and not _runs(int(found["pid"])):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", platform.node()) or "host"
+
+
+def _runs(pid: int) -> bool:
+    import psutil
+
+    return bool(psutil.pid_exists(pid))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@
 | outliers.safetensors | `outliers.OutlierReference` |
 | trained_on.json | hashes of the ids of its train and val images, see `trained_on` |
 | model_card.md | the card, where it is of this run |
+| SHA256SUMS | that of bundle.json, as `sha256sum` writes and checks it |
 
 Nothing is pickled. Torch is imported by `load_bundle` alone.
 """
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 MANIFEST, CLASSIFIER, OUTLIERS, CARD = "bundle.json", "classifier.safetensors", "outliers.safetensors", "model_card.md"
 TRAINED_ON = "trained_on.json"
+SUMS = "SHA256SUMS"
 
 AGAIN = "make it again (dvc repro bundle), or copy it again from where it was made"
 
@@ -81,6 +83,7 @@ def write_bundle(
         hashes = {path.name: file_sha256(path) for path in sorted(part.iterdir())}
         content = manifest(hashes).model_dump(mode="json")
         write_text(part / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        write_text(part / SUMS, f"{file_sha256(part / MANIFEST)}  {MANIFEST}\n")
     return open_bundle(folder)
 
 
@@ -99,9 +102,32 @@ def open_bundle(folder: Path) -> Bundle:
             "bundle writes (dvc repro bundle)"
         ) from error
     manifest = _parse(text, path)
+    sha256 = hashlib.sha256(text).hexdigest()
+    if _read(folder / SUMS) != f"{sha256}  {MANIFEST}\n".encode():
+        raise CheckpointError(f"{path}: its sha256 {sha256[:12]} is not that of {SUMS}: one was changed; {AGAIN}")
+    surplus = sorted({each.name for each in folder.iterdir()} - {MANIFEST, SUMS, *manifest.files})
+    if surplus:
+        raise CheckpointError(f"{folder}: holds {surplus}, which {MANIFEST} does not list; {AGAIN}")
     for name, expected in manifest.files.items():
         _compare(folder / name, expected)
-    return Bundle(folder, manifest, hashlib.sha256(text).hexdigest())
+    return Bundle(folder, manifest, sha256)
+
+
+def check_unchanged(bundle: Bundle) -> None:
+    """Open the bundle again, after its files were loaded.
+
+    Raises:
+        CheckpointError: where it was replaced meanwhile, so that what was loaded may be of two models.
+    """
+    if open_bundle(bundle.folder).sha256 != bundle.sha256:
+        raise CheckpointError(f"{bundle.folder}: was replaced while it was loaded; repeat the command")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from error
 
 
 def _parse(text: bytes, path: Path) -> Manifest:
@@ -130,7 +156,10 @@ def _parse(text: bytes, path: Path) -> Manifest:
 def _compare(path: Path, expected: str) -> None:
     if not path.is_file():
         raise CheckpointError(f"{path}: is missing, but {MANIFEST} lists it; {AGAIN}")
-    found = file_sha256(path)
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from error
     if found != expected:
         raise CheckpointError(
             f"{path}: its sha256 is {found[:12]}, expected {expected[:12]} of {MANIFEST}: the file was changed; {AGAIN}"
@@ -164,7 +193,7 @@ def load_outliers(bundle: Bundle) -> OutlierReference:
     path = bundle.folder / OUTLIERS
     try:
         arrays = load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: is no safetensors file ({error}); {AGAIN}") from error
     if sorted(arrays) != sorted(TENSORS):
         raise CheckpointError(f"{path}: holds {sorted(arrays)}, expected {sorted(TENSORS)}; {AGAIN}")

@@ -7,9 +7,9 @@ no date and no name of a machine, so the same study gives the same bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from components.base.config import Frozen
 
@@ -43,10 +43,10 @@ class OperatingPoint(Frozen):
 class Frequencies(Frozen):
     """Class frequencies, class -> share."""
 
-    learned: Mapping[str, float]
+    learned: Mapping[str, NonNegativeFloat]
     """Those that the model was trained for: uniform where training balanced the classes."""
-    train: Mapping[str, float]
-    clinic: Mapping[str, float] | None
+    train: Mapping[str, NonNegativeFloat]
+    clinic: Mapping[str, NonNegativeFloat] | None
     """clinical.deployment; null: not stated, and probabilities are for the frequencies of the train images."""
 
 
@@ -111,12 +111,12 @@ class Manifest(Frozen):
     """In the order of the probabilities."""
     malignant: tuple[str, ...]
     """Of the classes; empty where it is not known which are malignant."""
-    image_size: int
+    image_size: PositiveInt
     """Side of the square, pixels."""
     fit: Literal["crop", "pad"]
     backbone: Mapping[str, Any]
     frequencies: Frequencies
-    temperature: float
+    temperature: PositiveFloat
     """By which the logarithms of the restored probabilities are divided."""
     points: tuple[OperatingPoint, ...]
     """Empty where it is not known which classes are malignant."""
@@ -131,4 +131,22 @@ class Manifest(Frozen):
     gap: float | None = None
     """Overfitting gap in loss at the epoch whose weights these are, val minus train, nats; null: not recorded."""
     provenance: Provenance
-    files: Mapping[str, str] = Field(description="every other file of the bundle -> its sha256")
+    files: Mapping[str, str] = Field(description="every other file of the bundle but SHA256SUMS -> its sha256")
+
+    @model_validator(mode="after")
+    def _every_class_has_its_numbers(self) -> Self:
+        known = self.frequencies
+        tables = {
+            "frequencies.learned": known.learned,
+            "frequencies.train": known.train,
+            "frequencies.clinic": known.clinic,
+            "conformal.limits": self.conformal.limits,
+        }
+        for name, table in tables.items():
+            if table is not None and sorted(table) != sorted(self.classes):
+                raise ValueError(f"{name} has {sorted(table)}, expected the classes {sorted(self.classes)}")
+        if not set(self.malignant) <= set(self.classes):
+            raise ValueError(f"malignant is {list(self.malignant)}, expected some of the classes {list(self.classes)}")
+        if self.point is not None and not 0 <= self.point < len(self.points):
+            raise ValueError(f"point is {self.point}, but there are {len(self.points)} points")
+        return self

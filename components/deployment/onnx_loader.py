@@ -53,6 +53,7 @@ def predict(files: list[str]) -> Iterator[dict[str, Any]]:
         point = None if about["point"] is None else about["points"][about["point"]]
         yield {
             "image": str(file),
+            "synthetic": about["synthetic"],
             "predicted": about["classes"][int(p.argmax())],
             "probabilities": dict(zip(about["classes"], s.astype(float).tolist(), strict=True)),
             "malignant": None if point is None else bool(r[malignant].sum() >= point["threshold"]),

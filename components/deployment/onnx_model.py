@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from components.base.files import whole
-from components.deployment.bundle import MANIFEST, Bundle, load_classifier
+from components.deployment.bundle import MANIFEST, Bundle, check_unchanged, load_classifier
 from components.deployment.manifest import Manifest
 from components.models.classifier import Classifier, StageStandardisation
 
@@ -40,14 +40,11 @@ class ExportedModel(nn.Module):
         scale, shift = _as_affine(classifier.head.standardisation)
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
-        learned, train = (
-            _shares(each, manifest) for each in (manifest.frequencies.learned, manifest.frequencies.train)
-        )
-        clinic = manifest.frequencies.clinic
+        known = manifest.frequencies
+        learned, train = (_shares(each, manifest) for each in (known.learned, known.train))
+        clinic = train if known.clinic is None else _shares(known.clinic, manifest)
         self.register_buffer("to_train", torch.where(train > 0, train / learned, 0))
-        self.register_buffer(
-            "to_clinic", torch.ones_like(train) if clinic is None else _shares(clinic, manifest) / train
-        )
+        self.register_buffer("to_clinic", torch.where(train > 0, clinic / train, 0))
         self.temperature = manifest.temperature
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -107,6 +104,7 @@ def export_onnx(bundle: Bundle, folder: Path) -> Path:
             )
         _describe(part / MODEL, bundle)
         shutil.copyfile(bundle.folder / MANIFEST, part / MANIFEST)
+        check_unchanged(bundle)
         shutil.copyfile(Path(__file__).with_name("onnx_loader.py"), part / LOADER)
     return folder / MODEL
 

@@ -1,9 +1,9 @@
 """How far an image is from the train images, in the features that the classifier reads.
 
 The distance is that of Mahalanobis under probabilistic principal components: variances along the first q components,
-one variance for all others (Tipping & Bishop 1999, eq. 7). Beside it stands the share of val images that are as far or
-farther, a conformal p-value: for an image like those of val it is at most a with a probability of at most a (Bates et
-al. 2023, eq. 3). Letters: N images, D features, q components, M val images.
+one variance for all others (Tipping & Bishop 1999, eq. 7). Beside it stands the share of val images, one a lesion, that
+are as far or farther, a conformal p-value: for an image like those of val it is at most a with a probability of at most
+a (Bates et al. 2023, eq. 3). Letters: N images, D features, q components, M val images.
 """
 
 from __future__ import annotations

@@ -11,10 +11,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from components.base.log import Log, SilentLog
 from components.data.pixels import square
-from components.deployment.bundle import CLASSIFIER, Bundle, architecture, load_classifier, load_outliers
+from components.deployment.bundle import (
+    CLASSIFIER,
+    Bundle,
+    architecture,
+    check_unchanged,
+    load_classifier,
+    load_outliers,
+)
 from components.deployment.decisions import Answers, decide
 from components.deployment.outliers import OutlierReference
 from components.models.classifier import Classifier, predict_features
@@ -26,7 +34,9 @@ from components.validation.image_facts import decode
 Images = np.ndarray[Any, np.dtype[np.uint8]]
 
 UNSURE = "confidence {confidence:.3f} is below {threshold:.3f}, which {answered:.0%} of the val images reach"
-UNLIKE = "unlike the train images: only {p:.2%} of the val images are as far from them, the limit is {unlike:.2%}"
+UNLIKE = "unlike the train images: {p:.2%} of val, this image counted with it, is as far from them; limit {unlike:.2%}"
+
+WORDS = pd.ArrowDtype(pa.list_(pa.string()))
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class Predictor:
             SettingsError: where a GPU is required and there is none.
         """
         classifier, outliers = load_classifier(bundle), load_outliers(bundle)
+        check_unchanged(bundle)
         compute = Compute.model_validate(
             {"device": device, "threads": threads, "precision": "32-true", "compile": False}
         )
@@ -76,7 +87,7 @@ class Predictor:
 
         Columns: `predicted` (class with the highest probability where all classes are equally important), `p_CLASS`
         (calibrated), `p_malignant` (their sum over malignant classes), `malignant` (the decision at the operating
-        point), `set` (classes that cannot be excluded, joined by blanks), `abstain` and `reason`, `confidence`,
+        point), `set` (list of the classes that cannot be excluded), `abstain` and `reason`, `confidence`,
         `outlier_p` (share of val images that are as far from the train images), `trained_CLASS` (the probabilities as
         trained, as `evaluate` writes them). Where it is not known which classes are malignant, `p_malignant` and
         `malignant` are null.
@@ -110,11 +121,11 @@ class Predictor:
         null = np.full(len(p), None, dtype=object)
         return pd.DataFrame(
             {
-                "predicted": names[answers.predicted],
+                "predicted": pd.array(names[answers.predicted].tolist(), dtype="str"),
                 **{f"p_{name}": answers.probabilities[:, k] for k, name in enumerate(manifest.classes)},
-                "p_malignant": np.nan if answers.malignancy is None else answers.malignancy,
+                "p_malignant": np.full(len(p), np.nan) if answers.malignancy is None else answers.malignancy,
                 "malignant": pd.array(null if answers.malignant is None else answers.malignant, dtype="boolean"),
-                "set": pd.array([" ".join(names[row]) for row in answers.sets], dtype="str"),
+                "set": pd.Series([names[row].tolist() for row in answers.sets], dtype=WORDS),
                 "abstain": np.array([reason != "" for reason in reasons], dtype=bool),
                 "reason": pd.array(reasons, dtype="str"),
                 "confidence": answers.confidence,
@@ -129,5 +140,5 @@ class Predictor:
         for sure, confidence, p in zip(answers.sure, answers.confidence, outlier_p, strict=True):
             unsure = UNSURE.format(confidence=confidence, **manifest.abstention.model_dump())
             unlike = UNLIKE.format(p=p, unlike=manifest.unlike)
-            found.append("; ".join([*([] if sure else [unsure]), *([unlike] if p < manifest.unlike else [])]))
+            found.append("; ".join([*([] if sure else [unsure]), *([unlike] if p <= manifest.unlike else [])]))
         return found

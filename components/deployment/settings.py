@@ -25,7 +25,7 @@ class Bundle(Frozen):
     components: PositiveInt = Field(
         description="principal components of the train features, from which the distance of an image is measured"
     )
-    unlike: OpenShare = Field(description="share of val images that would count as unlike the train images")
+    unlike: OpenShare = Field(description="share of val lesions that would count as unlike the train images")
 
 
 class Promotion(Frozen):

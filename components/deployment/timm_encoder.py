@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from components.base.errors import RunError
 from components.base.files import whole
-from components.deployment.bundle import CARD, Bundle, load_classifier
+from components.deployment.bundle import CARD, Bundle, check_unchanged, load_classifier
 from components.models.encoder import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -58,6 +58,7 @@ def export_timm(bundle: Bundle, folder: Path) -> Path:
         (part / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         state = {name: tensor.contiguous() for name, tensor in encoder.trunk.state_dict().items()}
         save_file(state, part / "model.safetensors", metadata={"format": "pt"})
-        if (bundle.folder / CARD).exists():
+        if CARD in bundle.manifest.files:
             shutil.copyfile(bundle.folder / CARD, part / "README.md")
+        check_unchanged(bundle)
     return folder

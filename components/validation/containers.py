@@ -148,7 +148,7 @@ def _end_of_previews(data: bytes, base: int) -> int:
 
 
 def _read_png(data: bytes) -> ImageHeader:
-    chunks = list(_png_chunks(data))
+    chunks = list(png_chunks(data))
     header, image = open_with_pil("PNG", data)
     header.bits = data[24]
     header.end = chunks[-1][2]
@@ -162,7 +162,7 @@ def _read_png(data: bytes) -> ImageHeader:
     return header
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Kind, start and end of each chunk's content; the last is IEND, whose end is its checksum's."""
     at = 8
     while at + 12 <= len(data):

@@ -20,8 +20,9 @@ from PIL import Image
 
 from components.data.image_formats import sniff
 from components.validation import perceptual_hash
-from components.validation.containers import read_header, trailing_bytes
+from components.validation.containers import png_chunks, read_header, trailing_bytes
 from components.validation.image_header import BROKEN, ImageHeader, Problem, UndecodableError
+from components.validation.png_stream import check_rows
 
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -108,6 +109,8 @@ def _decode(data: bytes, header: ImageHeader, colour: Literal["RGB", "GRAY"], fa
 def _decode_by_pil(data: bytes, form: str, colour: Literal["RGB", "GRAY"]) -> tuple[Array, bool]:
     with Image.open(io.BytesIO(data), formats=[form, "MPO"] if form == "JPEG" else [form]) as image:
         image.load()  # strict for these: PNG's own checksums, TIFF's and BMP's lengths
+        if form == "PNG":
+            check_rows(data, (data[start:stop] for kind, start, stop in png_chunks(data) if kind == b"IDAT"))
         whole: Image.Image = image
         deep = image.mode.startswith("I;16") or (form == "PPM" and image.mode == "I")  # in [0, 65535]
         if image.mode in ("I", "F") and not deep:

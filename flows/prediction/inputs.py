@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from components.base.errors import DataError
 from components.data.file_kinds import IMAGE
 from components.data.file_tree import list_files
 from components.data.image_formats import format_of_name
-from components.data.path_column import resolve_paths
+from components.data.path_column import is_absolute, resolve_paths
 from components.data.read_report import ReadReport
 from components.data.source_error import SourceError
 from components.data.tables import SUFFIXES, read_header, read_table
@@ -49,7 +50,9 @@ def find_images(named: Sequence[Path], column: str | None = None) -> Inputs:
         rows += found
         notes += said
     images = pd.DataFrame(rows, columns=["image", "root", "path", "problem"], dtype="str")
-    first = ~images.duplicated(["root", "path"]) | (images["path"] == "")  # rows without a path are each an error
+    pairs = zip(images["root"], images["path"], strict=True)
+    places = [os.path.abspath(f"{root}/{path}") for root, path in pairs]  # noqa: PTH100  # links are names of their own
+    first = ~pd.Series(places).duplicated() | (images["path"] == "")  # rows without a path are each an error
     if not first.all():
         notes.append(f"{int((~first).sum())} images were named twice and get one row each")
     if images.empty:
@@ -65,7 +68,8 @@ def _find(named: Path, column: str | None) -> tuple[list[tuple[str, str, str, st
         raise DataError(f"{named}: does not exist; expected an image, a folder or a table")
     if named.suffix.lower() in SUFFIXES and format_of_name(named.name) is None:
         return _in_table(named, column or COLUMN)
-    return [(str(named), str(named.parent), named.name, "")], []
+    file = named.resolve()  # a link that is named itself may lead anywhere
+    return [(str(named), str(file.parent), file.name, "")], []
 
 
 def _in_folder(folder: Path) -> tuple[list[tuple[str, str, str, str]], list[str]]:
@@ -91,7 +95,9 @@ def _in_table(file: Path, column: str) -> tuple[list[tuple[str, str, str, str]],
         )
     report = ReadReport()
     given = read_table(file, [column], report)[column]
-    paths = resolve_paths(given.fillna(""), file.parent, report)
+    paths = given.fillna("").tolist()
+    if not all(path == "" or (not is_absolute(path) and (file.parent / path).is_file()) for path in paths):
+        paths = resolve_paths(paths, file.parent, report)  # lists the whole folder
     rows = [
         (str(file.parent / path), str(file.parent), path, "" if path else f"{file.name} names no file in this row")
         for path in paths

@@ -27,13 +27,13 @@ def predict(
     """
     settings = load_settings()
     bundle = find_bundle(model, settings.paths.bundle)
-    inputs = find_images(images, column)
     log = EchoLog(echo)
+    predictor = Predictor.open(bundle, device=settings.compute.device, threads=settings.compute.threads, log=log)
+    inputs = find_images(images, column)
     for line in _about(bundle.manifest.run, bundle.sha256, bundle.manifest.recommended, bundle.manifest.synthetic):
         echo(line)
     for note in inputs.notes:
         echo(note)
-    predictor = Predictor.open(bundle, device=settings.compute.device, threads=settings.compute.threads, log=log)
     found = predict_table(inputs, predictor, out, settings.compute.threads, log)
     malignant = "" if found.malignant is None else f", {found.malignant} of the answered ones called malignant"
     echo(

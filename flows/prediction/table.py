@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from components.base.errors import DataError, RunError
 from components.base.files import whole, write_text
@@ -63,32 +66,52 @@ def predict_table(inputs: Inputs, predictor: Predictor, out: Path, threads: int,
     Raises:
         RunError: where `out` has another suffix, or its parts are of another request.
     """
-    if out.suffix.lower() not in FORMATS:
-        raise RunError(f"--out {out}: expected a name that ends with {' or '.join(FORMATS)}")
+    if out.suffix.lower() not in FORMATS or out.is_dir():
+        raise RunError(f"--out {out}: expected a file whose name ends with {' or '.join(FORMATS)}")
     parts = out.with_name(f"{out.name}.parts")
-    _begin(parts, inputs, predictor)
+    with _only_one(parts):
+        found = _predict_parts(inputs, predictor, out, parts, threads, log)
+    shutil.rmtree(parts)
+    return found
+
+
+@contextmanager
+def _only_one(parts: Path) -> Iterator[None]:
+    """Hold the folder of parts for this process."""
+    parts.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(parts / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"{parts}: another command writes there: wait for it, or choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _predict_parts(inputs: Inputs, predictor: Predictor, out: Path, parts: Path, threads: int, log: Log) -> Predicted:
+    request = _begin(parts, inputs, predictor)
     places = range(0, len(inputs.images), PART)
-    missing = [place for place in places if not _part(parts, place).exists()]
+    missing = [place for place in places if not _part(parts, place, request).exists()]
     if missing and len(missing) < len(places):
         log.line(f"{parts}: {len(places) - len(missing)} of {len(places)} parts are there, continuing")
     rows = (inputs.images.iloc[place : place + PART] for place in missing)
     shown = iter(log.track(_each_image(rows, threads, predictor), _count(inputs, missing), "images predicted"))
     for place in missing:
         count = min(PART, len(inputs.images) - place)
-        _write_part(_part(parts, place), [next(shown) for _ in range(count)], predictor)
-    found = _join([_part(parts, place) for place in places], out)
-    shutil.rmtree(parts)
-    return found
+        _write_part(_part(parts, place, request), [next(shown) for _ in range(count)], predictor)
+    return _join([_part(parts, place, request) for place in places], out)
 
 
-def _begin(parts: Path, inputs: Inputs, predictor: Predictor) -> None:
-    """Make the folder of parts with what was asked, or compare with what stands there."""
-    listed = hashlib.sha256(inputs.images.to_csv(index=False).encode()).hexdigest()
-    request = {"bundle": predictor.bundle.sha256, "images": listed, "part": PART}
-    path = parts / REQUEST
+def _begin(parts: Path, inputs: Inputs, predictor: Predictor) -> str:
+    """Write what was asked into the folder of parts, or compare with what stands there; the hash of the request."""
+    request = {"bundle": predictor.bundle.sha256, "images": _hash_of(inputs), "part": PART}
+    path, text = parts / REQUEST, json.dumps(request)
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
     if not path.exists():
-        write_text(path, json.dumps(request))
-        return
+        write_text(path, text)
+        return sha256
     earlier = json.loads(path.read_text())
     differing = [name for name in request if earlier.get(name) != request[name]]
     if differing:
@@ -96,10 +119,23 @@ def _begin(parts: Path, inputs: Inputs, predictor: Predictor) -> None:
             f"{parts}: holds parts of an earlier command with other {' and '.join(differing)}: delete this folder, or "
             "choose another --out"
         )
+    return sha256
 
 
-def _part(parts: Path, place: int) -> Path:
-    return parts / f"{place:09d}.parquet"
+def _hash_of(inputs: Inputs) -> str:
+    """Of the images by their places on this host, with size and time of change of the file that holds each."""
+    digest = hashlib.sha256()
+    for row in inputs.images.itertuples(index=False):
+        place = Path(os.path.abspath(f"{row.root}/{row.path}"))  # noqa: PTH100  # links are names of their own
+        file = next((each for each in (place, *place.parents) if each.is_file()), None)
+        known = (0, 0) if file is None else (file.stat().st_size, file.stat().st_mtime_ns)
+        digest.update(repr((row.image, str(place), row.problem, *known)).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _part(parts: Path, place: int, request: str) -> Path:
+    """Its name has the request's hash: a part of another request is never read."""
+    return parts / f"{place:09d}-{request[:16]}.parquet"
 
 
 def _count(inputs: Inputs, missing: Sequence[int]) -> int:
@@ -136,7 +172,8 @@ def _write_part(path: Path, images: Sequence[tuple[str, Images | None, str]], pr
     table.insert(0, "image", pd.Series([name for name, _, _ in images], dtype="str"))
     table.insert(1, "error", pd.Series([error or None for _, _, error in images], dtype="str"))
     with whole(path) as part:
-        table.to_parquet(part, index=False)
+        columns = pa.Table.from_pandas(table, preserve_index=False)
+        pq.write_table(columns.replace_schema_metadata(None), part)  # pandas cannot read back its own words on lists
 
 
 def _join(parts: Sequence[Path], out: Path) -> Predicted:
@@ -195,5 +232,22 @@ class _CsvWriter:
         self._file.close()
 
     def write(self, table: pa.Table) -> None:
-        table.to_pandas().to_csv(self._file, index=False, header=self._header, lineterminator="\n")
+        _for_spreadsheets(table.to_pandas()).to_csv(self._file, index=False, header=self._header, lineterminator="\n")
         self._header = False
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With which a cell begins that a spreadsheet computes: a file's name can be chosen by anyone."""
+
+
+def _for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
+    """Lists as text, joined by `; `, and an apostrophe before text that a spreadsheet would compute."""
+    sets = [None if each is None else "; ".join(each) for each in table["set"]]
+    shown = table.assign(set=pd.Series(sets, dtype="str"))
+    for name in ("image", "error", "predicted", "set"):
+        shown[name] = shown[name].map(_as_text)
+    return shown
+
+
+def _as_text(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell

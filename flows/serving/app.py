@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -25,7 +24,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from components.deployment.predictor import Images, Predictor
 from components.validation.containers import read_header
 from components.validation.image_header import UndecodableError
-from flows.serving.batcher import Answered, Batcher, BusyError
+from flows.serving.batcher import Answered, Batcher, BusyError, about
 
 RETRY_AFTER_S = 1
 
@@ -46,7 +45,9 @@ class Limits:
     images: int = 64
     """Of a request."""
     waiting: int = 1024
-    """Images that may wait for the model."""
+    """Images that may wait, from the request on; further requests are refused."""
+    waiting_bytes: int = 512 * 2**20
+    """Of all requests that are being answered."""
     batch: int = 64
     """Images that are computed together."""
     wait_s: float = 0.002
@@ -63,6 +64,45 @@ class RefusedError(Exception):
     def as_json(self) -> dict[str, Any]:
         """The content of `error`."""
         return {"problem": self.problem, "message": str(self)}
+
+
+class Admission:
+    """Counts the images and bytes of all requests that are being answered; used in the event loop's thread alone."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits, self.images, self.size = limits, 0, 0
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """A place for one request with one image, given back at its end."""
+        place = Place(self)
+        try:
+            place.take(images=1)
+            yield place
+        finally:
+            self.images -= place.images
+            self.size -= place.size
+
+
+class Place:
+    """What one request holds."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission, self.images, self.size = admission, 0, 0
+
+    def take(self, images: int = 0, size: int = 0) -> None:
+        """Count further images, and bytes of the body.
+
+        Raises:
+            RefusedError: where the limits of all requests are reached.
+        """
+        all_, limits = self._admission, self._admission.limits
+        if all_.images + images > limits.waiting:
+            raise RefusedError(503, "busy", f"{all_.images} images wait, of at most {limits.waiting}; try again later")
+        if all_.size + size > limits.waiting_bytes:
+            raise RefusedError(503, "busy", f"requests of {all_.size} bytes wait already; try again later")
+        self.images, self.size = self.images + images, self.size + size
+        all_.images, all_.size = all_.images + images, all_.size + size
 
 
 class ImagesRequest(BaseModel):
@@ -148,23 +188,28 @@ def make_app(predictor: Predictor, *, limits: Limits, hosts: Sequence[str], thre
     app.state.replace = replace
     app.state.batcher = batcher
 
+    admission = Admission(limits)
+
     async def answer(data: bytes) -> Answered:
-        size = batcher.predictor.bundle.manifest.image_size
+        reader = batcher.predictor
         loop = asyncio.get_running_loop()
-        pixels = await loop.run_in_executor(decoders, decode_within, batcher.predictor, data, limits.pixels)
+        pixels = await loop.run_in_executor(decoders, decode_within, reader, data, limits.pixels)
         try:
-            return await asyncio.wrap_future(batcher.submit(pixels, size))
+            return await asyncio.wrap_future(batcher.submit(pixels, reader))
         except BusyError as error:
             raise RefusedError(503, "busy", str(error)) from error
 
     @app.middleware("http")
     async def measure(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        began = time.monotonic()
-        response = await call_next(request)
+        began, status = time.monotonic(), 500  # where the application raises
         known = request.url.path if request.url.path in ("/predict", "/health", "/metrics") else "other"
-        metrics.requests.labels(known, response.status_code).inc()
-        metrics.seconds.labels(known).observe(time.monotonic() - began)
-        return response
+        try:
+            response = await call_next(request)
+            status = response.status_code
+            return response
+        finally:
+            metrics.requests.labels(known, status).inc()
+            metrics.seconds.labels(known).observe(time.monotonic() - began)
 
     @app.exception_handler(RefusedError)
     async def refused(_request: Request, error: Exception) -> JSONResponse:
@@ -175,7 +220,11 @@ def make_app(predictor: Predictor, *, limits: Limits, hosts: Sequence[str], thre
     @app.post("/predict", openapi_extra=ONE_IMAGE)
     async def predict(request: Request) -> dict[str, Any]:
         """The answer for one image (the body is the image file), or for several (JSON: `{"images": [base64, ...]}`)."""
-        body = await _read_body(request, limits.body_bytes)
+        with admission.place() as place:
+            return await respond(request, place)
+
+    async def respond(request: Request, place: Place) -> dict[str, Any]:
+        body = await _read_body(request, limits.body_bytes, place)
         if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
             try:
                 found = await answer(body)
@@ -183,8 +232,10 @@ def make_app(predictor: Predictor, *, limits: Limits, hosts: Sequence[str], thre
                 metrics.images.labels(error.problem).inc()
                 raise
             metrics.images.labels("abstained" if found.answer["abstain"] else "answered").inc()
-            return {"model": {"run": found.run, "bundle": found.bundle}, "answer": found.answer}
-        results = await asyncio.gather(*(answer(data) for data in _parse(body, limits.images)), return_exceptions=True)
+            return {"model": found.model, "answer": found.answer}
+        images = _parse(body, limits.images)
+        place.take(images=len(images) - 1)
+        results = await asyncio.gather(*(answer(data) for data in images), return_exceptions=True)
         answers: list[dict[str, Any]] = []
         for result in results:
             if isinstance(result, RefusedError):
@@ -194,26 +245,19 @@ def make_app(predictor: Predictor, *, limits: Limits, hosts: Sequence[str], thre
                 raise result
             else:
                 metrics.images.labels("abstained" if result.answer["abstain"] else "answered").inc()
-                answers.append({"model": {"run": result.run, "bundle": result.bundle}, "answer": result.answer})
+                answers.append({"model": result.model, "answer": result.answer})
         return {"answers": answers}
 
     @app.get("/health")
     async def health() -> JSONResponse:
         """Whether it answers, and with which model."""
-        manifest = batcher.predictor.bundle.manifest
-        content = {
-            "status": "ok" if batcher.works else "stopping",
-            "run": manifest.run,
-            "bundle": batcher.predictor.bundle.sha256,
-            "recommended": manifest.recommended,
-            "synthetic": manifest.synthetic,
-        }
+        content = {"status": "ok" if batcher.works else "stopping", **about(batcher.predictor)}
         return JSONResponse(content, status_code=200 if batcher.works else 503)
 
     @app.get("/metrics")
     async def metrics_text() -> Response:
         """In Prometheus' text format."""
-        metrics.waiting.set(batcher.waiting)
+        metrics.waiting.set(admission.images)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
@@ -239,11 +283,12 @@ def decode_within(predictor: Predictor, data: bytes, most_pixels: int) -> Images
         raise RefusedError(status, error.problem, f"the image cannot be read: {error}") from error
 
 
-async def _read_body(request: Request, most: int) -> bytes:
+async def _read_body(request: Request, most: int, place: Place) -> bytes:
     """The body, which is no longer read once it is too large."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
+        place.take(size=len(part))
         if size > most:
             raise RefusedError(413, "too_large", f"the request has more than {most} bytes")
         parts.append(part)
@@ -264,5 +309,5 @@ def _parse(body: bytes, most: int) -> list[bytes]:
         raise RefusedError(413, "too_many", f"the request has {len(request.images)} images, expected at most {most}")
     try:
         return [base64.b64decode(text, validate=True) for text in request.images]
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or letters that are not ASCII
         raise RefusedError(422, "bad_request", f"an image is no base64: {error}") from error

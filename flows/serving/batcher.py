@@ -32,15 +32,14 @@ class Answered:
     """An answer and the model that gave it."""
 
     answer: Answer
-    bundle: str
-    """sha256."""
-    run: str
+    model: Mapping[str, Any]
+    """Of `about`."""
 
 
 @dataclass(frozen=True)
 class _Waiting:
     pixels: Images  # (S, S, 3)
-    size: int
+    predictor: Predictor  # that has read the pixels, and answers
     future: Future[Answered]
 
 
@@ -67,6 +66,7 @@ class Batcher:
         """
         self._predictor, self._most, self._wait_s, self._observe = predictor, most, wait_s, observe
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(limit)
+        self._lock = threading.Lock()  # nothing is put into the queue after its end
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
         self._thread.start()
@@ -90,33 +90,39 @@ class Batcher:
         """Let another model answer from the next batch on."""
         self._predictor = predictor
 
-    def submit(self, pixels: Images, size: int) -> Future[Answered]:
-        """The future answer for an image (S, S, 3); `size` is the side that the caller's model has.
+    def submit(self, pixels: Images, predictor: Predictor) -> Future[Answered]:
+        """The future answer for an image (S, S, 3) that `predictor` has read.
 
         Raises:
-            BusyError: where as many images wait as may.
+            BusyError: where as many images wait as may, or the service is stopping.
         """
-        if self._closed:
-            raise BusyError("the service is stopping")
-        item = _Waiting(pixels, size, Future())
-        try:
-            self._queue.put_nowait(item)
-        except queue.Full:
-            raise BusyError(f"{self._queue.maxsize} images wait already; try again later") from None
+        item = _Waiting(pixels, predictor, Future())
+        with self._lock:
+            if not self.works:
+                raise BusyError("the service is stopping")
+            try:
+                self._queue.put_nowait(item)
+            except queue.Full:
+                raise BusyError(f"{self._queue.maxsize} images wait already; try again later") from None
         return item.future
 
     def close(self) -> None:
         """Answer what waits, then end the thread."""
-        self._closed = True
-        self._queue.put(None)
+        with self._lock:
+            self._closed = True
+        self._queue.put(None)  # waits for a place while the thread works
         self._thread.join()
 
     def _work(self) -> None:
         stopping = False
         while not stopping:
             batch, stopping = self._next_batch()
-            if batch:
-                self._answer(batch)
+            by_model: dict[int, list[_Waiting]] = {}
+            for item in batch:
+                if item.future.set_running_or_notify_cancel():  # else nobody waits for it any more
+                    by_model.setdefault(id(item.predictor), []).append(item)
+            for items in by_model.values():  # two only where the model was replaced a moment ago
+                self._answer(items)
 
     def _next_batch(self) -> tuple[list[_Waiting], bool]:
         """The images that wait, at least one; True where no more will come."""
@@ -134,24 +140,28 @@ class Batcher:
             batch.append(item)
         return batch, False
 
-    def _answer(self, batch: list[_Waiting]) -> None:
-        predictor, began = self._predictor, time.monotonic()
-        size = predictor.bundle.manifest.image_size
-        fitting = [item for item in batch if item.size == size]
-        for item in batch:
-            if item.size != size:  # the model was replaced by one of another size while the image waited
-                item.future.set_exception(BusyError("the model was replaced a moment ago; send the image again"))
-        if not fitting:
-            return
+    def _answer(self, items: list[_Waiting]) -> None:
+        predictor, began = items[0].predictor, time.monotonic()
         try:
-            answers = as_answers(predictor, np.stack([item.pixels for item in fitting]))
+            answers = as_answers(predictor, np.stack([item.pixels for item in items]))
         except Exception as error:  # whatever it is: the callers wait for an end
-            for item in fitting:
+            for item in items:
                 item.future.set_exception(error)
             return
-        self._observe(len(fitting), time.monotonic() - began)
-        for item, answer in zip(fitting, answers, strict=True):
-            item.future.set_result(Answered(answer, predictor.bundle.sha256, predictor.bundle.manifest.run))
+        self._observe(len(items), time.monotonic() - began)
+        for item, answer in zip(items, answers, strict=True):
+            item.future.set_result(Answered(answer, about(predictor)))
+
+
+def about(predictor: Predictor) -> dict[str, Any]:
+    """Which model answers, and what is to be known of it."""
+    manifest = predictor.bundle.manifest
+    return {
+        "run": manifest.run,
+        "bundle": predictor.bundle.sha256,
+        "recommended": manifest.recommended,
+        "synthetic": manifest.synthetic,
+    }
 
 
 def as_answers(predictor: Predictor, pixels: Images) -> list[Answer]:
@@ -165,7 +175,7 @@ def as_answers(predictor: Predictor, pixels: Images) -> list[Answer]:
             "probabilities": {name: float(row[f"p_{name}"]) for name in classes},
             "p_malignant": float(row["p_malignant"]) if knows_malignant else None,
             "malignant": bool(row["malignant"]) if decides else None,
-            "set": row["set"].split(),
+            "set": list(row["set"]),
             "abstain": bool(row["abstain"]),
             "reason": row["reason"] or None,
             "confidence": float(row["confidence"]),

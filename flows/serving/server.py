@@ -6,10 +6,10 @@ import asyncio
 import threading
 from collections.abc import Callable
 
+import numpy as np
 import uvicorn
 from fastapi import FastAPI
 
-from components.base.errors import DermflowError
 from components.deployment.bundle import Bundle
 from components.deployment.predictor import Predictor
 from flows.serving.app import Limits, make_app
@@ -74,14 +74,21 @@ def watch(
         try:
             bundle = find()
             if bundle.sha256 != sha256:
-                app.state.replace(open_predictor(bundle))
+                app.state.replace(_tried(open_predictor(bundle)))
                 echo(f"now answers with {bundle.manifest.run}, bundle {bundle.sha256[:12]}; before: {sha256[:12]}")
                 sha256 = bundle.sha256
             refused = ""
-        except DermflowError as error:  # the present model keeps answering
+        except Exception as error:  # whatever it is: the present model keeps answering, and the next look comes
             if str(error) != refused:
                 echo(f"the model stays {sha256[:12]}: {error}")
             refused = str(error)
+
+
+def _tried(predictor: Predictor) -> Predictor:
+    """The same, after it answered a blank image."""
+    side = predictor.bundle.manifest.image_size
+    predictor.predict(np.zeros((1, side, side, 3), np.uint8))
+    return predictor
 
 
 class _Server(uvicorn.Server):

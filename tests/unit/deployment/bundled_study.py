@@ -64,7 +64,7 @@ def arguments(log: SilentLog, **chosen: Any) -> dict[str, Any]:
         "clinical": type(clinical)(**values),
         "bundle": Bundle(
             **{"run": None, "point": Point(fixed="sensitivity", level=clinical.levels[0]), "components": 4,
-               "unlike": 0.02} | chosen
+               "unlike": 0.2} | chosen
         ),
     }  # fmt: skip
 

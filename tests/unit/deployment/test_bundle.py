@@ -10,20 +10,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from components.base.errors import CheckpointError, DataError
 from components.base.log import SilentLog
 from components.clinical.assessment import assess, clinical_task
+from components.clinical.conformal import one_a_group
 from components.clinical.record import as_record
 from components.deployment.bundle import (
     CLASSIFIER,
     MANIFEST,
     OUTLIERS,
     TRAINED_ON,
+    check_unchanged,
     load_classifier,
     load_outliers,
     open_bundle,
 )
+from components.deployment.manifest import Manifest
 from components.models.weights_file import read_tensors
 from flows.stage_io.priors import read_priors
 from flows.stage_io.question import build_question
@@ -53,6 +57,21 @@ def test_the_numbers_are_those_that_the_clinical_assessment_reports(study: Path,
     assert [each.threshold for each in manifest.points] == [each["thresholds"][place] for each in reported]
     assert manifest.point == [(each["fixed"], each["level"]) for each in reported].index(("sensitivity", 0.9))
     assert manifest.malignant == (CLASSES[1],)
+    val = (
+        pd.read_parquet(study / FOLDERS["predictions"] / f"{RUN}.parquet")
+        .query("split == 'val'")
+        .sort_values("image_id")
+    )
+    p = val[[f"p_{name}" for name in CLASSES]].to_numpy()
+    assert (p.max(1) >= manifest.abstention.threshold).mean() >= given["clinical"].answered
+    assert manifest.abstention.threshold in p.max(1)
+    chosen = one_a_group(val["group"].to_numpy(str), np.random.default_rng(given["compare"].seed))
+    labels = val["label"].map(list(CLASSES).index).to_numpy()[chosen]
+    scores = np.sort(1 - priors.restore(p)[chosen, labels])
+    place = int(np.ceil((len(scores) + 1) * 0.9)) - 1
+    expected = scores[place] if place < len(scores) else None
+    assert set(manifest.conformal.limits.values()) == {expected}
+    assert manifest.conformal.lesions == len(scores) == 9
 
 
 def test_val_reaches_the_level_that_a_threshold_was_chosen_for(folder: Path) -> None:
@@ -72,6 +91,7 @@ def test_the_same_study_gives_the_same_bytes(study: Path, folder: Path, tmp_path
     make_bundle(tmp_path)
     files = sorted(path.name for path in folder.iterdir())
     assert files == [
+        "SHA256SUMS",
         "bundle.json",
         "classifier.safetensors",
         "model_card.md",
@@ -129,6 +149,39 @@ def test_a_manifest_of_another_kind_is_refused(
         open_bundle(changed)
 
 
+def test_a_changed_threshold_is_found_and_so_is_a_surplus_file(folder: Path, tmp_path: Path) -> None:
+    changed = copy(folder, tmp_path)
+    text = (changed / MANIFEST).read_text()
+    (changed / MANIFEST).write_text(text.replace('"temperature": ', '"temperature": 1'))
+    with pytest.raises(CheckpointError, match=r"bundle.json: its sha256 .* is not that of SHA256SUMS"):
+        open_bundle(changed)
+    (changed / MANIFEST).write_text(text)
+    (changed / "extra.txt").touch()
+    with pytest.raises(CheckpointError, match=r"holds \['extra.txt'\], which bundle.json does not list"):
+        open_bundle(changed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"point": 9}, {"temperature": 0}, {"malignant": ["other"]}, {"classes": ["benign"]}, {"image_size": 0}],
+)
+def test_impossible_numbers_are_refused(folder: Path, change: dict[str, object]) -> None:
+    content = json.loads((folder / MANIFEST).read_text()) | change
+    with pytest.raises(ValidationError):
+        Manifest(**content)
+
+
+def test_a_bundle_that_was_replaced_while_it_was_loaded_is_noticed(folder: Path, tmp_path: Path) -> None:
+    copied = copy(folder, tmp_path)
+    found = open_bundle(copied)
+    check_unchanged(found)
+    make_bundle(tmp_path / "other", run="random-frozen-0")
+    shutil.rmtree(copied)
+    shutil.copytree(tmp_path / "other" / FOLDERS["bundle"], copied)
+    with pytest.raises(CheckpointError, match="was replaced while it was loaded; repeat the command"):
+        check_unchanged(found)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"version": NaN}', "null"])
 def test_what_is_no_manifest_is_refused(folder: Path, tmp_path: Path, text: str) -> None:
     changed = copy(folder, tmp_path)
@@ -144,5 +197,7 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
 
 def test_the_outlier_reference_knows_the_val_images(study: Path, folder: Path) -> None:
     reference = load_outliers(open_bundle(folder))
-    assert len(reference.val_distances) == len(pd.read_csv(study / FOLDERS["split"]).query("split == 'val'"))
+    assert (
+        len(reference.val_distances) == pd.read_csv(study / FOLDERS["split"]).query("split == 'val'")["group"].nunique()
+    )
     assert np.all(np.diff(reference.val_distances) >= 0)

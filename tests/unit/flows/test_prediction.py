@@ -72,6 +72,7 @@ def test_csv_and_parquet_hold_the_same(tmp_path: Path, predictor: Predictor) -> 
     parquet = predict([tmp_path / "a"], predictor, tmp_path / "out.parquet")
     csv = predict([tmp_path / "a"], predictor, tmp_path / "out.csv")
     assert csv.columns.tolist() == parquet.columns.tolist()
+    assert csv["set"].tolist() == ["; ".join(each) for each in parquet["set"]]
     assert csv["image"].tolist() == parquet["image"].tolist()
     np.testing.assert_allclose(csv["p_malignant"], parquet["p_malignant"], rtol=1e-12)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "out.csv", "out.parquet"]
@@ -114,6 +115,7 @@ def test_parts_of_other_images_are_not_used(
         with pytest.raises(ZeroDivisionError):
             predict([tmp_path / "a"], predictor, tmp_path / "out.parquet")
     write_images(tmp_path / "a", 3)
+    (tmp_path / "a" / "00.png").touch()
     with pytest.raises(RunError, match=r"out.parquet.parts: holds parts of an earlier command with other images"):
         predict([tmp_path / "a"], predictor, tmp_path / "out.parquet")
 
@@ -154,8 +156,45 @@ def test_no_image_is_an_error(tmp_path: Path, name: str, message: str) -> None:
 
 def test_a_table_of_another_format_is_refused(tmp_path: Path, predictor: Predictor) -> None:
     write_images(tmp_path / "a", 1)
-    with pytest.raises(RunError, match=r"out.xlsx: expected a name that ends with .parquet or .csv"):
-        predict([tmp_path / "a"], predictor, tmp_path / "out.xlsx")
+    (tmp_path / "kept.parquet").mkdir()
+    for name in ("out.xlsx", "kept.parquet"):
+        with pytest.raises(RunError, match=rf"{name}: expected a file whose name ends with .parquet or .csv"):
+            predict([tmp_path / "a"], predictor, tmp_path / name)
+    assert (tmp_path / "kept.parquet").is_dir()
+
+
+@pytest.mark.parametrize("bad", [(0, 1, 2), (3, 4, 5), range(6)])
+def test_a_part_without_any_readable_image_ends_nothing(
+    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, bad: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(prediction, "PART", 3)
+    paths = write_images(tmp_path / "a", 6)
+    for place in bad:
+        paths[place].write_bytes(b"broken")
+    for name in ("out.parquet", "out.csv"):
+        table = predict([tmp_path / "a"], predictor, tmp_path / name)
+        assert table["error"].notna().tolist() == [place in bad for place in range(6)]
+
+
+def test_a_name_that_a_spreadsheet_would_compute_stays_text(
+    tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_images(tmp_path, 1)[0]
+    path.rename(tmp_path / "=1+1.png")
+    monkeypatch.chdir(tmp_path)
+    table = predict([Path("=1+1.png")], predictor, tmp_path / "out.csv")
+    assert table["image"].tolist() == ["'=1+1.png"]
+    assert predict([Path("=1+1.png")], predictor, tmp_path / "out.parquet")["image"].tolist() == ["=1+1.png"]
+
+
+def test_an_image_that_is_named_in_two_ways_or_by_a_link_has_one_row_for_each_name_it_deserves(
+    tmp_path: Path, predictor: Predictor
+) -> None:
+    path = write_images(tmp_path / "a" / "b", 1)[0]
+    assert len(find_images([tmp_path / "a", tmp_path / "a" / "b", path]).images) == 1
+    (tmp_path / "link.png").symlink_to(path)
+    table = predict([tmp_path / "link.png"], predictor, tmp_path / "out.parquet")
+    assert table["error"].isna().all()
 
 
 def test_the_bundle_of_the_checkout_or_a_named_one_is_used(predictor: Predictor, tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from PIL import Image
 
 from components.deployment.bundle import Bundle, open_bundle
 from components.deployment.predictor import Predictor
-from flows.serving.app import Limits, make_app
-from flows.serving.batcher import Batcher, BusyError, as_answers
+from flows.serving.app import Admission, Limits, RefusedError, make_app
+from flows.serving.batcher import Batcher, BusyError, about, as_answers
 from flows.serving.server import watch
 from tests.unit.comparison.simulated_study import FOLDERS
 from tests.unit.deployment.bundled_study import make_bundle
@@ -78,7 +78,8 @@ def test_an_image_as_the_body_gets_the_predictors_answer(client: TestClient, pre
     response = client.post("/predict", content=draw(0), headers={"Content-Type": "image/png"})
     assert response.status_code == 200
     content = response.json()
-    assert content["model"] == {"run": predictor.bundle.manifest.run, "bundle": predictor.bundle.sha256}
+    assert content["model"] == about(predictor)
+    assert content["model"]["synthetic"] is True
     assert_equal(content["answer"], expected(predictor, draw(0)))
     assert sum(content["answer"]["probabilities"].values()) == pytest.approx(1)
     assert list(content["answer"]["probabilities"]) == list(CLASSES)
@@ -121,12 +122,13 @@ def huge_png(width: int, height: int) -> bytes:
         (b"0" * 100_001, {}, 413, "too_large", "more than 100000 bytes"),
         (b"{", {"Content-Type": "application/json"}, 422, "bad_request", "the JSON is not"),
         (b'{"images": []}', {"Content-Type": "application/json"}, 422, "bad_request", "the JSON is not"),
+        ('{"images": ["é"]}'.encode(), {"Content-Type": "application/json"}, 422, "bad_request", "no base64"),
         (b'{"images": ["%"]}', {"Content-Type": "application/json"}, 422, "bad_request", "no base64"),
         (b'{"images": ["a", "a", "a", "a"]}', {"Content-Type": "application/json"}, 413, "too_many", "at most 3"),
     ],
     ids=[
         "no body", "no image", "cut image", "many pixels", "decompression bomb", "large body", "no JSON", "no images",
-        "no base64", "many images",
+        "no ASCII", "no base64", "many images",
     ],
 )  # fmt: skip
 def test_a_bad_request_is_refused_in_words(
@@ -171,18 +173,54 @@ def test_images_that_wait_share_a_batch_and_too_many_are_refused(predictor: Pred
 
     batcher = Batcher(predictor, most=4, wait_s=0.0, limit=6, observe=observe)
     pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
-    first = batcher.submit(pixels, SIDE)
+    first = batcher.submit(pixels, predictor)
     assert entered.wait(20)  # the thread is held in `observe`
-    others = [batcher.submit(pixels, SIDE) for _ in range(6)]
+    others = [batcher.submit(pixels, predictor) for _ in range(6)]
     with pytest.raises(BusyError, match="6 images wait already; try again later"):
-        batcher.submit(pixels, SIDE)
+        batcher.submit(pixels, predictor)
+    assert others.pop(1).cancel()  # its client went away
     free.set()
     answers = [future.result(20) for future in (first, *others)]
-    assert len({tuple(each.answer["probabilities"].values()) for each in answers}) <= 2
+    assert {each.answer["predicted"] for each in answers} == {answers[0].answer["predicted"]}
     batcher.close()
-    assert sizes == [1, 4, 2]
+    assert sizes == [1, 3, 2]
     with pytest.raises(BusyError, match="stopping"):
-        batcher.submit(pixels, SIDE)
+        batcher.submit(pixels, predictor)
+
+
+def test_an_image_that_waits_is_answered_by_the_model_that_read_it(predictor: Predictor, tmp_path: Path) -> None:
+    make_bundle(tmp_path, run="random-frozen-0")
+    other = Predictor.open(open_bundle(tmp_path / FOLDERS["bundle"]), device="cpu")
+    batcher = Batcher(predictor, most=8, wait_s=0.2, limit=8)
+    pixels = predictor.read(draw(5))
+    first = batcher.submit(pixels, predictor)
+    batcher.replace(other)
+    second = batcher.submit(pixels, batcher.predictor)
+    for future, model in ((first, predictor), (second, other)):
+        assert future.result(20).model == about(model)
+        assert_equal(dict(future.result(20).answer), expected(model, draw(5)))
+    batcher.close()
+
+
+def test_requests_beyond_the_limits_of_all_are_refused_and_places_come_back(predictor: Predictor) -> None:
+    admission = Admission(Limits(waiting=3, waiting_bytes=100))
+    with admission.place() as first, admission.place():
+        first.take(size=90)
+        with pytest.raises(RefusedError, match="2 images wait, of at most 3"):
+            first.take(images=2)
+        with pytest.raises(RefusedError, match="requests of 90 bytes wait already"), admission.place() as third:
+            third.take(size=11)
+        assert (admission.images, admission.size) == (2, 90)
+    assert (admission.images, admission.size) == (0, 0)
+
+
+def test_a_failing_model_is_counted(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app(predictor, limits=LIMITS, hosts=["testserver"], threads=1)
+    monkeypatch.setattr(Predictor, "predict", lambda *_: 1 / 0)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert client.post("/predict", content=draw(0)).status_code == 500
+        assert 'dermflow_requests_total{path="/predict",status="500"} 1.0' in client.get("/metrics").text
+        assert client.get("/health").json()["status"] == "ok"
 
 
 def test_another_bundle_takes_over_and_a_broken_one_does_not(tmp_path: Path, root: Path) -> None:
@@ -220,7 +258,7 @@ def test_another_bundle_takes_over_and_a_broken_one_does_not(tmp_path: Path, roo
             (tmp_path / "new").rename(served)
             _until(lambda: client.get("/health").json()["run"] == "random-frozen-0")
             answer = client.post("/predict", content=draw(0)).json()
-            assert answer["model"] == {"run": "random-frozen-0", "bundle": find().sha256}
+            assert (answer["model"]["run"], answer["model"]["bundle"]) == ("random-frozen-0", find().sha256)
         finally:
             stop.set()
             watcher.join()
