@@ -10,10 +10,12 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from tests.pipeline.conftest import HANGS, Checkout, runs_of, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.thorough
 CHANGES = (
     "study.arms=[random]", "study.reference=random", "finetune.frozen={epochs: 1, learning_rate: 0.003}",
 )  # fmt: skip
@@ -27,9 +29,19 @@ def kill_all(folder: Path) -> None:
 
 
 def pretrained(folds: Path) -> list[Path]:
-    """The encoders of folds whose pretraining DVC has recorded; which folds run first is not fixed."""
-    recorded = [path.parent for path in folds.glob("*/dvc.lock") if "pretrain@random-0" in path.read_text()]
-    return [fold / "data/encoders/random-0.safetensors" for fold in recorded]
+    """The encoders of folds whose pretraining DVC has recorded; which folds run first is not fixed.
+
+    DVC writes its lock in place: one that is half written records nothing.
+    """
+    found = []
+    for lock in folds.glob("*/dvc.lock"):
+        try:
+            stages = YAML(typ="safe").load(lock.read_text())["stages"]
+        except (YAMLError, KeyError, TypeError):
+            continue
+        if "pretrain@random-0" in stages:
+            found.append(lock.parent / "data/encoders/random-0.safetensors")
+    return found
 
 
 def test_killed_folds_continue_and_every_lesion_is_tested_once(

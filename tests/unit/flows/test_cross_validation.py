@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML
 
 from components.base.errors import RunError, SettingsError
 from flows.commands.crossvalidate import crossvalidate
-from flows.cross_validation.workspace import FOLDS, MADE_OF, fold_params, fold_root, prepare_fold, remove_other_folds
+from flows.cross_validation.workspace import (
+    FOLDS,
+    MADE_OF,
+    fold_params,
+    fold_root,
+    keep_whole_stages,
+    prepare_fold,
+    remove_other_folds,
+)
 from flows.orchestration.freshness import check_members, read_params, with_code
 from flows.orchestration.graph import read_graph, upstream_of
 from flows.orchestration.repeated_study import REPEATED, TARGET
@@ -229,3 +238,39 @@ def test_the_command_sets_the_folds_and_runs_up_to_their_pooling(
     assert targets == [f"pool_folds@{expected}"]
     assert load_settings().cross_validation.folds == expected
     assert f"      fold: {list(range(expected))}\n" in (fold_alone / "dvc.yaml").read_text()
+
+
+LOCKED = """schema: '2.0'
+stages:
+  split:
+    cmd: python -m flows.split
+    outs:
+    - path: data/split.csv
+      md5: '01010101010101010101010101010101'
+  pretrain@random-0:
+    cmd: python -m flows.pretrain random 0
+    outs:
+    - path: data/encoders/random-0.safetensors
+      md5: '45454545454545454545454545454545'
+"""
+
+
+def test_a_half_written_lock_keeps_its_whole_stages(tmp_path: Path) -> None:
+    """Cut after every number of bytes that a killed process can leave."""
+    lock, whole = tmp_path / "dvc.lock", YAML(typ="safe").load(LOCKED)["stages"]
+    seen = set()
+    for size in range(len(LOCKED) - 2):
+        lock.write_text(LOCKED[:size])
+        kept = keep_whole_stages(lock)
+        left = YAML(typ="safe").load(lock.read_text()).get("stages", {}) if lock.exists() else {}
+        seen.add(kept)
+        if lock.exists():
+            COMPILED_LOCKFILE_SCHEMA({"schema": "2.0", "stages": left})
+        if kept is not None:
+            assert len(left) == kept
+            assert left == {name: whole[name] for name in left}
+    assert seen >= {0, 1}
+    lock.write_text(LOCKED)
+    assert keep_whole_stages(lock) is None
+    assert lock.read_text() == LOCKED
+    assert keep_whole_stages(tmp_path / "none") is None

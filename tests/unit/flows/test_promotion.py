@@ -345,7 +345,7 @@ def test_a_second_promotion_waits_for_no_one(client: MlflowClient, settings: Set
         suggest(client, settings, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_flow_proposes_this_checkouts_bundle_and_prints_the_gates(client: MlflowClient, checkout: Path) -> None:
     """`dermflow promote` with a server of Prefect; then a person's approval and a rollback that is not possible."""
     environment = {**os.environ, "PREFECT_HOME": str(checkout / "prefect"), "PREFECT_API_URL": "", "COLUMNS": "160"}
