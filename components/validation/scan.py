@@ -35,6 +35,7 @@ from components.validation import (
     image_facts,
     image_header,
     perceptual_hash,
+    png_stream,
     tiff_directories,
 )
 from components.validation.image_facts import ImageFacts, read_facts
@@ -104,6 +105,7 @@ _DECIDING = (
     image_formats,
     image_header,
     perceptual_hash,
+    png_stream,
     tiff_directories,
 )
 
