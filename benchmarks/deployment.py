@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import socket
 import subprocess
@@ -48,7 +49,7 @@ SIZE, IMAGES, BATCH = 64, 512, 256
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 CLIENTS, REQUESTS, TURNS = 16, 320, 5
 COMMAND = "python -m benchmarks deployment"
-START_S = 120
+START_S = 60
 
 
 def run() -> list[Result]:
@@ -184,7 +185,9 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = ["-m", "mlflow", "models", "serve", "-m", str(folder), "--env-manager", "local", "--port", str(port)]
-    with subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL) as server:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts `uvicorn` by its name
+    environment = {**os.environ, "PATH": path}
+    with subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL, env=environment) as server:
         try:
             _wait(f"http://127.0.0.1:{port}/ping")
             yield f"http://127.0.0.1:{port}"
