@@ -6,16 +6,14 @@ chosen on test images here.
 
 from __future__ import annotations
 
-import hashlib
-import tomllib
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from components.base.errors import DataError
+from components.base.files import file_sha256
 from components.base.log import Log
 from components.base.run_id import RunId
 from components.clinical.assessment import clinical_task
@@ -47,8 +45,7 @@ from flows.stage_io.predictions import classifier_path, load_run, open_inference
 from flows.stage_io.priors import read_priors
 from flows.stage_io.question import build_question
 from flows.stage_io.runs import read_run
-
-PROJECT = Path("pyproject.toml")
+from flows.stage_io.version import read_version
 
 
 @stage
@@ -162,11 +159,11 @@ def _provenance(run: Run, study: Study, dataset: Adapter, paths: Paths, classes:
     packed, pretrained = (read_json(paths.metrics / name) for name in ("pack.json", f"pretrain/{run.id.encoder}.json"))
     summary = read_json(paths.metrics / "finetune" / f"{run.name}.json")
     return Provenance(
-        dermflow=str(tomllib.loads(PROJECT.read_text())["project"]["version"]),
+        dermflow=read_version(),
         study=study.name,
         dataset=dataset.kind,
         images={name: packed[name]["images"] for name in ("train", "val", "test")},
-        split_sha256=hashlib.sha256(paths.split.read_bytes()).hexdigest(),
+        split_sha256=file_sha256(paths.split),
         test_sha256=images_sha256(split_rows(run, "test", classes)),
         fingerprints={name: str(summary[name]) for name in ("encoder_sha256", *FINGERPRINTS)},
         data_licence=asdict(dataset.licence),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from components.base.errors import DataError
-from components.base.files import write_text
+from components.base.files import file_sha256, write_text
 from components.base.log import Log
 from components.base.run_id import FinetuneProtocol, RunId
 from components.cards import data_sheet, model_card
@@ -33,8 +31,7 @@ from flows.stage import stage
 from flows.stage_io.external_results import read_external
 from flows.stage_io.files import read_json
 from flows.stage_io.split_table import read_split
-
-PROJECT = Path("pyproject.toml")
+from flows.stage_io.version import read_version
 
 
 @stage
@@ -110,7 +107,7 @@ def _read_model(
         settings=_training_settings(weights, finetune, augment, run.protocol),
         dataset=dataset.kind,
         licence=dataset.licence,
-        version=str(tomllib.loads(PROJECT.read_text())["project"]["version"]),
+        version=read_version(),
         external=read_external(external, paths),
     )
 
@@ -125,9 +122,7 @@ def _read_images(paths: Paths) -> pd.DataFrame:
 def _read_weights(run: RunId, paths: Paths) -> WeightsRecords:
     file = paths.classifiers / f"{run}.safetensors"
     classifier, encoder = read_header(file), read_header(paths.encoders / f"{run.encoder}.safetensors")
-    with file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    return WeightsRecords(classifier, encoder, sha256, count_parameters(file))
+    return WeightsRecords(classifier, encoder, file_sha256(file), count_parameters(file))
 
 
 def _training_settings(

@@ -9,7 +9,7 @@
 | model_card.md | the card, where it is of this run |
 | SHA256SUMS | that of bundle.json, as `sha256sum` writes and checks it |
 
-Nothing is pickled. Torch is imported by `load_bundle` alone.
+Nothing is pickled. Torch is imported by `load_classifier` alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from safetensors.numpy import load_file, save_file
 
 from components.base.errors import CheckpointError
 from components.base.families import load_member, members
-from components.base.files import whole, write_text
+from components.base.files import file_sha256, whole, write_text
 from components.deployment.manifest import VERSION, Manifest
 from components.deployment.outliers import TENSORS, OutlierReference
 from components.models.backbone import Backbone
@@ -164,12 +164,6 @@ def _compare(path: Path, expected: str) -> None:
         raise CheckpointError(
             f"{path}: its sha256 is {found[:12]}, expected {expected[:12]} of {MANIFEST}: the file was changed; {AGAIN}"
         )
-
-
-def file_sha256(path: Path) -> str:
-    """The hash of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def load_classifier(bundle: Bundle) -> Classifier:

@@ -57,7 +57,7 @@ class Standardisation(nn.BatchNorm1d):
         return super().train(mode and not self.fixed)
 
     def extra_repr(self) -> str:
-        """BatchNorm reads `eps` where a property is not found."""
+        """As BatchNorm shows itself; its own function reads `eps` where a property is not found."""
         return f"{self.num_features}, eps={self.eps:g}"
 
     @torch.no_grad()

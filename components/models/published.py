@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -12,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from components.base.config import Frozen
 from components.base.errors import WeightsError
+from components.base.files import file_sha256
 from components.base.licence import Licence
 
 if TYPE_CHECKING:
@@ -182,7 +182,6 @@ def _read_file(path: Path, sha256: str) -> StateDict:
 def _verify(path: Path, sha256: str) -> None:
     if not path.is_file():
         raise WeightsError(f"{path}: is not there; put the weights there, or correct {KEY.format('file')}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if found != sha256:
         raise WeightsError(f"{path}: sha256 is {found}, expected {sha256}; correct {KEY.format('sha256')}")

@@ -1,4 +1,4 @@
-"""How every command ends after an error that its user can mend."""
+"""How every command ends after an error that its user can fix."""
 
 from __future__ import annotations
 

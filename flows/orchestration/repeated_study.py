@@ -70,7 +70,7 @@ def check_items(stage: str, content: Mapping[str, Any], settings: Mapping[str, A
         settings: params.yaml as plain values.
 
     Raises:
-        SettingsError: with the setting and the command that mends it.
+        SettingsError: with the setting and the command that fixes it.
     """
     if stage not in (FOLD, POOL):
         return

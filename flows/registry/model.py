@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import Array as ArrayType
 from pandas.errors import Pandas4Warning
 
 import components
@@ -53,12 +54,12 @@ def write_model(bundle: Bundle, folder: Path, *, run_id: str | None, model_id: s
 def signature(manifest: Manifest) -> ModelSignature:
     """Columns and types of input and output; what can be unknown is optional."""
     text, number, flag = DataType.string, DataType.double, DataType.boolean
-    outputs = {
+    outputs: dict[str, DataType | ArrayType] = {
         "predicted": text,
         **{f"p_{name}": number for name in manifest.classes},
         "p_malignant": number,
         "malignant": flag,
-        "set": text,
+        "set": ArrayType(text),
         "abstain": flag,
         "reason": text,
         "confidence": number,

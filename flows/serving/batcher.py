@@ -77,11 +77,6 @@ class Batcher:
         return self._predictor
 
     @property
-    def waiting(self) -> int:
-        """Images that wait."""
-        return self._queue.qsize()
-
-    @property
     def works(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive() and not self._closed
@@ -119,7 +114,7 @@ class Batcher:
             batch, stopping = self._next_batch()
             by_model: dict[int, list[_Waiting]] = {}
             for item in batch:
-                if item.future.set_running_or_notify_cancel():  # else nobody waits for it any more
+                if item.future.set_running_or_notify_cancel():  # else no client waits for it any more
                     by_model.setdefault(id(item.predictor), []).append(item)
             for items in by_model.values():  # two only where the model was replaced a moment ago
                 self._answer(items)

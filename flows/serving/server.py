@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 
@@ -47,14 +46,17 @@ def serve(
     config = uvicorn.Config(
         app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=STOP_S
     )
-    server = _Server(config, echo, predictor)
+    listening = config.bind_socket()
+    listening.listen()  # requests that come before the server has started wait
+    manifest, (host, port) = predictor.bundle.manifest, listening.getsockname()[:2]
+    echo(f"model {manifest.run}, bundle {predictor.bundle.sha256[:12]}: http://{host}:{port}/predict")
     stop = threading.Event()
     watcher = threading.Thread(
         target=watch, args=(app, predictor.bundle.sha256, find, open_predictor, stop, echo), daemon=True
     )
     watcher.start()
     try:
-        server.run()
+        uvicorn.Server(config).run(sockets=[listening])
     finally:
         stop.set()
 
@@ -89,19 +91,3 @@ def _tried(predictor: Predictor) -> Predictor:
     side = predictor.bundle.manifest.image_size
     predictor.predict(np.zeros((1, side, side, 3), np.uint8))
     return predictor
-
-
-class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
-
-    def __init__(self, config: uvicorn.Config, echo: Callable[[str], None], predictor: Predictor) -> None:
-        super().__init__(config)
-        self._echo, self._bundle = echo, predictor.bundle
-
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            manifest = self._bundle.manifest
-            self._echo(f"model {manifest.run}, bundle {self._bundle.sha256[:12]}: http://{host}:{port}/predict")

@@ -41,16 +41,16 @@ def copy(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to / "copy"))
 
 
-def test_the_numbers_are_those_that_the_clinical_assessment_reports(study: Path, folder: Path) -> None:
+def test_the_numbers_are_those_that_the_clinical_assessment_reports(bundled_study: Path, bundle_folder: Path) -> None:
     given = arguments(SilentLog())
-    with chdir(study):
+    with chdir(bundled_study):
         question = build_question(*(given[name] for name in ("study", "dataset", "labels", "compare")))
         priors = read_priors(given["paths"], given["labels"], given["finetune"])
         task = clinical_task(question, given["clinical"], given["labels"], priors, 15)
         runs = read_runs(given["study"], given["paths"])
         sheets = as_record(assess(runs, task, None, SilentLog()))["sheets"]
     sheet = next(each for each in sheets if (each["arm"], each["protocol"]) == ("vae", "frozen"))
-    manifest = open_bundle(folder).manifest
+    manifest = open_bundle(bundle_folder).manifest
     place = list(given["study"].seeds).index(manifest.seed)
     assert manifest.temperature == sheet["calibration"]["temperatures"][place]
     reported = sheet["operating"][0]["points"]
@@ -58,7 +58,7 @@ def test_the_numbers_are_those_that_the_clinical_assessment_reports(study: Path,
     assert manifest.point == [(each["fixed"], each["level"]) for each in reported].index(("sensitivity", 0.9))
     assert manifest.malignant == (CLASSES[1],)
     val = (
-        pd.read_parquet(study / FOLDERS["predictions"] / f"{RUN}.parquet")
+        pd.read_parquet(bundled_study / FOLDERS["predictions"] / f"{RUN}.parquet")
         .query("split == 'val'")
         .sort_values("image_id")
     )
@@ -74,22 +74,22 @@ def test_the_numbers_are_those_that_the_clinical_assessment_reports(study: Path,
     assert manifest.conformal.lesions == len(scores) == 9
 
 
-def test_val_reaches_the_level_that_a_threshold_was_chosen_for(folder: Path) -> None:
-    points = open_bundle(folder).manifest.points
+def test_val_reaches_the_level_that_a_threshold_was_chosen_for(bundle_folder: Path) -> None:
+    points = open_bundle(bundle_folder).manifest.points
     assert len(points) >= 2
     assert all(each.val[each.fixed] >= each.level for each in points)
 
 
-def test_the_classifier_is_the_runs_own_file(study: Path, folder: Path) -> None:
-    original = study / FOLDERS["classifiers"] / f"{RUN}.safetensors"
-    assert (folder / CLASSIFIER).read_bytes() == original.read_bytes()
-    loaded = load_classifier(open_bundle(folder)).state_dict()
+def test_the_classifier_is_the_runs_own_file(bundled_study: Path, bundle_folder: Path) -> None:
+    original = bundled_study / FOLDERS["classifiers"] / f"{RUN}.safetensors"
+    assert (bundle_folder / CLASSIFIER).read_bytes() == original.read_bytes()
+    loaded = load_classifier(open_bundle(bundle_folder)).state_dict()
     assert loaded.keys() == read_tensors(original).keys()
 
 
-def test_the_same_study_gives_the_same_bytes(study: Path, folder: Path, tmp_path: Path) -> None:
+def test_the_same_study_gives_the_same_bytes(bundled_study: Path, bundle_folder: Path, tmp_path: Path) -> None:
     make_bundle(tmp_path)
-    files = sorted(path.name for path in folder.iterdir())
+    files = sorted(path.name for path in bundle_folder.iterdir())
     assert files == [
         "SHA256SUMS",
         "bundle.json",
@@ -99,7 +99,7 @@ def test_the_same_study_gives_the_same_bytes(study: Path, folder: Path, tmp_path
         "trained_on.json",
     ]
     for name in files:
-        assert (tmp_path / FOLDERS["bundle"] / name).read_bytes() == (folder / name).read_bytes(), name
+        assert (tmp_path / FOLDERS["bundle"] / name).read_bytes() == (bundle_folder / name).read_bytes(), name
 
 
 def test_a_run_that_the_settings_name_is_bundled_without_the_card_of_another(tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_a_run_that_the_settings_name_is_bundled_without_the_card_of_another(tmp
 
 
 @pytest.mark.parametrize("name", [CLASSIFIER, OUTLIERS, TRAINED_ON, "model_card.md"])
-def test_one_changed_bit_is_found(folder: Path, tmp_path: Path, name: str) -> None:
-    changed = copy(folder, tmp_path)
+def test_one_changed_bit_is_found(bundle_folder: Path, tmp_path: Path, name: str) -> None:
+    changed = copy(bundle_folder, tmp_path)
     data = bytearray((changed / name).read_bytes())
     data[len(data) // 2] ^= 1
     (changed / name).write_bytes(bytes(data))
@@ -123,8 +123,8 @@ def test_one_changed_bit_is_found(folder: Path, tmp_path: Path, name: str) -> No
         open_bundle(changed)
 
 
-def test_a_missing_file_is_named(folder: Path, tmp_path: Path) -> None:
-    changed = copy(folder, tmp_path)
+def test_a_missing_file_is_named(bundle_folder: Path, tmp_path: Path) -> None:
+    changed = copy(bundle_folder, tmp_path)
     (changed / OUTLIERS).unlink()
     with pytest.raises(CheckpointError, match=r"outliers.safetensors: is missing, but bundle.json lists it"):
         open_bundle(changed)
@@ -140,17 +140,17 @@ def test_a_missing_file_is_named(folder: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(
-    folder: Path, tmp_path: Path, change: dict[str, object], message: str
+    bundle_folder: Path, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
-    changed = copy(folder, tmp_path)
+    changed = copy(bundle_folder, tmp_path)
     content = json.loads((changed / MANIFEST).read_text()) | change
     (changed / MANIFEST).write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=message):
         open_bundle(changed)
 
 
-def test_a_changed_threshold_is_found_and_so_is_a_surplus_file(folder: Path, tmp_path: Path) -> None:
-    changed = copy(folder, tmp_path)
+def test_a_changed_threshold_is_found_and_so_is_a_surplus_file(bundle_folder: Path, tmp_path: Path) -> None:
+    changed = copy(bundle_folder, tmp_path)
     text = (changed / MANIFEST).read_text()
     (changed / MANIFEST).write_text(text.replace('"temperature": ', '"temperature": 1'))
     with pytest.raises(CheckpointError, match=r"bundle.json: its sha256 .* is not that of SHA256SUMS"):
@@ -165,14 +165,14 @@ def test_a_changed_threshold_is_found_and_so_is_a_surplus_file(folder: Path, tmp
     "change",
     [{"point": 9}, {"temperature": 0}, {"malignant": ["other"]}, {"classes": ["benign"]}, {"image_size": 0}],
 )
-def test_impossible_numbers_are_refused(folder: Path, change: dict[str, object]) -> None:
-    content = json.loads((folder / MANIFEST).read_text()) | change
+def test_impossible_numbers_are_refused(bundle_folder: Path, change: dict[str, object]) -> None:
+    content = json.loads((bundle_folder / MANIFEST).read_text()) | change
     with pytest.raises(ValidationError):
         Manifest(**content)
 
 
-def test_a_bundle_that_was_replaced_while_it_was_loaded_is_noticed(folder: Path, tmp_path: Path) -> None:
-    copied = copy(folder, tmp_path)
+def test_a_bundle_that_was_replaced_while_it_was_loaded_is_noticed(bundle_folder: Path, tmp_path: Path) -> None:
+    copied = copy(bundle_folder, tmp_path)
     found = open_bundle(copied)
     check_unchanged(found)
     make_bundle(tmp_path / "other", run="random-frozen-0")
@@ -183,8 +183,8 @@ def test_a_bundle_that_was_replaced_while_it_was_loaded_is_noticed(folder: Path,
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"version": NaN}', "null"])
-def test_what_is_no_manifest_is_refused(folder: Path, tmp_path: Path, text: str) -> None:
-    changed = copy(folder, tmp_path)
+def test_what_is_no_manifest_is_refused(bundle_folder: Path, tmp_path: Path, text: str) -> None:
+    changed = copy(bundle_folder, tmp_path)
     (changed / MANIFEST).write_text(text)
     with pytest.raises(CheckpointError, match=r"bundle.json: (is no JSON object|is of version)"):
         open_bundle(changed)
@@ -195,9 +195,10 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
         open_bundle(tmp_path)
 
 
-def test_the_outlier_reference_knows_the_val_images(study: Path, folder: Path) -> None:
-    reference = load_outliers(open_bundle(folder))
+def test_the_outlier_reference_knows_the_val_images(bundled_study: Path, bundle_folder: Path) -> None:
+    reference = load_outliers(open_bundle(bundle_folder))
     assert (
-        len(reference.val_distances) == pd.read_csv(study / FOLDERS["split"]).query("split == 'val'")["group"].nunique()
+        len(reference.val_distances)
+        == pd.read_csv(bundled_study / FOLDERS["split"]).query("split == 'val'")["group"].nunique()
     )
     assert np.all(np.diff(reference.val_distances) >= 0)

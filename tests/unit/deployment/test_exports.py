@@ -26,14 +26,14 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (200, SIDE, SIDE, 3), dtype=n
 
 
 @pytest.fixture(scope="module")
-def predictor(folder: Path) -> Predictor:
-    return Predictor.open(open_bundle(folder), device="cpu")
+def predictor(bundle_folder: Path) -> Predictor:
+    return Predictor.open(open_bundle(bundle_folder), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def exported(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("onnx") / "model"
-    export_onnx(open_bundle(folder), place)
+    export_onnx(open_bundle(bundle_folder), place)
     return place
 
 
@@ -112,8 +112,8 @@ def test_the_loader_resizes_an_image_as_the_predictor_does_but_for_rounding(
     assert np.abs(ours - theirs).max() <= 1  # of 255: OpenCV rounds in between
 
 
-def test_timm_loads_the_encoder(predictor: Predictor, folder: Path, tmp_path: Path) -> None:
-    export_timm(open_bundle(folder), tmp_path / "encoder")
+def test_timm_loads_the_encoder(predictor: Predictor, bundle_folder: Path, tmp_path: Path) -> None:
+    export_timm(open_bundle(bundle_folder), tmp_path / "encoder")
     model = timm.create_model(
         f"local-dir:{tmp_path / 'encoder'}", pretrained=True, num_classes=0, global_pool=""
     ).eval()

@@ -53,8 +53,8 @@ MALIGNANT = sensitivity_of(CLASSES[1])
 
 
 @pytest.fixture(scope="module")
-def manifest(folder: Path) -> Manifest:
-    return open_bundle(folder).manifest
+def manifest(bundle_folder: Path) -> Manifest:
+    return open_bundle(bundle_folder).manifest
 
 
 def draw(seed: int, right: float, lesions: int = 150) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -22,15 +22,15 @@ from tests.unit.training.small_trainings import CLASSES, SIDE
 
 
 @pytest.fixture(scope="module")
-def predictor(folder: Path) -> Predictor:
-    return Predictor.open(open_bundle(folder), device="cpu")
+def predictor(bundle_folder: Path) -> Predictor:
+    return Predictor.open(open_bundle(bundle_folder), device="cpu")
 
 
 def test_packed_images_get_the_probabilities_that_evaluate_wrote_to_the_last_bit(
-    study: Path, predictor: Predictor
+    bundled_study: Path, predictor: Predictor
 ) -> None:
-    pixels = read_pixels(study / FOLDERS["pixels"] / "test")
-    written = pd.read_parquet(study / FOLDERS["predictions"] / f"{RUN}.parquet").query("split == 'test'")
+    pixels = read_pixels(bundled_study / FOLDERS["pixels"] / "test")
+    written = pd.read_parquet(bundled_study / FOLDERS["predictions"] / f"{RUN}.parquet").query("split == 'test'")
     assert written["image_id"].tolist() == pixels.index["image_id"].tolist()
     found = predictor.predict_batches(pixels.take, len(pixels))
     for name in CLASSES:
@@ -61,8 +61,10 @@ def answer_by_hand(p: np.ndarray, manifest: Manifest) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("clinic", [None, {CLASSES[0]: 0.7, CLASSES[1]: 0.05, CLASSES[2]: 0.25}])
-def test_decisions_are_those_of_the_formulas_image_by_image(folder: Path, clinic: dict[str, float] | None) -> None:
-    manifest = open_bundle(folder).manifest
+def test_decisions_are_those_of_the_formulas_image_by_image(
+    bundle_folder: Path, clinic: dict[str, float] | None
+) -> None:
+    manifest = open_bundle(bundle_folder).manifest
     balanced = manifest.frequencies.model_copy(
         update={"learned": dict.fromkeys(CLASSES, 1 / 3), "train": dict(zip(CLASSES, (0.6, 0.1, 0.3), strict=True)),
                 "clinic": clinic}
@@ -80,8 +82,8 @@ def test_decisions_are_those_of_the_formulas_image_by_image(folder: Path, clinic
     np.testing.assert_allclose(answers.probabilities.sum(1), 1, rtol=1e-12)
 
 
-def test_without_malignant_classes_nothing_is_called_malignant(folder: Path) -> None:
-    manifest = open_bundle(folder).manifest.model_copy(update={"malignant": (), "points": (), "point": None})
+def test_without_malignant_classes_nothing_is_called_malignant(bundle_folder: Path) -> None:
+    manifest = open_bundle(bundle_folder).manifest.model_copy(update={"malignant": (), "points": (), "point": None})
     answers = decide(np.full((2, 3), 1 / 3), manifest)
     assert answers.malignancy is None
     assert answers.malignant is None
@@ -102,13 +104,15 @@ def test_an_encoded_image_becomes_the_pixels_that_pack_makes(predictor: Predicto
         predictor.read(b"no image")
 
 
-def test_an_image_unlike_all_others_is_not_answered_and_the_reason_says_why(study: Path, predictor: Predictor) -> None:
+def test_an_image_unlike_all_others_is_not_answered_and_the_reason_says_why(
+    bundled_study: Path, predictor: Predictor
+) -> None:
     loud = np.random.default_rng(2).choice([0, 255], (2, SIDE, SIDE, 3)).astype(np.uint8)
     found = predictor.predict(loud)
     assert found["outlier_p"].tolist() == [0.1, 0.1]  # farther than all nine val lesions
     assert found["abstain"].tolist() == [True, True]
     assert found["reason"].str.contains("unlike the train images: 10.00% of val, this image counted with it").all()
-    train = read_pixels(study / FOLDERS["pixels"] / "train")
+    train = read_pixels(bundled_study / FOLDERS["pixels"] / "train")
     known = predictor.predict_batches(train.take, len(train))
     assert (known["outlier_p"] > 0.2).mean() > 0.5
     assert not known[known["outlier_p"] > 0.2]["reason"].str.contains("unlike").any()

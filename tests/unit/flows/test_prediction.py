@@ -19,16 +19,12 @@ from flows.prediction import table as prediction
 from flows.prediction.inputs import find_images
 from flows.prediction.models import find_bundle
 from flows.prediction.table import predict_table
-from tests.unit.comparison.simulated_study import FOLDERS
-from tests.unit.deployment.bundled_study import make_bundle
 from tests.unit.training.small_trainings import CLASSES, SIDE
 
 
 @pytest.fixture(scope="module")
-def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    root = tmp_path_factory.mktemp("study")
-    make_bundle(root)
-    return Predictor.open(open_bundle(root / FOLDERS["bundle"]), device="cpu")
+def predictor(bundle_folder: Path) -> Predictor:
+    return Predictor.open(open_bundle(bundle_folder), device="cpu")
 
 
 def write_images(folder: Path, count: int) -> list[Path]:
@@ -187,13 +183,18 @@ def test_a_name_that_a_spreadsheet_would_compute_stays_text(
     assert predict([Path("=1+1.png")], predictor, tmp_path / "out.parquet")["image"].tolist() == ["=1+1.png"]
 
 
-def test_an_image_that_is_named_in_two_ways_or_by_a_link_has_one_row_for_each_name_it_deserves(
-    tmp_path: Path, predictor: Predictor
-) -> None:
+def test_an_image_that_is_named_twice_has_one_row(tmp_path: Path) -> None:
     path = write_images(tmp_path / "a" / "b", 1)[0]
-    assert len(find_images([tmp_path / "a", tmp_path / "a" / "b", path]).images) == 1
+    found = find_images([tmp_path / "a", tmp_path / "a" / "b", path])
+    assert len(found.images) == 1
+    assert found.notes == ("2 images were named twice and get one row each",)
+
+
+def test_a_link_that_is_named_itself_is_followed(tmp_path: Path, predictor: Predictor) -> None:
+    path = write_images(tmp_path / "a" / "b", 1)[0]
     (tmp_path / "link.png").symlink_to(path)
     table = predict([tmp_path / "link.png"], predictor, tmp_path / "out.parquet")
+    assert table["image"].tolist() == [str(tmp_path / "link.png")]
     assert table["error"].isna().all()
 
 

@@ -340,7 +340,7 @@ def test_a_bundle_for_other_pixels_is_not_compared(client: MlflowClient, setting
         suggest(client, other, 1)
 
 
-def test_a_second_promotion_waits_for_no_one(client: MlflowClient, settings: Settings) -> None:
+def test_a_second_promotion_at_the_same_time_is_refused(client: MlflowClient, settings: Settings) -> None:
     with promotions(client, NAME), pytest.raises(RunError, match="another promotion is under way"):
         suggest(client, settings, 1)
 

@@ -20,6 +20,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 from packaging.requirements import Requirement
 
@@ -110,7 +111,11 @@ def test_mlflow_predicts_the_numbers_of_the_bundle_without_a_pickle(
     expected = predictor.predict(np.stack([predictor.read(path.read_bytes()) for path in paths]))
     assert found["malignant"].tolist() == expected["malignant"].tolist()
     pd.testing.assert_frame_equal(found.drop(columns="malignant"), expected.drop(columns="malignant"))
-    assert model.metadata.signature.outputs.input_names() == expected.columns.tolist()
+    stated = {column.name: column.type for column in model.metadata.signature.outputs}
+    answered = found.assign(malignant=found["malignant"].astype(bool), set=found["set"].map(list))
+    inferred = {column.name: column.type for column in infer_signature(given, answered).outputs}
+    assert stated == inferred
+    assert list(stated) == expected.columns.tolist()
     files = [path for path in (store / "mlruns").rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
     assert files == []
     assert model.input_example.equals(example(SIDE))

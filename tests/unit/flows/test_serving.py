@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,15 +36,8 @@ LIMITS = Limits(body_bytes=100_000, pixels=10_000, images=3)
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("served")
-    make_bundle(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def predictor(root: Path) -> Predictor:
-    return Predictor.open(open_bundle(root / FOLDERS["bundle"]), device="cpu")
+def predictor(bundle_folder: Path) -> Predictor:
+    return Predictor.open(open_bundle(bundle_folder), device="cpu")
 
 
 @pytest.fixture
@@ -223,9 +216,9 @@ def test_a_failing_model_is_counted(predictor: Predictor, monkeypatch: pytest.Mo
         assert client.get("/health").json()["status"] == "ok"
 
 
-def test_another_bundle_takes_over_and_a_broken_one_does_not(tmp_path: Path, root: Path) -> None:
+def test_another_bundle_takes_over_and_a_broken_one_does_not(tmp_path: Path, bundle_folder: Path) -> None:
     served = tmp_path / "bundle"
-    shutil.copytree(root / FOLDERS["bundle"], served)
+    shutil.copytree(bundle_folder, served)
     make_bundle(tmp_path / "other", run="random-frozen-0")
     lines: list[str] = []
 
@@ -265,9 +258,9 @@ def test_another_bundle_takes_over_and_a_broken_one_does_not(tmp_path: Path, roo
     assert any("now answers with random-frozen-0" in line for line in lines)
 
 
-def _until(holds: object) -> None:
+def _until(holds: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
-    while not holds():  # type: ignore[operator]
+    while not holds():
         assert time.monotonic() < end
         time.sleep(0.02)
 
@@ -285,8 +278,8 @@ serve(partial(open_bundle, Path(sys.argv[1])), partial(Predictor.open, device="c
 """
 
 
-def test_a_real_server_answers_and_stops_on_sigterm(root: Path, repo: Path, predictor: Predictor) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(root / FOLDERS["bundle"])]
+def test_a_real_server_answers_and_stops_on_sigterm(bundle_folder: Path, repo: Path, predictor: Predictor) -> None:
+    command = [sys.executable, "-c", SCRIPT, str(bundle_folder)]
     with subprocess.Popen(command, cwd=repo, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
