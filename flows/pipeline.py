@@ -32,7 +32,8 @@ from prefect.states import Completed
 from components.base.environment import CUDA_VARIABLE, narrowed_threads
 from components.base.errors import DermflowError, RunError
 from components.base.keys import flat_keys
-from flows.orchestration.freshness import check_members
+from flows.orchestration.dvc_leftovers import mend_leftovers
+from flows.orchestration.freshness import check_members, read_stages
 from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph, upstream_of
 from flows.orchestration.policy import Policy, in_order, load_policies
 from flows.orchestration.prefect_server import server_of_one_run
@@ -250,23 +251,32 @@ def _emit_failure(error: Exception) -> None:
 
 def _bring_up_to_date(pull: bool, target: str) -> None:
     check_own_code()
-    nodes = _nodes(target)
-    state = RunState.read(files_below(path for node in nodes for path in node.code))
-    settings = load_settings()
-    check_members(Path.cwd())
-    with only_run({node.kind for node in nodes}), _recorded(settings) as log:
-        log.settings(settings.model_dump(mode="json", by_alias=True, exclude={"labels", "paths"}))
-        processes = Processes()
-        if pull:
-            with stop_on_sigterm():
-                pull_data(settings, processes, log.line)
-        before = locked_stages()
-        state.write(RUN_STATE)
-        try:
-            states = _run_all(nodes, settings, state, processes, log)
-        finally:
-            order_lock(before, nodes)
-        _conclude(states, settings, state.changes(), log)
+    with only_run(entry.name for entry in read_stages(Path.cwd())):
+        mended = mend_leftovers(Path.cwd())
+        nodes = _nodes(target)
+        state = RunState.read(files_below(path for node in nodes for path in node.code))
+        settings = load_settings()
+        check_members(Path.cwd())
+        with _recorded(settings) as log:
+            for line in mended:
+                log.line(line)
+            _run_recorded(nodes, settings, state, log, pull=pull)
+
+
+def _run_recorded(nodes: list[Node], settings: Settings, state: RunState, log: RunLog, *, pull: bool) -> None:
+    """The work of a run whose MLflow run is open."""
+    log.settings(settings.model_dump(mode="json", by_alias=True, exclude={"labels", "paths"}))
+    processes = Processes()
+    if pull:
+        with stop_on_sigterm():
+            pull_data(settings, processes, log.line)
+    before = locked_stages()
+    state.write(RUN_STATE)
+    try:
+        states = _run_all(nodes, settings, state, processes, log)
+    finally:
+        order_lock(before, nodes)
+    _conclude(states, settings, state.changes(), log)
 
 
 def _nodes(target: str) -> list[Node]:

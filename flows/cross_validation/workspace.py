@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
 
-from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from voluptuous import Invalid
 
 from components.base.errors import RunError
 from components.base.files import write_text
+from flows.orchestration.dvc_leftovers import mend_leftovers
 from flows.orchestration.graph import cache_folder, hash_path, read_graph, upstream_of
 from flows.orchestration.processes import STATE, venv_path
 from flows.presets import edit
@@ -42,10 +39,6 @@ LAST_SHARED = "validate"
 
 MADE_OF = STATE / "fold"
 """File in a clone: commit and code changes that it was made of."""
-
-
-STAGE_NAME = re.compile(r"  \S")
-"""A line of dvc.lock that begins the entry of a stage."""
 
 
 def fold_root(repo: Path, fold: int) -> Path:
@@ -77,40 +70,9 @@ def prepare_fold(repo: Path, settings: Settings, folds: int, fold: int) -> Works
     _update(workspace, commit.sha, settings, f"fold {fold}")
     write_text(root / PARAMS, fold_params((repo / PARAMS).read_text(), folds, fold))
     supply_data(workspace, repo, _data_hashes(repo, settings))
-    if (kept := keep_whole_stages(root / LOCK)) is not None:
-        workspace.notes.append(f"{LOCK} was half written by a process that was killed: {kept} stages of it are kept")
+    workspace.notes += mend_leftovers(root)
     take_shared_results(repo, root)
     return workspace
-
-
-def keep_whole_stages(lock: Path) -> int | None:
-    """Cut a half written dvc.lock after its last whole stage; the others run again.
-
-    DVC writes this file in place, so a process that is killed meanwhile leaves its beginning.
-
-    Returns:
-        The number of stages that are kept; None where the file is whole or missing.
-    """
-    if not lock.exists() or _is_lock(lock.read_text("utf-8", errors="replace")):
-        return None
-    lines = lock.read_text("utf-8", errors="replace").splitlines(keepends=True)
-    starts = [place for place, line in enumerate(lines) if STAGE_NAME.match(line)]
-    for kept in range(len(starts) - 1, 0, -1):
-        text = "".join(lines[: starts[kept]])
-        if _is_lock(text):
-            write_text(lock, text)
-            return kept
-    lock.unlink()
-    return 0
-
-
-def _is_lock(text: str) -> bool:
-    """Whether DVC can read it."""
-    try:
-        COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(text))
-    except (YAMLError, Invalid):
-        return False
-    return True
 
 
 def _update(workspace: Workspace, commit: str, settings: Settings, label: str) -> None:

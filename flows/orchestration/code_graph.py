@@ -43,6 +43,7 @@ class CodeGraph:
         self.root = root
         self._trees: dict[Path, ast.Module] = {}
         self._imports: dict[Path, frozenset[str]] = {}
+        self._needs: dict[tuple[Path, bool], list[Path]] = {}
 
     def closure(self, files: Iterable[Path], *, figures: bool) -> set[Path]:
         """All files that `files` need, themselves included; modules of figures only where `figures` is True."""
@@ -53,12 +54,15 @@ class CodeGraph:
             if path in found:
                 continue
             found.add(path)
-            if path.suffix != ".py":
-                waiting += self._included(path)
-                continue
-            waiting += self._templates(path)
-            waiting += [file for name in self.imports(path) for file in self._files(name, figures)]
+            if (path, figures) not in self._needs:
+                self._needs[path, figures] = self._needed_by(path, figures)
+            waiting += self._needs[path, figures]
         return found
+
+    def _needed_by(self, path: Path, figures: bool) -> list[Path]:
+        if path.suffix != ".py":
+            return self._included(path)
+        return self._templates(path) + [file for name in self.imports(path) for file in self._files(name, figures)]
 
     def imports(self, path: Path) -> frozenset[str]:
         """Names of this repository's modules that a file imports anywhere in it, but for typing alone."""
@@ -79,7 +83,7 @@ class CodeGraph:
         for length in range(2, len(parts) + 1):  # the two roots hold no code that makes a result
             base = self.root.joinpath(*parts[:length])
             package, file = base / "__init__.py", base.with_suffix(".py")
-            if package.is_file() and _holds_code(package):
+            if package.is_file() and _holds_code(self._tree(package)):
                 yield package
             if file.is_file():
                 yield file
@@ -124,7 +128,6 @@ def _is_figure(module: str) -> bool:
     return not {"figures", "figure"}.isdisjoint(module.split("."))
 
 
-def _holds_code(path: Path) -> bool:
+def _holds_code(tree: ast.Module) -> bool:
     """Whether a file is more than its docstring."""
-    body = ast.parse(path.read_text("utf-8")).body
-    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in tree.body)

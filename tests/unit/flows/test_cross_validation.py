@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML
 
 from components.base.errors import RunError, SettingsError
@@ -18,7 +17,6 @@ from flows.cross_validation.workspace import (
     MADE_OF,
     fold_params,
     fold_root,
-    keep_whole_stages,
     prepare_fold,
     remove_other_folds,
 )
@@ -40,18 +38,25 @@ def text(repo: Path) -> str:
     return (repo / "params.yaml").read_text()
 
 
-@pytest.fixture
-def with_folds(repo: Path, tmp_path: Path, text: str) -> Path:
+@pytest.fixture(scope="module")
+def files_with_folds(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """params.yaml with three folds, and dvc.yaml as `make graph` writes it for them."""
     from dvc.repo import Repo
 
-    values = YAML(typ="safe").load(text)
+    folder = tmp_path_factory.mktemp("folds")
+    values = read_params(repo)
     values["cross_validation"]["folds"] = 3
-    with (tmp_path / "params.yaml").open("w") as file:
+    with (folder / "params.yaml").open("w") as file:
         YAML(typ="safe").dump(values, file)
-    (tmp_path / "dvc.yaml").write_text(with_code((repo / "dvc.yaml").read_text(), repo, values))
-    Repo.init(str(tmp_path), no_scm=True).close()
-    return tmp_path
+    (folder / "dvc.yaml").write_text(with_code((repo / "dvc.yaml").read_text(), repo, values))
+    Repo.init(str(folder), no_scm=True).close()
+    return folder
+
+
+@pytest.fixture
+def with_folds(files_with_folds: Path, tmp_path: Path) -> Path:
+    """A copy of it, for one test to change."""
+    return Path(shutil.copytree(files_with_folds, tmp_path, dirs_exist_ok=True))
 
 
 # --- dvc.yaml
@@ -173,7 +178,7 @@ def test_a_clone_follows_code_and_commit_and_keeps_its_results(toy_study: Path) 
     root = prepare_fold(toy_study, load_settings(), 3, 1).root
     assert load_settings(root / "params.yaml").split.fold == 1
     assert (root / DATA / "a.txt").read_text() == "xxx"
-    results = {"dvc.lock": "stages: {}\n", "metrics/measure.json": "{}", "data/checkpoints/state": "5"}
+    results = {"dvc.lock": "schema: '2.0'\nstages: {}\n", "metrics/measure.json": "{}", "data/checkpoints/state": "5"}
     for name, content in results.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
@@ -238,39 +243,3 @@ def test_the_command_sets_the_folds_and_runs_up_to_their_pooling(
     assert targets == [f"pool_folds@{expected}"]
     assert load_settings().cross_validation.folds == expected
     assert f"      fold: {list(range(expected))}\n" in (fold_alone / "dvc.yaml").read_text()
-
-
-LOCKED = """schema: '2.0'
-stages:
-  split:
-    cmd: python -m flows.split
-    outs:
-    - path: data/split.csv
-      md5: '01010101010101010101010101010101'
-  pretrain@random-0:
-    cmd: python -m flows.pretrain random 0
-    outs:
-    - path: data/encoders/random-0.safetensors
-      md5: '45454545454545454545454545454545'
-"""
-
-
-def test_a_half_written_lock_keeps_its_whole_stages(tmp_path: Path) -> None:
-    """Cut after every number of bytes that a killed process can leave."""
-    lock, whole = tmp_path / "dvc.lock", YAML(typ="safe").load(LOCKED)["stages"]
-    seen = set()
-    for size in range(len(LOCKED) - 2):
-        lock.write_text(LOCKED[:size])
-        kept = keep_whole_stages(lock)
-        left = YAML(typ="safe").load(lock.read_text()).get("stages", {}) if lock.exists() else {}
-        seen.add(kept)
-        if lock.exists():
-            COMPILED_LOCKFILE_SCHEMA({"schema": "2.0", "stages": left})
-        if kept is not None:
-            assert len(left) == kept
-            assert left == {name: whole[name] for name in left}
-    assert seen >= {0, 1}
-    lock.write_text(LOCKED)
-    assert keep_whole_stages(lock) is None
-    assert lock.read_text() == LOCKED
-    assert keep_whole_stages(tmp_path / "none") is None
