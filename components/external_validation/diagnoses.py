@@ -9,23 +9,7 @@ from io import StringIO
 import pandas as pd
 from ruamel.yaml import YAML
 
-from components.base.normal_form import fold
-
-SAME = (
-    ("mel", "melanoma", "malignant melanoma", "melanoma invasive", "melanoma in situ", "melanoma nos"),
-    ("nv", "nev", "nevus", "naevus", "nevi", "melanocytic nevus", "melanocytic nevi", "melanocytic naevus"),
-    ("bcc", "basal cell carcinoma"),
-    ("scc", "squamous cell carcinoma", "squamous cell carcinoma nos", "squamous cell carcinoma invasive"),
-    ("akiec", "ak", "ack", "actinic keratosis", "actinic keratoses", "solar or actinic keratosis", "bowen's disease",
-     "intraepithelial carcinoma", "squamous cell carcinoma in situ"),
-    ("bkl", "benign keratosis", "pigmented benign keratosis", "seborrheic keratosis", "seborrhoeic keratosis", "sk",
-     "sek", "solar lentigo", "lichen planus like keratosis", "lplk", "benign keratosis like lesions"),
-    ("df", "dermatofibroma"),
-    ("vasc", "vascular lesion", "vascular lesions", "angioma", "hemangioma", "haemangioma", "angiokeratoma",
-     "pyogenic granuloma"),
-)  # fmt: skip
-"""Terms that publishers use for the diagnoses of HAM10000 (Tschandl et al. 2018, table 2; the vocabulary of the ISIC
-Archive). They are never used silently: `propose` only prints them for a person to check."""
+from components.data.diagnosis_words import SAME, bare
 
 MIN_LESIONS = 5
 """Lesions that a class must have in both test sets; a class with fewer in one of them is left out of both."""
@@ -57,23 +41,18 @@ def propose(words: pd.Series, known: Mapping[str, str]) -> list[Proposal]:
 
 
 def _propose(word: str, images: int, known: Mapping[str, str]) -> Proposal:
-    form = _bare(word)
-    equal = [ours for ours in known if _bare(ours) == form]
+    form = bare(word)
+    equal = [ours for ours in known if bare(ours) == form]
     if equal:
         return Proposal(word, images, equal[0], "a guess: the same word in another spelling")
-    of_class = [ours for ours, name in known.items() if _bare(name) == form]
+    of_class = [ours for ours, name in known.items() if bare(name) == form]
     if of_class:
         return Proposal(word, images, of_class[0], f"a guess: it is the name of the class of {of_class[0]}")
-    group = {_bare(term) for terms in SAME for term in terms if form in {_bare(each) for each in terms}}
-    same = [ours for ours in known if _bare(ours) in group]
+    group = {bare(term) for terms in SAME for term in terms if form in {bare(each) for each in terms}}
+    same = [ours for ours in known if bare(ours) in group]
     if len({known[ours] for ours in same}) == 1:
         return Proposal(word, images, same[0], f"a guess: publishers use it for {same[0]} or a part of it")
     return Proposal(word, images, None, "no guess; null leaves these images out")
-
-
-def _bare(word: str) -> str:
-    """Letters and digits alone, without case."""
-    return "".join(letter for letter in fold(word) if letter.isalnum())
 
 
 def to_paste(proposals: list[Proposal], given: Mapping[str, str | None], known: Mapping[str, str]) -> str:

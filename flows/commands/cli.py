@@ -10,13 +10,12 @@ from typing import Annotated
 import typer
 
 from components.base.errors import DermflowError, RunError
-from flows.commands import model_commands
+from flows.commands import data_commands, model_commands, training_commands
 from flows.commands.print_errors import print_errors as _print_errors
 from flows.orchestration.schedules import UTC
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-data = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compare versions of the data set; find an image.")
-app.add_typer(data, name="data")
+app.add_typer(data_commands.DATA, name="data")
 
 
 @app.callback(help=__doc__)
@@ -136,8 +135,8 @@ def lock(
         typer.echo(line)
 
 
-for _command in model_commands.COMMANDS:
-    app.command()(_command)
+for _command in (*data_commands.COMMANDS, *model_commands.COMMANDS, *training_commands.COMMANDS):
+    app.command(_command.__name__.replace("_", "-"))(_command)
 
 
 @app.command()
@@ -271,49 +270,6 @@ def crossvalidate(
     raise typer.Exit(run_folds(folds, lambda stage: main(target=stage)))
 
 
-@data.command("diff")
-@_print_errors
-def data_diff(
-    rev: Annotated[str, typer.Argument(help="git revision to compare with: a commit, tag or branch")],
-    page: Annotated[Path, typer.Option(help="path of the HTML page with the changed images")] = Path(
-        "reports/data-diff.html"
-    ),
-) -> None:
-    """List changes of the data set since a git revision. Compares images, labels, class shares and quality."""
-    from components.base.home import expand_home
-    from flows.commands.data_diff import diff
-
-    page = expand_home(page)
-    answer = diff(rev)
-    answer.write(page)
-    typer.echo("\n".join([*answer.lines(), "", f"Page with images: {page}"]))
-
-
-@data.command("where")
-@_print_errors
-def data_where(
-    names: Annotated[
-        list[str], typer.Argument(help="pseudonym or own id of an image, lesion or patient, or the path of an image")
-    ],
-) -> None:
-    """Say which images an id or a path stands for. Prints original ids, path, row, label, split and quarantine reasons.
-
-    Everything is read again from the data sets, with the key file; nothing is stored.
-    """
-    from flows.commands.data_where import where
-
-    typer.echo("\n".join(where(names)))
-
-
-@app.command()
-@_print_errors
-def key() -> None:
-    """Create the secret key that hashes patient ids. It also hashes lesion ids; see privacy.key in params.yaml."""
-    from flows.stage_io.pseudonym_key import make_key
-
-    typer.echo(f"{make_key()}: keep it safe and outside the repository; later data get the same ids only with this key")
-
-
 @app.command()
 @_print_errors
 def doctor() -> None:
@@ -326,50 +282,6 @@ def doctor() -> None:
         if not check.passed:
             typer.echo(f"      to fix: {check.fix}")
     raise typer.Exit(0 if all(check.passed for check in checks) else 1)
-
-
-@app.command()
-@_print_errors
-def profile(
-    steps: Annotated[
-        int, typer.Option(min=1, help="training steps in each of two epochs: one is timed, one is traced")
-    ] = 10,
-) -> None:
-    """Measure training time by part, and write traces. Parts: data, forward, backward, optimizer, each layer."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no messages of torch's profiler between ours
-    from flows.commands import profile as training_profile
-
-    training_profile.profile(steps, typer.echo)
-
-
-@app.command()
-@_print_errors
-def augment(
-    images: Annotated[
-        int, typer.Option(min=1, max=64, help="number of train images, of all classes; one row of the picture each")
-    ] = 8,
-    epochs: Annotated[int, typer.Option(min=1, max=20, help="number of epochs; one column of the picture each")] = 6,
-) -> None:
-    """Show the augmentation of training. Writes a picture of augmented train images and the policy in YAML."""
-    from flows.commands.augment import augment as write_augmentation
-
-    policy, picture = write_augmentation(images, epochs, typer.echo)
-    typer.echo(
-        f"policy: {policy} (a file for albumentations)\npicture: {picture} (it shows train images: do not publish it)"
-    )
-
-
-@app.command("find-rate")
-@_print_errors
-def find_rate(
-    arm: Annotated[str, typer.Option(help="arm whose encoder is used; by default the first of study.arms")] = "",
-    protocol: Annotated[str, typer.Option(help="frozen or full; by default the first of study.protocols")] = "",
-    steps: Annotated[int, typer.Option(min=10, help="number of batches; the rate rises with each")] = 100,
-) -> None:
-    """Run a learning-rate range test (Smith 2017). It suggests a peak learning rate and draws the curve."""
-    from flows.commands import profile as training_profile
-
-    typer.echo(f"figure: {training_profile.find_rate(arm, protocol, steps, typer.echo)}")
 
 
 if __name__ == "__main__":

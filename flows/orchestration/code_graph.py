@@ -19,6 +19,9 @@ NO_EFFECT = (
     "components.base.families",
     "components.base.fields",
     "components.base.home",
+    "components.data.column_guess",  # what `dermflow init` proposes to a person
+    "components.data.diagnosis_words",
+    "components.data.first_look",
     "components.validation.executors",  # where a scan runs, and what it remembers
     "components.validation.scan_cache",
     "flows.cross_validation",  # where a fold runs: the stages that run there are in its deps

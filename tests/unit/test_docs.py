@@ -35,7 +35,7 @@ WRITTEN_BY_RUNS = ("data/", "reports/", "metrics/", "mlruns/", "curves/")
 PLACES = (REPO, REPO / "components", REPO / "flows", REPO / "tests" / "additions")
 """A path is relative to one of these; the last holds the files that the tests add to a checkout."""
 OF_THE_READER = {
-    "presets/mine.yaml", "components/data/adapters/clinic.py",  # that the reader writes
+    "presets/mine.yaml", "presets/skin_images.yaml", "components/data/adapters/clinic.py",  # that the reader writes
     "images/", "unlabelled/", "path/", "origin/", "ISIC_2024_Training_Input/",  # of a data set, or of a run's artifacts
 }  # fmt: skip
 

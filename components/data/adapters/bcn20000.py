@@ -16,6 +16,7 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
@@ -81,3 +82,9 @@ class Config(Frozen):
         columns = [*COLUMNS, *labelled]
         table = read_table(file, columns, report, form=self.format, optional=["diagnosis"], root=self.path)
         return table.rename(columns=COLUMNS)
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By its table."""
+    table = look.published_table(TABLES, COLUMNS)
+    return Recognition(Certainty.PUBLISHED, f"{table} is that of BCN20000") if table else None

@@ -18,6 +18,7 @@ from components.base.errors import DataError
 from components.base.licence import Licence
 from components.base.normal_form import clean_id
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
@@ -81,3 +82,9 @@ class Config(Frozen):
         rows = pd.DataFrame({"image_id": names, "path": paths, "diagnosis": table["diagnosis"]})
         source = ("ddi skin types " + pairs).fillna("ddi")
         return conform(translate(rows).assign(source=source), str(file), report)
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By its table."""
+    table = look.published_table((TABLE,), ("DDI_file", "skin_tone", "disease"))
+    return Recognition(Certainty.PUBLISHED, f"{table} is that of DDI") if table else None

@@ -16,6 +16,7 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
@@ -77,3 +78,9 @@ class Config(Frozen):
         table = pd.concat(tables, ignore_index=True).rename(columns={self.label: "diagnosis"})
         paths = locate(table["image_id"].fillna(""), find_images(self.path, self.images), "images/{}.jpg", report)
         return conform(translate(table).assign(path=paths, source="derm12345"), str(self.path), report)
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By its table."""
+    table = look.published_table(TABLES, ("image_id", "label", "super_class", "malignancy"))
+    return Recognition(Certainty.PUBLISHED, f"{table} is that of DERM12345") if table else None

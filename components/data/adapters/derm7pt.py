@@ -17,6 +17,7 @@ from components.base.errors import DataError
 from components.base.licence import Licence
 from components.base.normal_form import clean_path
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.ids import normalise_ids
 from components.data.read_report import ReadReport
 from components.data.records import conform
@@ -73,6 +74,12 @@ class Config(Frozen):
         paths = _located(table["path"].fillna(""), find_images(self.path), report)
         table = translate(table).assign(image_id=lesions + f"_{self.image}", lesion_id=lesions, path=paths)
         return conform(table.assign(source="derm7pt"), str(file), report)
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By its table."""
+    table = look.published_table((TABLE,), (*COLUMNS, "derm", "clinic"))
+    return Recognition(Certainty.PUBLISHED, f"{table} is that of Derm7pt") if table else None
 
 
 def _located(names: pd.Series, found: Mapping[str, list[str]], report: ReadReport) -> list[str]:

@@ -18,12 +18,14 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.npz_arrays import read_array
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.source_error import SourceError
 
 PARTS = ("train", "val", "test")
+SIZES = (28, 64, 128, 224)  # pixels
 DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")  # HAM10000's names of the labels 0 to 6
 
 EXAMPLE = ExampleData(
@@ -69,6 +71,16 @@ class Config(Frozen):
             )
         table = pd.concat([_rows(part, labels, name) for part, labels in _labels(file).items()])
         return conform(table.assign(source="dermamnist"), str(file), report)
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By the name of its file; of several sizes the smallest."""
+    names = {file.path.partition("/")[0] for file in look.files}
+    sizes = {size: f"dermamnist{'' if size == 28 else f'_{size}'}.npz" for size in SIZES}
+    found = [size for size, name in sizes.items() if name in names]
+    if not found:
+        return None
+    return Recognition(Certainty.PUBLISHED, f"{sizes[found[0]]} is that of DermaMNIST", {"size": found[0]})
 
 
 def _labels(file: Path) -> dict[str, np.ndarray]:

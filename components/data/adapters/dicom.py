@@ -21,10 +21,12 @@ from components.base.fields import Share
 from components.base.licence import Licence
 from components.base.normal_form import clean
 from components.data.adapters import OWN_IMAGES, ExampleData
+from components.data.column_guess import IMAGE, guess_columns
 from components.data.column_map import ColumnMap
 from components.data.dicom_images import is_keyword, is_of_images, read_attributes
 from components.data.file_kinds import is_container
 from components.data.file_tree import list_images
+from components.data.first_look import Certainty, FirstLook, Recognition, first_folders
 from components.data.image_formats import HEAD, format_of_name, image_name, sniff
 from components.data.joins import join_optional
 from components.data.read_report import ReadReport
@@ -247,6 +249,32 @@ class Config(Frozen):
             other["key"] = [None if pd.isna(name) else image_name(name.replace("\\", "/")) for name in other["key"]]
         ours = rows.drop(columns=[name for name in side.columns if name in rows and rows[name].isna().all()])
         return join_optional(ours, other, "key", name=side.file, minimum=side.min_matched, report=report)
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """Where most images are DICOM; the diagnosis is a folder, a column of a table by file or patient, or not found."""
+    images, config = look.images, Config(path=look.root, folders=True)
+    files = [file for file in images if config._is_dicom(file)]
+    if not files or 2 * len(files) < len(images):
+        return None
+    seen = f"{len(files)} DICOM files"
+    for path, table in look.tables.items():
+        columns = guess_columns(table.header)
+        key, matches = (
+            (columns.get(IMAGE), FILE) if IMAGE in columns else (columns.get("patient_id"), ATTRIBUTES["patient_id"])
+        )
+        if key is not None and "diagnosis" in columns:
+            taken = {ours: name for ours, name in columns.items() if ours in ("diagnosis", "lesion_id")}
+            note = f"dataset.table: {path} is joined by {key!r} ({matches}); its columns were found by their names"
+            side = {"file": path, "key": key, "matches": matches, "columns": taken}
+            return Recognition(Certainty.FORMAT, f"{seen}, {path}", {"table": side}, (note,))
+    if len(first_folders(files)) > 1:
+        return Recognition(Certainty.FORMAT, f"{seen} in folders", {"folders": True})
+    note = (
+        "the diagnosis was not found: it is in no folder and in no table; set dataset.attributes.diagnosis to a DICOM "
+        "keyword, or dataset.table"
+    )
+    return Recognition(Certainty.FORMAT, seen, {"folders": True}, (note,))
 
 
 def _frames(found: Mapping[str, str]) -> int:

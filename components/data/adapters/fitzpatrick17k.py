@@ -16,6 +16,7 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
@@ -77,3 +78,13 @@ class Config(Frozen):
         found = find_images(self.path, self.images)
         paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg", report)
         return conform(table.assign(path=paths, source="fitzpatrick17k"), str(file), report)
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By its table; of the three columns of diagnoses that with three values, as 114 are too many for a first study."""
+    table = look.published_table((TABLE,), ("md5hash", "label", "three_partition_label"))
+    if table is None:
+        return None
+    note = "dataset.label: three_partition_label has 3 values; nine_partition_label has 9, label 114"
+    settings = {"label": "three_partition_label"}
+    return Recognition(Certainty.PUBLISHED, f"{table} is that of Fitzpatrick17k", settings, (note,))

@@ -17,6 +17,7 @@ from components.base.normal_form import clean
 from components.data.adapters import OWN_IMAGES, ExampleData
 from components.data.file_kinds import IMAGE, is_container
 from components.data.file_tree import list_files
+from components.data.first_look import Certainty, FirstLook, Recognition, first_folders
 from components.data.read_report import ReadReport
 from components.data.records import conform
 
@@ -95,6 +96,49 @@ class Config(Frozen):
         folders = [part for part in file.parts[:-1] if not is_container(part) and clean(part) not in parts]
         shards = [PurePosixPath(part).stem for part in file.parts[:-1] if is_container(part)]
         return next(iter(folders + shards), None)
+
+
+PARTS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+"""Names of folders that divide a data set and are no diagnoses."""
+
+ID_PATTERNS = {
+    "lesion_pattern": (
+        "(?i)^(p[0-9]+[_-]l[0-9]+)[_.-]",
+        "(?i)^(l[0-9]+)[_.-]",
+        "(?i)(lesion[_-]?[0-9]+)",
+    ),
+    "patient_pattern": ("(?i)^(p[0-9]+)[_.-]", "(?i)(pat(?:ient)?[_-]?[0-9]+)"),
+}
+"""How lesions and patients stand in names of files, such as `p3_l1_a.jpg`; a guess."""
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """Images in at least two folders, none of them beside the folders; ids by usual patterns of file names."""
+    images = look.images
+    if not images:
+        return None
+    top = first_folders(images)
+    parts = sorted(name for name in top if clean(name).lower() in PARTS) if set(map(str.lower, top)) <= PARTS else []
+    config = Config(path=look.root, parts=tuple(parts))
+    folders = {config._diagnosis(PurePosixPath(path)) for path in images} - {None, config.unlabelled}
+    if len(folders) < 2 or any(config._diagnosis(PurePosixPath(path)) is None for path in images):
+        return None
+    names = [clean(PurePosixPath(path).name) for path in images]
+    patterns = {key: pattern for key, known in ID_PATTERNS.items() if (pattern := _shared_by(names, known))}
+    notes = [f"dataset.{key}: {pattern!r} is a guess from the names of files" for key, pattern in patterns.items()]
+    if look.tables:
+        notes.append(f"{', '.join(look.tables)} is not used: no column of it was found that names the images")
+    settings = {**({"parts": parts} if parts else {}), **patterns}
+    return Recognition(Certainty.ANY_FOLDER, f"images in {len(folders)} folders", settings, tuple(notes))
+
+
+def _shared_by(names: list[str], patterns: tuple[str, ...]) -> str | None:
+    """The first pattern that fits all names and finds fewer ids than there are names."""
+    for pattern in patterns:
+        found = [match.group(1) if (match := re.search(pattern, name)) else None for name in names]
+        if None not in found and len(set(found)) < len(found):
+            return pattern
+    return None
 
 
 def _matched(names: list[str], readable: list[bool], pattern: str | None, key: str) -> list[str | None]:

@@ -12,6 +12,7 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
@@ -71,3 +72,9 @@ class Config(Frozen):
         found = find_images(self.path, self.images, FOLDERS)
         paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg", report)
         return conform(translate(table).assign(path=paths, source="ham10000"), str(file), report)
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By its table."""
+    table = look.published_table((METADATA,), COLUMNS)
+    return Recognition(Certainty.PUBLISHED, f"{table} is that of HAM10000") if table else None

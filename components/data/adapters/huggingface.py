@@ -25,7 +25,10 @@ from components.base.licence import Licence
 from components.data import file_kinds
 from components.data.adapters import OWN_IMAGES, ExampleData
 from components.data.arrow_images import Rows, features, image_columns, open_rows, row_names
+from components.data.column_guess import IMAGE, guess_columns
 from components.data.column_map import ColumnMap, as_text
+from components.data.file_kinds import OPENED_ARCHIVE
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.path_column import is_absolute, resolve_paths
 from components.data.read_report import ReadReport, TableRead
 from components.data.records import conform
@@ -189,6 +192,25 @@ class Config(Frozen):
                     ways = found.setdefault(column, [])
                     ways.extend([classes] if classes not in ways else [])
         return found
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """Rows with images in .parquet or .arrow files."""
+    files = [file.path for file in look.files if file.kind == OPENED_ARCHIVE and file.path.lower().endswith(SUFFIXES)]
+    if not files:
+        return None
+    schema = open_rows(look.root / files[0]).schema
+    images = image_columns(schema)
+    guessed = guess_columns([name for name in schema.names if name not in images])
+    columns = {ours: theirs for ours, theirs in guessed.items() if ours != IMAGE}
+    settings: dict[str, Any] = {"columns": columns}
+    notes = []
+    if look.only in files:
+        settings["files"] = look.only
+    if len(images) > 1:
+        settings["image"] = images[0]
+        notes.append(f"dataset.image: {images[0]!r} is the first of {images}; the others are not read")
+    return Recognition(Certainty.FORMAT, f"images in the rows of {', '.join(files[:3])}", settings, tuple(notes))
 
 
 def _read_info(file: Path) -> Any:

@@ -18,15 +18,18 @@ from components.base.errors import DataError
 from components.base.licence import Licence
 from components.base.normal_form import clean
 from components.data.adapters import OWN_IMAGES, ExampleData
+from components.data.column_guess import IMAGE, candidates, guess_columns
 from components.data.column_map import ColumnMap, as_text
 from components.data.file_kinds import is_container
 from components.data.file_tree import list_files, list_images
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.path_column import is_absolute, resolve_paths
 from components.data.read_report import ReadReport, TableRead
 from components.data.records import conform
 from components.data.tables import TableFormat, read_header, read_table
 from components.data.vocabulary import translate
 
+FILE_NAME = "file_name"
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 EXAMPLE = ExampleData(
@@ -47,9 +50,7 @@ class Config(Frozen):
 
     kind: Literal["imagefolder"] = "imagefolder"
     path: Path = Field(description="the folder with the splits' folders, or with metadata and images")
-    file_name: str = Field(
-        default="file_name", min_length=1, description="column of the image, such as image_file_name"
-    )
+    file_name: str = Field(default=FILE_NAME, min_length=1, description="column of the image, such as image_file_name")
     columns: ColumnMap = Field(
         default={"diagnosis": "label"},
         description="column of the common table: column of the metadata; without diagnosis: an image's folder",
@@ -132,6 +133,36 @@ class Config(Frozen):
             "dataset.columns.diagnosis (params.yaml), or set dataset.columns without diagnosis where it is an image's "
             "folder"
         )
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By its metadata; without metadata `folder` reads the same images."""
+    files = [file.path for file in look.files if PurePosixPath(file.path).name in METADATA]
+    if not files:
+        return None
+    header = _names_in(look.root / files[0])
+    image = next((name for name in (FILE_NAME, *candidates(header, IMAGE)) if name in header), None)
+    if image is None or not image.endswith(FILE_NAME):  # as its documentation requires
+        return None
+    guessed = guess_columns([name for name in header if name != image])
+    columns = {ours: theirs for ours, theirs in guessed.items() if ours != IMAGE}
+    notes = []
+    if "diagnosis" not in columns:
+        notes.append("no column of the diagnosis was found: the folder of an image is its diagnosis")
+    settings = {**({"file_name": image} if image != FILE_NAME else {}), "columns": columns}
+    return Recognition(Certainty.FORMAT, f"{', '.join(files[:3])} with the column {image}", settings, tuple(notes))
+
+
+def _names_in(file: Path) -> list[str]:
+    """The names of a table's header, or of the first object of JSON lines; none where it cannot be read."""
+    try:
+        if file.suffix != ".jsonl":
+            return read_header(file)
+        with file.open(encoding="utf-8-sig") as stream:
+            first = json.loads(next(stream, "{}"))
+        return [str(name) for name in first] if isinstance(first, dict) else []
+    except (DataError, OSError, ValueError):
+        return []
 
 
 def _line(line: str, wanted: list[str], place: str) -> dict[str, str | None]:

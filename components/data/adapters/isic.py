@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import pandas as pd
 from pydantic import Field
@@ -28,12 +28,13 @@ from components.base.errors import DataError
 from components.base.fields import Share
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.joins import join_tables
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.sources import find_images, locate
 from components.data.tables import SUFFIXES, TableFormat, open_table, read_table
-from components.data.vocabulary import decimal_point, is_site, translate
+from components.data.vocabulary import decimal_point, diagnosis, is_site, translate
 
 ONE_HOT = ("MEL", "NV", "BCC", "AK", "AKIEC", "BKL", "DF", "VASC", "SCC", "UNK")
 PREFIXES = ("meta.clinical.", "meta.acquisition.")  # the archive's, before 2022
@@ -167,6 +168,46 @@ class Config(Frozen):
             table = _read(file, self, report)
             found[name] = _common_columns(table).assign(image_id=table[key])
         return found
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By the columns of a table and by ids such as ISIC_0024306: other images with such columns are not published."""
+    found = {path: layout for path, table in look.tables.items() if (layout := _layout_of(table.header))}
+    found = {path: layout for path, layout in found.items() if _has_isic_ids(look, path)}
+    if not found:
+        return None
+    seen = f"{', '.join(found)}: the columns of an ISIC table ({next(iter(found.values()))})"
+    settings: dict[str, Any] = {"tables": [look.only]} if look.only in found else {}
+    notes: tuple[str, ...] = ()
+    if len(found) > 1:
+        notes = ("several tables of images: name the one to read as dataset.tables, or give its path to `init`",)
+    elif (label := _stated_label(look, next(iter(found)))) != "diagnosis":
+        settings["label"] = label
+        notes = (f"dataset.label: {label}, as `diagnosis` is not stated for most images",)
+    return Recognition(Certainty.PUBLISHED, seen, settings, notes)
+
+
+def _layout_of(header: Sequence[str]) -> str | None:
+    return _layout(list(_canonical(header).values()))
+
+
+def _has_isic_ids(look: FirstLook, table: str) -> bool:
+    """Whether most ids are those of the ISIC Archive."""
+    names = _canonical(look.tables[table].header)
+    column = next(theirs for theirs, ours in names.items() if ours in NAMES["image_id"])
+    ids = look.cells(table, [column])[column].fillna("")
+    return bool(ids.str.contains(r"ISIC_[0-9]", regex=True).mean() > 0.5)
+
+
+def _stated_label(look: FirstLook, table: str) -> str:
+    """`diagnosis` where it is stated for most images, or the table has nothing better."""
+    names = {ours: theirs for theirs, ours in _canonical(look.tables[table].header).items()}
+    for label in ("diagnosis", "benign_malignant", "diagnosis_1"):
+        if label in names:
+            words = look.cells(table, [names[label]])[names[label]].fillna("")
+            if words.map(lambda word: diagnosis(word) is not None).mean() > 0.5:
+                return label
+    return "diagnosis"
 
 
 def _headers(root: Path, form: TableFormat, report: ReadReport) -> dict[Path, list[str]]:

@@ -20,6 +20,7 @@ from components.base.errors import DataError
 from components.base.fields import Share
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.joins import join_tables
 from components.data.read_report import ReadReport
 from components.data.records import conform
@@ -146,3 +147,11 @@ class Config(Frozen):
                 f"first {table.loc[wrong, name].iloc[0]!r}"
             )
         return table[name].map(MALIGNANT)
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By its table, of Kaggle or of the ISIC Challenge."""
+    table = look.published_table((KAGGLE,), ("isic_id", "target", "iddx_1")) or look.published_table(
+        (TRUTH,), ("isic_id", "malignant")
+    )
+    return Recognition(Certainty.PUBLISHED, f"{table} is that of ISIC 2024") if table else None

@@ -19,6 +19,7 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.ids import normalise_ids
 from components.data.read_report import ReadReport
 from components.data.records import conform
@@ -105,3 +106,12 @@ class Config(Frozen):
                 "rows_left_out", left_out, f"{left_out} rows are left out, since dataset.image is {self.image!r}"
             )
         return table[chosen].reset_index(drop=True)
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By its table."""
+    table = look.published_table(TABLES, COLUMNS)
+    if table is None:
+        return None
+    note = "dataset.image: dermoscopic, one way to take a picture; clinical are the photographs"
+    return Recognition(Certainty.PUBLISHED, f"{table} is that of MRA-MIDAS", {"image": "dermoscopic"}, (note,))

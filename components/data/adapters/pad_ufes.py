@@ -17,6 +17,7 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.ids import normalise_ids
 from components.data.read_report import ReadReport
 from components.data.records import conform
@@ -84,3 +85,9 @@ class Config(Frozen):
             f"dataset.path = {self.path}: {self.path / TABLES[0]} is missing; put it there (or {TABLES[1]}), "
             f"and the PNGs into {self.path / 'images'}"
         )
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By its table."""
+    table = look.published_table(TABLES, COLUMNS)
+    return Recognition(Certainty.PUBLISHED, f"{table} is that of PAD-UFES-20") if table else None

@@ -20,6 +20,7 @@ from components.base.errors import DataError
 from components.base.fields import Share
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.joins import join_optional
 from components.data.read_report import ReadReport
 from components.data.records import conform
@@ -138,6 +139,12 @@ class Config(Frozen):
                 "skin_type": _skin_types(cases, skin),
             }
         )
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """By its table."""
+    table = look.published_table((CASES,), ("case_id", "age_group", *IMAGES))
+    return Recognition(Certainty.PUBLISHED, f"{table} is that of SCIN") if table else None
 
 
 def _weights(cell: object) -> dict[str, float]:

@@ -12,6 +12,7 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import ExampleData
+from components.data.first_look import FirstLook, Recognition
 from components.data.path_column import resolve_paths
 from components.data.read_report import ReadReport
 from components.data.records import conform
@@ -60,3 +61,8 @@ class Config(Frozen):
         table = read_table(file, COLUMNS, report, root=self.path)
         paths = resolve_paths(table["path"].fillna(""), self.path, report)
         return conform(table.assign(path=paths, source="SYNTHETIC"), str(file), report)
+
+
+def recognise(look: FirstLook) -> Recognition | None:  # noqa: ARG001  # as of every adapter
+    """Never: the demo names its folder itself, and a table of patients may have the same columns."""
+    return None

@@ -20,9 +20,11 @@ from components.base.config import Frozen
 from components.base.errors import DataError
 from components.base.licence import Licence
 from components.data.adapters import OWN_IMAGES, ExampleData
+from components.data.column_guess import IMAGE, guess_columns
 from components.data.column_map import ColumnMap, as_text
 from components.data.file_kinds import COMPRESSED_TARS
 from components.data.file_tree import FoundFile, list_files
+from components.data.first_look import Certainty, FirstLook, Recognition
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.source_error import SourceError
@@ -201,6 +203,35 @@ class Config(Frozen):
                 f"{len(self.names) - 1}; a sample has another value"
             ).with_words(repr(number))
         return self.names[int(number)]
+
+
+def recognise(look: FirstLook) -> Recognition | None:
+    """Shards in which most images have a `.cls`, `.txt` or JSON of the same name."""
+    config = Config(path=look.root)
+    try:
+        samples = [sample for sample in config._samples(ReadReport()) if look.only in (None, sample.shard)]
+    except DataError:
+        return None
+    pairs = [sample for sample in samples if len(sample.fields) > 1 and _described(sample)]
+    if not pairs or 2 * len(pairs) < len(samples):
+        return None
+    first = pairs[0]
+    plain = [name for name in ("cls", "txt") if name in first.fields]
+    keys = config._keys(first)
+    guessed = guess_columns([*plain[:1], *keys])
+    columns = {ours: theirs for ours, theirs in guessed.items() if ours != IMAGE}
+    if plain:
+        columns["diagnosis"] = plain[0]
+    notes = []
+    words = [config._text(sample.fields["cls"]).strip() for sample in pairs if plain[:1] == ["cls"]]
+    if words and all(word.lstrip("-").isdigit() for word in words):
+        notes.append("the diagnoses are numbers: write their names, in the order of the numbers, as dataset.names")
+    seen = f"{len({sample.shard for sample in samples})} tar shards of {len(samples)} samples"
+    return Recognition(Certainty.FORMAT, seen, {"columns": columns}, tuple(notes))
+
+
+def _described(sample: Sample) -> bool:
+    return any(name.rpartition(".")[2].lower() in ("cls", "txt", *JSON) for name in sample.fields)
 
 
 def _flat(data: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -20,6 +20,7 @@ from components.base.errors import DataError
 from components.base.families import load_member, members
 from components.base.licence import Licence
 from components.data.adapters import Adapter, ExampleData
+from components.data.first_look import best, look_at, recognitions
 from components.data.read_report import ReadReport
 from components.data.records import Raw, failures
 from tests.unit.data.example_data import FAMILY, example_of, read_pixels_of, tables_of, write, write_example
@@ -103,6 +104,17 @@ def test_it_is_chosen_by_its_kind_and_refuses_unknown_settings(adapter):
     assert TypeAdapter(Annotated[object, OneOf(FAMILY)]).validate_python(adapter.model_dump()) == adapter
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         type(adapter)(**{**adapter.model_dump(), "colour": 1})
+
+
+def test_its_example_is_known_again_and_read_whole(name, adapter):
+    found = recognitions(look_at(adapter.path))
+    if name == "synthetic":
+        assert name not in found  # a table of patients may have the same columns
+        return
+    assert best(found) == [name]
+    settings = found[name].settings
+    same = type(adapter)(path=adapter.path, **{**example_of(name).settings, **settings})
+    assert len(type(adapter)(path=adapter.path, **settings).read(ReadReport())) == len(same.read(ReadReport())) > 1
 
 
 def _odd_rows(text: str, change: Callable[[str], str]) -> str:
