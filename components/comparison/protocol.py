@@ -127,7 +127,8 @@ def _why_exploratory(lock: Lock | None, settings: Sequence[str], images: str, op
         now["test images"], then["test images"] = images[:DIGITS], lock.images[:DIGITS]
     if _is_planned(now, then):
         now["study.seeds"] = then["study.seeds"]
-    names = [name for name in dict.fromkeys([*then, *now]) if now.get(name) != then.get(name)]
+    # a setting that is newer than the lock is null where it changes nothing
+    names = [name for name in dict.fromkeys([*then, *now]) if now.get(name, "null") != then.get(name, "null")]
     if names:
         shown = [f"{name} ({now.get(name)}, locked {then.get(name)})" for name in names[:SHOWN]]
         more = [f"{len(names) - SHOWN} more settings"] if len(names) > SHOWN else []

@@ -62,6 +62,7 @@ def split_table(
     group_by: Sequence[str],
     fractions: Mapping[str, float],
     seed: int,
+    kept: pd.Series | None = None,
 ) -> pd.DataFrame:
     """One split by shares, stratified by class and source.
 
@@ -72,6 +73,8 @@ def split_table(
         fractions: train, val and test -> share of the images of each class, sum 1; met to the nearest group, also
             within each source that has enough groups.
         seed: of the order of groups.
+        kept: group -> train, val or test, for groups that are placed already; the others are drawn so that with them
+            the shares are met. None: all are drawn.
 
     Returns:
         One row an image, sorted by image_id: image_id, label, group, split. An image without a label is `unlabelled`
@@ -81,7 +84,9 @@ def split_table(
         DataError: where a class has fewer groups than splits, or no order puts every class into every split.
     """
     table = _grouped(accepted, group_by)
-    home = _spread(table, classes, {name: fractions[name] for name in LABELLED_SPLITS}, seed, group_by)
+    home = _spread(table, classes, {name: fractions[name] for name in LABELLED_SPLITS}, seed, group_by, kept)
+    if kept is not None:
+        home = kept.combine_first(home)  # also of groups without any label
     return _columns(table.assign(split=_placed(table["label"], table["group"].map(home))))
 
 
@@ -129,7 +134,12 @@ def _placed(label: pd.Series, home: pd.Series) -> pd.Series:
 
 
 def _spread(
-    table: pd.DataFrame, classes: Sequence[str], shares: Mapping[str, float], seed: int, group_by: Sequence[str]
+    table: pd.DataFrame,
+    classes: Sequence[str],
+    shares: Mapping[str, float],
+    seed: int,
+    group_by: Sequence[str],
+    kept: pd.Series | None = None,
 ) -> pd.Series:
     """Group -> part, one of `shares`; another order is tried where groups of several classes leave a class out."""
     labelled = table[table["label"].isin(list(classes))]
@@ -140,16 +150,25 @@ def _spread(
     _check_enough_groups(strata, classes, tuple(shares), group_by)
     order = _order_strata(strata, len(classes), GROUPS_PER_SPLIT * len(shares))
     whole = strata[:, len(sources) :: len(sources) + 1]  # (G, K)
+    placed = _places_of(names, tuple(shares), kept)  # (G,)
     for attempt in range(ATTEMPTS):
         rank = np.argsort([_hash(seed, attempt, name) for name in names])
         home = np.empty(len(names), dtype=np.int64)
-        home[rank] = _spread_in_order(strata[rank], order, np.array(list(shares.values())))
+        home[rank] = _spread_in_order(strata[rank], order, np.array(list(shares.values())), placed[rank])
         if _every_class_everywhere(whole, home, len(shares)):
             return pd.Series(np.array(list(shares), dtype=object)[home], index=names).astype("str")
     raise DataError(
         f"no split in {ATTEMPTS} tries has every class in each of {', '.join(shares)}: too many groups "
         "hold several rare classes; change split.seed or split.group_by (params.yaml), or add images"
+        + ("; split.keep leaves only new lesions to be drawn" if kept is not None else "")
     )
+
+
+def _places_of(names: pd.Index, parts: Sequence[str], kept: pd.Series | None) -> Ints:
+    """(G,) the number of the part that a group is kept in, -1 where it is drawn."""
+    if kept is None:
+        return np.full(len(names), -1)
+    return np.asarray(pd.Index(parts).get_indexer(pd.Index(kept.reindex(names))), dtype=np.int64)
 
 
 def _count_images(group: Ints, cell: Ints, label: Ints, classes: int, sources: int) -> csc_array:
@@ -187,9 +206,12 @@ def _check_enough_groups(
             )
 
 
-def _spread_in_order(strata: csc_array, order: Ints, shares: Floats) -> Ints:
-    """(G,) the part of each group; a group of several strata goes where the first of them in `order` lacks images."""
-    home = np.full(strata.shape[0], -1)
+def _spread_in_order(strata: csc_array, order: Ints, shares: Floats, kept: Ints) -> Ints:
+    """(G,) the part of each group; a group of several strata goes where the first of them in `order` lacks images.
+
+    A group that is `kept` somewhere, not -1, stays there.
+    """
+    home = kept.copy()
     for column in order:
         here = slice(strata.indptr[column], strata.indptr[column + 1])
         rows = np.sort(strata.indices[here])
@@ -198,7 +220,8 @@ def _spread_in_order(strata: csc_array, order: Ints, shares: Floats) -> Ints:
         placed = np.bincount(home[rows[~own]], weights=images[~own], minlength=len(shares))
         wanted = shares * images.sum() - placed  # (P,) images
         if own.any():
-            home[rows[own]] = _cut(images[own], wanted.clip(min=0))
+            everywhere = np.unique(kept[rows[kept[rows] >= 0]]).size == len(shares)
+            home[rows[own]] = _cut(images[own], wanted.clip(min=0), each=not everywhere)
     return home
 
 
@@ -211,12 +234,15 @@ def _hash(seed: int, attempt: int, group: str) -> str:
     return hashlib.sha256(f"{seed}:{attempt}:{group}".encode()).hexdigest()
 
 
-def _cut(sizes: Ints, wanted: Floats) -> Ints:
-    """The part of each group of one stratum: by the position of the middle of its images, groups in the given order."""
+def _cut(sizes: Ints, wanted: Floats, each: bool) -> Ints:
+    """The part of each group of one stratum: by the position of the middle of its images, groups in the given order.
+
+    With `each`, every part gets at least one group, where there are enough.
+    """
     parts = len(wanted)
     middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()  # (n,) in (0, 1)
     ends = np.searchsorted(middle, np.cumsum(wanted / wanted.sum())[:-1])  # (P - 1,)
-    if len(sizes) >= parts:  # so that each part gets at least one group
+    if each and len(sizes) >= parts:
         steps = np.arange(1, parts)
         ends = np.maximum.accumulate(np.maximum(ends - steps, 0)) + steps
         ends = np.minimum(ends, len(sizes) - steps[::-1])

@@ -13,7 +13,9 @@ from flows.commands.print_errors import print_errors
 if TYPE_CHECKING:
     from flows.first_look.proposal import Proposal
 
-DATA = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Compare versions of the data set; find an image.")
+DATA = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Compare versions of the data set, keep a split, find an image."
+)
 
 
 @print_errors
@@ -98,6 +100,24 @@ def data_where(
     from flows.commands.data_where import where
 
     typer.echo("\n".join(where(names)))
+
+
+@DATA.command("keep-split")
+@print_errors
+def keep_split(
+    rev: Annotated[
+        str | None,
+        typer.Argument(help="git revision whose split is kept: a commit, tag or branch; by default the present files"),
+    ] = None,
+) -> None:
+    """Keep a split for later data: its lesions and patients stay in train, val or test, and only new ones are drawn.
+
+    Writes data/kept_split.csv, which DVC tracks, and sets split.keep in params.yaml. Not during a run.
+    """
+    from flows.commands.keep_split import keep_split as keep
+
+    for line in keep(rev):
+        typer.echo(line)
 
 
 @print_errors

@@ -60,9 +60,10 @@ class DatasetVersion:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The version as `drift.assemble` makes it."""
-        return assemble(*(self._table(name) for name in TABLES))
+        return assemble(*(self.read_table(name) for name in TABLES))
 
-    def _table(self, name: str) -> pd.DataFrame:
+    def read_table(self, name: str) -> pd.DataFrame:
+        """The parquet table of a setting of `paths`, such as accepted."""
         path = self.path_of("paths", name)
         try:
             return pd.read_parquet(io.BytesIO(self.read(path)), engine="pyarrow")

@@ -126,7 +126,7 @@ def take_shared_results(source: Path, root: Path) -> None:
 
 def fold_params(text: str, folds: int, fold: int) -> str:
     """The text of params.yaml for a fold."""
-    for change in (f"split.folds={folds}", f"split.fold={fold}", "cross_validation.folds=null"):
+    for change in (f"split.folds={folds}", f"split.fold={fold}", "split.keep=null", "cross_validation.folds=null"):
         text = edit(text, change)
     return text
 

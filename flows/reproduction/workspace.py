@@ -177,9 +177,20 @@ def supply_data(workspace: Workspace, repo: Path, recorded: Mapping[str, str]) -
     for key, path in places:
         if path != settings["paths"]["synthetic"]:  # the graph itself makes these
             _supply(workspace, repo, key, Path(path), recorded.get(path))
+    if keep := (settings.get("split") or {}).get("keep"):
+        _supply_kept_split(workspace, repo, Path(keep["file"]))
     for path in _files_outside_git(settings):
         if not path.is_absolute() and (repo / path).exists() and not (workspace.root / path).exists():
             _link(workspace.root / path, repo / path)
+
+
+def _supply_kept_split(workspace: Workspace, repo: Path, path: Path) -> None:
+    """Fetch the file of split.keep from DVC, or read it in place; the stage compares its sha256."""
+    pointer = _pointer(workspace.root, path)
+    if pointer is not None:
+        _pull(workspace.root, pointer, path)
+    elif (repo / path).exists():
+        _link(workspace.root / path, repo / path)
 
 
 def _supply(workspace: Workspace, repo: Path, key: str, path: Path, wanted: str | None) -> None:

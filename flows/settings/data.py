@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from components.base.config import Frozen, OneOf
 from components.base.errors import SettingsError
-from components.base.fields import DistinctWords, Name, OpenShare, Seed, Share, Word
+from components.base.fields import DistinctWords, Name, OpenShare, RelativePath, Seed, Share, Word
 from components.data.adapters import Adapter
 from components.data.labels import Labels
 
@@ -84,6 +84,13 @@ def find_cohort(name: str, external: Sequence[Cohort]) -> Cohort:
     )
 
 
+class KeptSplit(Frozen):
+    """A former split that is kept: `dermflow data keep-split REV` writes the file and these two settings."""
+
+    file: RelativePath = Field(description="table of images, ids and splits")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(description="of that file")
+
+
 class Split(Frozen):
     """How images are divided into train, val and test; no group of images is divided."""
 
@@ -99,6 +106,11 @@ class Split(Frozen):
         description="folds of a cross-validation, each of which tests other images; null: one split by the shares",
     )
     fold: int = Field(default=0, ge=0, description="the fold that is tested; the next one is val")
+    keep: KeptSplit | None = Field(
+        default=None,
+        description="the split of a former data version: its lesions and patients stay where they were, and only new "
+        "ones are drawn; null: all are drawn",
+    )
     seed: Seed
 
     @model_validator(mode="after")
@@ -107,6 +119,15 @@ class Split(Frozen):
             expected = f"0 to {self.folds - 1}" if self.folds else "0"
             folds = "null" if self.folds is None else self.folds
             raise ValueError(f"split.fold is {self.fold}, expected {expected}, since split.folds is {folds}")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_no_split_with_folds(self) -> Self:
+        if self.keep is not None and self.folds is not None:
+            raise ValueError(
+                f"split.keep names {self.keep.file}, but split.folds is {self.folds}: folds test every lesion once, so "
+                "no test set is kept; set one of them to null"
+            )
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from components.base.errors import RunError
+from flows.orchestration.graph import data_files
 from flows.orchestration.processes import Processes
 from flows.orchestration.pull import pull_data
 from flows.settings import Settings, load_settings
@@ -92,3 +93,20 @@ def test_data_that_were_changed_here_are_not_overwritten(settings: Settings, tmp
     with pytest.raises(RunError, match=r"if data were changed here, record them with `dvc add` \(data/raw/clinic/own"):
         pull(settings)
     assert Path(DATA, "own.jpg").read_bytes() == b"edited by hand"
+
+
+def test_data_files_that_git_keeps_are_those_that_dvc_sees(
+    tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    shutil.copy(repo / ".gitignore", ".gitignore")
+    dvc("init", "-q")
+    for name in ("data/raw/clinic/a.jpg", "data/kept_split.csv", "data/accepted.parquet"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(name)
+    dvc("add", "-q", "data/raw/clinic", "data/kept_split.csv")
+    listed = subprocess.run(["git", "ls-files", "-o", "--exclude-standard"], check=True, capture_output=True, text=True)
+    expected = ["data/kept_split.csv.dvc", "data/raw/clinic.dvc"]
+    assert sorted(line for line in listed.stdout.splitlines() if line.startswith("data/")) == expected
+    assert sorted(each.address for each in data_files()) == expected
