@@ -157,8 +157,19 @@ def _merge(settings: Any, changes: Mapping[str, Any]) -> None:
 
 
 def _drop_other_arms(settings: Any) -> None:
-    """Keep the arms that study.arms names: dvc.yaml makes a stage of each under pretrain.arms."""
+    """Keep the arms that study.arms names: dvc.yaml makes a stage of each under pretrain.arms.
+
+    Raises:
+        SettingsError: for a name that no arm has.
+    """
     chosen, defined = settings["study"]["arms"], settings["pretrain"]["arms"]
+    if not isinstance(chosen, list) or not isinstance(defined, dict):
+        return  # which the check of the settings tells
+    for arm in chosen:
+        if arm not in defined:
+            near = difflib.get_close_matches(str(arm), list(defined), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise SettingsError(f"study.arms names {arm!r}, expected one of pretrain.arms {list(defined)}{hint}")
     for arm in [name for name in defined if name not in chosen]:
         del defined[arm]
 

@@ -59,11 +59,41 @@ def explain(error: ValidationError, data: object, origin: str) -> SettingsError:
         data: the settings that were validated.
         origin: the file they came from, which is where to fix them.
     """
-    lines = [
-        f"{origin}: {_place(problem, data)}{problem['msg'].removeprefix('Value error, ')}"
-        for problem in error.errors(include_url=False)
-    ]
+    lines = [f"{origin}: {_place(problem, data)}{_message(problem)}" for problem in error.errors(include_url=False)]
     return SettingsError("\n".join(lines))
+
+
+_EXPECTED = {
+    "tuple_type": "expected a list, such as [a, b]",
+    "list_type": "expected a list, such as [a, b]",
+    "dict_type": "expected a section of `key: value`",
+    "mapping_type": "expected a section of `key: value`",
+    "model_type": "expected a section of `key: value`",
+    "model_attributes_type": "expected a section of `key: value`",
+    "string_type": "expected text",
+    "path_type": "expected a path",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "none_required": "expected null",
+    "missing": "is missing",
+    "extra_forbidden": "is no setting here",
+    "union_tag_not_found": "lacks its key `kind`",
+}
+"""Kind of a problem in pydantic -> what params.yaml must have, in words of YAML."""
+
+
+def _message(problem: ErrorDetails) -> str:
+    """What was expected, in words of YAML."""
+    if problem["type"] == "too_short":
+        context = problem["ctx"]
+        return f"has {context['actual_length']} usable entries, expected at least {context['min_length']}"
+    known = _EXPECTED.get(problem["type"])
+    return known or problem["msg"].removeprefix("Value error, ").replace("Input should be ", "expected ", 1)
 
 
 def _place(problem: ErrorDetails, data: object) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,19 +13,48 @@ import typer
 
 from components.base.errors import DermflowError, RunError
 from flows.commands import data_commands, model_commands, training_commands
+from flows.commands.place import enter_root, given
+from flows.commands.print_errors import as_json
 from flows.commands.print_errors import print_errors as _print_errors
 from flows.orchestration.schedules import UTC
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 done; 1 an error, a failed stage or check, or results that differ; 2 wrong use, or no "
+    "checkout here; 130 stopped with Ctrl-C. Commands work from any folder of the checkout.",
+)
 app.add_typer(data_commands.DATA, name="data")
+
+ANYWHERE = frozenset({"predict", "serve", "export"})
+"""Commands that work outside a checkout, with the folder of a bundle."""
+
+Json = Annotated[bool, typer.Option("--json", help="as JSON, for scripts")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"dermflow {version('dermflow')}")
+        raise typer.Exit
 
 
 @app.callback(help=__doc__)
-def _start() -> None:
-    """Before each command: it must be that of the current checkout. Exit status 2, as for other wrong uses."""
+def _start(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  # its callback ends the command
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="show the version and exit")
+    ] = False,
+) -> None:
+    """Before each command: it must be in a checkout, with that checkout's own code. Exit status 2 otherwise."""
     from flows.tracking.checkout import check_own_code
 
+    if {"-h", "--help"} & set(sys.argv):  # the help of a command works everywhere
+        return
     try:
+        enter_root(required=context.invoked_subcommand not in ANYWHERE)
         check_own_code()
     except RunError as error:
         typer.echo(f"dermflow: {error}", err=True)
@@ -141,19 +172,12 @@ for _command in (*data_commands.COMMANDS, *model_commands.COMMANDS, *training_co
 
 @app.command()
 @_print_errors
-def status() -> None:
-    """List every stage as fresh or stale. `dermflow run` runs the stale ones; see also `dvc status`."""
-    from flows.orchestration.graph import is_changed, read_graph
+def status(json: Json = False) -> None:
+    """List every stage as fresh or stale, and say what runs. `dermflow run` runs the stale ones; also `dvc status`."""
+    from flows.commands.status import examine
 
-    stale: set[str] = set()
-    for node in read_graph():
-        stale_upstream = sorted(stale.intersection(node.upstream))
-        changed = bool(stale_upstream) or is_changed(node.address)
-        if changed:
-            stale.add(node.address)
-        reason = f"  (after {stale_upstream[0]})" if stale_upstream else ""
-        typer.echo(f"{'stale' if changed else 'fresh'}  {node.address}{reason}")
-    typer.echo(f"`dermflow run` would bring {len(stale)} stages up to date" if stale else "nothing to do")
+    found = examine()
+    typer.echo(as_json(found.data()) if json else "\n".join(found.lines()))
 
 
 @app.command()
@@ -186,18 +210,15 @@ def ui(port: Annotated[int, typer.Option(help="port of MLflow's server on 127.0.
 
 @app.command()
 @_print_errors
-def report() -> None:
+def report(json: Json = False) -> None:
     """Print verdict and table of the last run. They are in reports/answer.txt, too."""
-    from flows.settings import load_settings
+    from flows.commands.status import read_answer
 
-    folder = load_settings().paths.reports
-    answer = folder / "answer.txt"
-    if not answer.exists():
-        raise RunError(f"{answer} does not exist, since no comparison has been made yet; `dermflow run` makes it")
-    typer.echo(answer.read_text().rstrip())
-    pages = [folder / "index.html", folder / "comparison.html"]  # the second where an external test set failed
-    page = next((page for page in pages if page.exists()), pages[0])
-    typer.echo(f"Report page: {page}; runs in MLflow: `dermflow ui`")
+    answer = read_answer()
+    if json:
+        typer.echo(as_json(answer))
+    else:
+        typer.echo(f"{answer['answer']}\nReport page: {answer['page']}; runs in MLflow: `dermflow ui`")
 
 
 @app.command()
@@ -214,12 +235,11 @@ def reproduce(
 ) -> None:
     """Repeat a run in a clone and compare the outputs. Exit status: 0 equal, 1 different, 2 not possible."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from components.base.home import expand_home
     from flows.reproduction import reproduce as reproduction
     from flows.reproduction.report import describe, is_reproduced
 
     try:
-        into = None if into is None else expand_home(into)
+        into = None if into is None else given(into)
         found = reproduction.reproduce(run, into=into, without_changes=without_changes, echo=typer.echo)
     except DermflowError as error:
         typer.echo(f"dermflow: {error}", err=True)
@@ -238,17 +258,17 @@ def reproduce(
 @_print_errors
 def compare_results(
     other: Annotated[Path, typer.Argument(help="root of another checkout that ran the same settings")],
+    json: Json = False,
 ) -> None:
     """Compare all results with those of another checkout. Exit status: 0 equal, 1 different.
 
     Weights, pixels, curves and predictions must be equal to the last bit, metrics within 1e-12. Use it
     after a change of the code that should change no result.
     """
-    from components.base.home import expand_home
     from flows.reproduction.compare_checkouts import compare_checkouts
 
-    found = compare_checkouts(expand_home(other), Path.cwd())
-    typer.echo("\n".join(found.lines()))
+    found = compare_checkouts(given(other), Path.cwd())
+    typer.echo(as_json({"equal": found.equal, "lines": found.lines()}) if json else "\n".join(found.lines()))
     raise typer.Exit(0 if found.equal else 1)
 
 
@@ -272,11 +292,14 @@ def crossvalidate(
 
 @app.command()
 @_print_errors
-def doctor() -> None:
+def doctor(json: Json = False) -> None:
     """Check whether this machine can run the pipeline. Prints how to fix what is missing."""
     from flows.commands.doctor import examine
 
     checks = examine(Path.cwd())
+    if json:
+        typer.echo(as_json([asdict(check) for check in checks]))
+        raise typer.Exit(0 if all(check.passed for check in checks) else 1)
     for check in checks:
         typer.echo(f"{'ok  ' if check.passed else 'FAIL'}  {check.what}: {check.found}")
         if not check.passed:

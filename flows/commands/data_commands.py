@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from components.base.errors import RunError
+from flows.commands.place import given
 from flows.commands.print_errors import print_errors
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ def init(
 
     Says which adapter reads it, its columns, classes and ids, and what cannot be known. It changes no data.
     """
-    from components.base.home import expand_home
     from flows.commands.init import check_data
     from flows.commands.init import init as look_and_write
     from flows.orchestration.freshness import read_stages, write_graph
@@ -39,7 +39,7 @@ def init(
 
     ask = _take if yes else _ask
     with only_run(entry.name for entry in read_stages(Path.cwd())):
-        preset = look_and_write(expand_home(place), name=name, kind=kind, again=again, ask=ask, echo=typer.echo)
+        preset = look_and_write(given(place), name=name, kind=kind, again=again, ask=ask, echo=typer.echo)
         if preset is not None:
             write_graph(Path.cwd())
     if preset is None:
@@ -72,15 +72,14 @@ def _ask(proposal: Proposal) -> Proposal | None:
 @print_errors
 def data_diff(
     rev: Annotated[str, typer.Argument(help="git revision to compare with: a commit, tag or branch")],
-    page: Annotated[Path, typer.Option(help="path of the HTML page with the changed images")] = Path(
-        "reports/data-diff.html"
-    ),
+    page: Annotated[
+        Path | None, typer.Option(help="the HTML page with the changed images; by default reports/data-diff.html")
+    ] = None,
 ) -> None:
     """List changes of the data set since a git revision. Compares images, labels, class shares and quality."""
-    from components.base.home import expand_home
     from flows.commands.data_diff import diff
 
-    page = expand_home(page)
+    page = Path("reports/data-diff.html") if page is None else given(page)
     answer = diff(rev)
     answer.write(page)
     typer.echo("\n".join([*answer.lines(), "", f"Page with images: {page}"]))

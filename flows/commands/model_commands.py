@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flows.commands.place import given
 from flows.commands.print_errors import print_errors
 
 MODEL = (
@@ -31,7 +32,7 @@ def predict(
     """
     from flows.prediction.job import predict as predict_images
 
-    predict_images(images, model=model, out=out, column=column, echo=typer.echo)
+    predict_images([given(path) for path in images], model=model, out=given(out), column=column, echo=typer.echo)
 
 
 @print_errors
@@ -58,7 +59,7 @@ def export(
     """Write the model for use in a form that needs no Dermflow: for ONNX Runtime, or its encoder for timm."""
     from flows.commands.export import export as export_model
 
-    typer.echo(export_model(folder, onnx=onnx, timm=timm, model=model))
+    typer.echo(export_model(given(folder), onnx=onnx, timm=timm, model=model))
 
 
 @print_errors

@@ -27,6 +27,7 @@ NO_EFFECT = (
     "flows.cross_validation",  # where a fold runs: the stages that run there are in its deps
     "flows.deferred_imports",  # when a library is loaded
     "flows.orchestration.graph",
+    "flows.places",
     "flows.presets",
     "flows.reproduction",
     "flows.settings",

@@ -31,7 +31,7 @@ from flows.orchestration.repeated_study import (
     method_folders,
     with_items,
 )
-from flows.settings import PARAMS
+from flows.places import PARAMS
 
 DVC = Path("dvc.yaml")
 BACKBONES, METHODS = "models.backbones", "pretraining"

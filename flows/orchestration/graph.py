@@ -18,7 +18,7 @@ from components.base.errors import RunError
 from components.base.files import whole
 from flows.orchestration.code_graph import PACKAGES
 from flows.orchestration.freshness import DVC
-from flows.settings import PARAMS
+from flows.places import PARAMS
 from flows.tracking.lineage import LOCK
 
 _ONE_AT_A_TIME = threading.Lock()  # DVC's state and locks are not made for threads

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from uuid import uuid4
@@ -169,6 +170,37 @@ def _read(path: Path) -> str:
         return path.read_text()
     except OSError:
         return "unknown"
+
+
+@dataclass(frozen=True)
+class ActiveRun:
+    """The run that holds the lock of this checkout."""
+
+    pid: int
+    since: str
+    """Local time, as in `2026-11-30 19:02`."""
+    stages: tuple[str, ...]
+    """Addresses of the stages that work at this moment."""
+
+
+def active_run() -> ActiveRun | None:
+    """The run that works in this checkout now; None where none does."""
+    try:
+        process = psutil.Process(int((STATE / "run.pid").read_text()))
+        with FileLock(STATE / "run.lock", timeout=0):
+            return None  # a killed run left its number
+    except Timeout:
+        pass
+    except (OSError, ValueError, psutil.Error):
+        return None
+    try:
+        commands = [child.cmdline() for child in process.children(recursive=True)]
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(process.create_time()))
+    except psutil.Error:
+        return None
+    mark = "--single-item"
+    stages = tuple(command[command.index(mark) + 1] for command in commands if mark in command[:-1])
+    return ActiveRun(process.pid, since, stages)
 
 
 def refuse_survivors(kinds: Iterable[str], folder: Path | None = None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from components.base.errors import SettingsError
-from flows.settings import PARAMS
+from flows.places import PARAMS
 
 FOLD, POOL = "fold", "pool_folds"
 

@@ -26,7 +26,7 @@ from components.base.files import write_text
 from flows.orchestration.code_graph import PACKAGES
 from flows.orchestration.freshness import DVC, read_stages
 from flows.orchestration.processes import STATE
-from flows.settings import PARAMS
+from flows.places import PARAMS
 
 RUN_STATE = STATE / "run_state.json"
 VARIABLE = "DERMFLOW_RUN_STATE"  # path of the run's state, for the processes of its stages

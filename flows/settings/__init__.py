@@ -27,11 +27,10 @@ from components.models.backbone import Backbone
 from components.robustness.settings import Robustness
 from components.training.settings import Augment, Compute, Finetune
 from components.validation.settings import Scan, Validate
+from flows.places import PARAMS as PARAMS
 from flows.settings.data import Cohort, Pack, Privacy, Split, Synthesize
 from flows.settings.study import CrossValidation, Paths, Study
 from flows.settings.training import Pretrain
-
-PARAMS = Path("params.yaml")
 
 
 class Settings(Frozen):

@@ -6,12 +6,15 @@ import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 
 from components.base.errors import RunError
-from flows.settings import Settings
 from flows.tracking.git import find_commit, read_git
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
 
 LOCK = Path("dvc.lock")
 PAUSE_S = 0.01  # seconds between two reads of a file that is being written

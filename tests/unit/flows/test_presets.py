@@ -56,6 +56,7 @@ def test_use_shows_the_difference_and_sets_nested_values(checkout: Path) -> None
     ("preset", "change", "message"),
     [
         ("damo", "study.name=x", r"preset 'damo' is not one of \['demo', 'ham10000'"),
+        ("demo", "study.arms=[vea, imagenet]", r"study.arms names 'vea', .*'random'\]; did you mean 'vae'"),
         ("demo", "finetune.ful.epochs=3", r"ful.epochs is no setting; the settings under finetune.ful are: nothing"),
         ("demo", "finetune.full.epoch=3", r"under finetune.full are: epochs, learning_rate"),
         ("demo", "study.name", r"'study.name' is not key=value"),

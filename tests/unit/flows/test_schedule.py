@@ -59,8 +59,8 @@ def test_each_checkout_has_a_deployment_of_its_own(tmp_path: Path, monkeypatch: 
 def test_errors_are_printed_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["report"])
-    assert done.exit_code == 1
-    assert "params.yaml: cannot be read" in done.output
+    assert done.exit_code == 2
+    assert f"dermflow: {tmp_path} is in no checkout of Dermflow" in done.output
     assert "Traceback" not in done.output
 
 
