@@ -17,14 +17,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from prefect import Task, flow, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
-from prefect.events import emit_event
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Completed
@@ -33,6 +31,7 @@ from components.base.environment import CUDA_VARIABLE, narrowed_threads
 from components.base.errors import DermflowError, RunError
 from components.base.keys import flat_keys
 from flows.orchestration.dvc_leftovers import mend_leftovers
+from flows.orchestration.flow_runs import emit_failure, name_run
 from flows.orchestration.freshness import check_members, read_stages
 from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph, upstream_of
 from flows.orchestration.policy import Policy, in_order, load_policies
@@ -67,13 +66,10 @@ from flows.tracking.mlflow_log import (
     open_client,
     recorded_run,
     search_runs,
-    shareable,
     tracking_uri,
 )
 from flows.tracking.services import require_mlflow
 
-FAILED = "dermflow.pipeline.failed"  # event of a run that failed, of the resource dermflow.pipeline.STUDY
-UNREADABLE = "unreadable-params"  # instead of a study's name, where params.yaml is wrong
 GPU_LIMIT = "dermflow-gpu"  # beginning of the names of Prefect's global concurrency limits, one for each GPU
 GPU_TRY_S = 10.0  # seconds after which a stage that waits for a GPU of another flow tries the next one
 
@@ -208,48 +204,26 @@ def workers(settings: Settings, slots: int) -> int:
     return max(1, count_cores() // settings.compute.threads, slots)
 
 
-def name_run() -> str:
-    """Study and time of a flow run, as in `ham10000 2026-11-29 03:00`, in the time zone of its parameters."""
-    zone = flow_run.get_parameters().get("timezone") or UTC
-    due = flow_run.get_scheduled_start_time().astimezone(ZoneInfo(zone))
-    settings = _readable_settings()
-    return f"{settings.study.name if settings else UNREADABLE} {due:%Y-%m-%d %H:%M}"
-
-
-def _readable_settings() -> Settings | None:
-    """The settings; None where they are wrong, which the run itself tells."""
-    try:
-        return load_settings()
-    except DermflowError:
-        return None
-
-
 @flow(name="dermflow", flow_run_name=name_run, validate_parameters=False, persist_result=False)
-def pipeline(timezone: str = UTC, pull: bool = False, target: str = "") -> None:  # noqa: ARG001  # see `name_run`
-    """Bring every stage of dvc.yaml up to date; a failure leaves the event `FAILED` in Prefect.
+def pipeline(timezone: str = UTC, pull: bool = False, target: str = "") -> str:  # noqa: ARG001  # see `name_run`
+    """Bring every stage of dvc.yaml up to date; a failure leaves an event in Prefect (`emit_failure`).
 
     Args:
         timezone: IANA name of the time zone of the date in the run's name.
         pull: whether missing data are pulled from DVC's remote before.
         target: address of the one stage that is brought up to date, with all upstream; empty for all.
+
+    Returns:
+        What changed since the run before, as Markdown.
     """
     try:
-        _bring_up_to_date(pull, target)
+        return _bring_up_to_date(pull, target)
     except Exception as error:
-        _emit_failure(error)
+        emit_failure(error)
         raise
 
 
-def _emit_failure(error: Exception) -> None:
-    """An event that an automation of Prefect can answer, as with a mail (docs/scheduling.md)."""
-    settings = _readable_settings()
-    study = settings.study.name if settings else UNREADABLE
-    resource = {"prefect.resource.id": f"dermflow.pipeline.{study}", "prefect.resource.name": f"study {study}"}
-    payload = {"error": shareable(error, settings), "flow_run": flow_run.get_name(), "host": platform.node()}
-    emit_event(FAILED, resource=resource, payload=payload)
-
-
-def _bring_up_to_date(pull: bool, target: str) -> None:
+def _bring_up_to_date(pull: bool, target: str) -> str:
     check_own_code()
     with only_run(entry.name for entry in read_stages(Path.cwd())):
         mended = mend_leftovers(Path.cwd())
@@ -260,11 +234,11 @@ def _bring_up_to_date(pull: bool, target: str) -> None:
         with _recorded(settings) as log:
             for line in mended:
                 log.line(line)
-            _run_recorded(nodes, settings, state, log, pull=pull)
+            return _run_recorded(nodes, settings, state, log, pull=pull)
 
 
-def _run_recorded(nodes: list[Node], settings: Settings, state: RunState, log: RunLog, *, pull: bool) -> None:
-    """The work of a run whose MLflow run is open."""
+def _run_recorded(nodes: list[Node], settings: Settings, state: RunState, log: RunLog, *, pull: bool) -> str:
+    """The work of a run whose MLflow run is open; returns what changed."""
     log.settings(settings.model_dump(mode="json", by_alias=True, exclude={"labels", "paths"}))
     processes = Processes()
     if pull:
@@ -276,7 +250,7 @@ def _run_recorded(nodes: list[Node], settings: Settings, state: RunState, log: R
         states = _run_all(nodes, settings, state, processes, log)
     finally:
         order_lock(before, nodes)
-    _conclude(states, settings, state.changes(), log)
+    return _conclude(states, settings, state.changes(), log)
 
 
 def _nodes(target: str) -> list[Node]:
@@ -337,7 +311,7 @@ def _as_task(node: Node, run: PipelineRun) -> Task[..., Any]:
     )
 
 
-def _conclude(states: dict[str, State[Any]], settings: Settings, changes: list[str], log: RunLog) -> None:
+def _conclude(states: dict[str, State[Any]], settings: Settings, changes: list[str], log: RunLog) -> str:
     """Log the counts of stages, the study's answer and its reports with the parent run.
 
     Args:
@@ -345,6 +319,9 @@ def _conclude(states: dict[str, State[Any]], settings: Settings, changes: list[s
         settings: of the study.
         changes: of settings, graph and code since the start of the run.
         log: of the parent run.
+
+    Returns:
+        What changed since the run before, as Markdown.
 
     Raises:
         RunError: where a stage failed, or did not run because one upstream failed.
@@ -367,9 +344,10 @@ def _conclude(states: dict[str, State[Any]], settings: Settings, changes: list[s
     log.artifact(settings.paths.reports, "reports")
     metrics = read_numbers(settings.paths.metrics / "compare.json")
     log.metrics(metrics)
-    report_changes(settings, metrics, log)
+    report = report_changes(settings, metrics, log)
     log.line(f"{len(states)} stages up to date, {skipped} of them unchanged")
     log.line(f"read the pages in {settings.paths.reports}; compare runs with `make ui`")
+    return report
 
 
 def read_numbers(path: Path) -> dict[str, float]:

@@ -120,11 +120,15 @@ def schedule(
     ] = None,
     timezone: Annotated[str, typer.Option(help="time zone of the times, an IANA name such as Europe/Berlin")] = UTC,
     pull: Annotated[bool, typer.Option(help="before each run pull missing data from DVC's remote")] = True,
+    propose: Annotated[bool, typer.Option(help="after each run register the bundle and propose its promotion")] = True,
 ) -> None:
-    """Run the pipeline on a schedule until Ctrl-C. Prefect's server is that of PREFECT_API_URL, or one on this host."""
+    """Run on a schedule until Ctrl-C: new data, stale stages, a proposal of the model for use, a report.
+
+    Prefect's server is that of PREFECT_API_URL, or one on this host.
+    """
     from flows.commands.schedule import serve
 
-    serve(cron, port, timezone, pull)
+    serve(cron, port, timezone, pull, propose)
 
 
 @app.command()

@@ -39,11 +39,11 @@ def predict(
 def serve(
     model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     host: Annotated[
-        str, typer.Option(help="address to listen at; there is no login: others than this host's need a proxy with one")
+        str, typer.Option(help="address to listen at; others than this host's need a token in DERMFLOW_SERVE_TOKEN")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0: any free one")] = 8700,
 ) -> None:
-    """Serve the model for use over HTTP until Ctrl-C: /predict, /health, /metrics, /openapi.json."""
+    """Serve the model for use over HTTP until Ctrl-C: /predict, /health, /metrics, /docs, /openapi.json."""
     from flows.commands.serve import serve as serve_model
 
     serve_model(model=model, host=host, port=port, echo=typer.echo)

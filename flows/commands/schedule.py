@@ -12,8 +12,8 @@ from flows.tracking.services import masked, require_mlflow, require_prefect
 PORT = 4200  # of Prefect's server where nothing names another
 
 
-def serve(cron: str, port: int | None, timezone: str = UTC, pull: bool = True) -> None:
-    """Run the pipeline on a schedule until Ctrl-C.
+def serve(cron: str, port: int | None, timezone: str = UTC, pull: bool = True, propose: bool = True) -> None:
+    """Run the flow `nightly` on a schedule until Ctrl-C.
 
     The server is the one that PREFECT_API_URL names, in the environment or in Prefect's profile; where none is named,
     one on this host.
@@ -23,6 +23,7 @@ def serve(cron: str, port: int | None, timezone: str = UTC, pull: bool = True) -
         port: of Prefect's server on 127.0.0.1, None for 4200; a server that runs there is used, else one is started.
         timezone: IANA name of the time zone of the schedule.
         pull: whether each run pulls missing data from DVC's remote first.
+        propose: whether each run proposes its model for use.
 
     Raises:
         RunError: where the schedule is not valid, MLflow does not answer, the server does not start, or a port is given
@@ -40,22 +41,22 @@ def serve(cron: str, port: int | None, timezone: str = UTC, pull: bool = True) -
         )
     if address:
         require_prefect()
-        _serve(cron, timezone, pull)
+        _serve(cron, timezone, pull, propose)
         return
     with server_at(PORT if port is None else port) as told:
         print(told, flush=True)  # noqa: T201  # before Prefect's own words
-        _serve(cron, timezone, pull)
+        _serve(cron, timezone, pull, propose)
 
 
-def _serve(cron: str, timezone: str, pull: bool) -> None:
+def _serve(cron: str, timezone: str, pull: bool, propose: bool) -> None:
     from prefect.schedules import Cron
 
-    from flows.pipeline import pipeline
+    from flows.nightly import nightly
 
     # limit=1: a run that is due while another one works waits; the checkout's lock refuses runs of other processes.
-    pipeline.serve(
+    nightly.serve(
         name=deployment_name(), schedule=Cron(cron, timezone=timezone), limit=1, print_starting_message=True,
-        parameters={"timezone": timezone, "pull": pull},
+        parameters={"timezone": timezone, "pull": pull, "propose": propose},
     )  # fmt: skip
 
 

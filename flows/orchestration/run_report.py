@@ -43,13 +43,16 @@ class Result:
     images: pd.DataFrame | None = None  # as `drift.assemble` makes it; None where the tables are not known
 
 
-def report_changes(settings: Settings, metrics: Mapping[str, float], log: RunLog) -> None:
+def report_changes(settings: Settings, metrics: Mapping[str, float], log: RunLog) -> str:
     """Write the report into Prefect, as an artifact with the key `KEY`, and into the parent run in MLflow.
 
     Args:
         settings: of the study.
         metrics: of the run that ends.
         log: of its parent run.
+
+    Returns:
+        The text.
     """
     from prefect.artifacts import create_markdown_artifact
 
@@ -61,6 +64,7 @@ def report_changes(settings: Settings, metrics: Mapping[str, float], log: RunLog
     text = describe(settings.study.name, before, _present_result(settings, named), _words(former))
     create_markdown_artifact(text, key=KEY, description=f"What changed in the study {settings.study.name}")
     log.client.log_text(log.run_id, text, f"{KEY}.md")
+    return text
 
 
 def describe(study: str, before: Result | None, now: Result, former: str) -> str:
@@ -92,7 +96,7 @@ def _describe_images(former: Result | None, now: pd.DataFrame | None) -> list[st
         counts = now[now["accepted"]]["label"].fillna(UNLABELLED).value_counts().sort_index()
         rows = [[str(name), f"{number:,}"] for name, number in counts.items()]
         lost = ["The tables of the run before are not known or no longer in DVC's cache."] if former else []
-        return [*lost, _table(["class", "accepted"], rows)]
+        return [*lost, table(["class", "accepted"], rows)]
     changes = compare(before, now)
     if changes.empty:
         return [f"No changes: {len(now):,} images, {now['accepted'].sum():,} of them accepted."]
@@ -109,7 +113,7 @@ def _describe_images(former: Result | None, now: pd.DataFrame | None) -> list[st
         "newly accepted": changes.newly_accepted, "no longer accepted": changes.newly_quarantined,
     }  # fmt: skip
     return [
-        _table(["class", "added", "removed", "accepted before", "accepted now"], rows),
+        table(["class", "added", "removed", "accepted before", "accepted now"], rows),
         "Of the images of both runs: " + ", ".join(f"{len(part):,} {name}" for name, part in others.items()) + ".",
     ]
 
@@ -124,7 +128,7 @@ def _describe_metrics(before: Mapping[str, float], now: Mapping[str, float]) -> 
     ]  # fmt: skip
     if not rows:
         return ["No changes." if names else "There are no metrics of arms."]
-    return [_table(["arm and metric", "before", "now", "difference"], rows)]
+    return [table(["arm and metric", "before", "now", "difference"], rows)]
 
 
 def _describe_sentences(before: list[str] | None, now: list[str]) -> list[str]:
@@ -145,7 +149,8 @@ def _recommendation(result: Result) -> list[str]:
     return [str(found["sentence"])] if found else []
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 

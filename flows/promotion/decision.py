@@ -131,12 +131,17 @@ def _promote(client: MlflowClient, record: Record, content: Mapping[str, Any], b
     change(client, content["model"], record, entry, after)
 
 
+def find_proposal(record: Record, name: str, number: str) -> Mapping[str, Any] | None:
+    """The entry of a version's newest proposal; None where it was not proposed."""
+    wanted = (PROPOSED, name, number)
+    entries = reversed(record.entries)
+    return next((each for each in entries if (each["kind"], each["model"], each["version"]) == wanted), None)
+
+
 def _proposal(record: Record, name: str, number: str) -> Mapping[str, Any]:
     """The version's newest proposal, without what every entry has."""
-    kept = ("model", "version", "champion", "bundle", "outcome", "gates")
-    for entry in reversed(record.entries):
-        if (entry["kind"], entry["model"], entry["version"]) == (PROPOSED, name, number):
-            return {key: entry[key] for key in kept}
+    if (entry := find_proposal(record, name, number)) is not None:
+        return {key: entry[key] for key in ("model", "version", "champion", "bundle", "outcome", "gates")}
     raise RunError(
         f"models:/{name}/{number}: was not proposed; `dermflow promote --candidate {number}` compares it with the "
         f"{CHAMPION}"

@@ -1,7 +1,7 @@
 """The HTTP application: one image as the body, or several in JSON; health, and metrics in Prometheus' text format.
 
 It keeps no image and logs no content. Only the hosts that are named may be asked for, so that a page in a browser
-cannot reach it under another name.
+cannot reach it under another name. With a token, only requests that carry it get answers or metrics.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -24,14 +24,39 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from components.deployment.predictor import Images, Predictor
 from components.validation.containers import read_header
 from components.validation.image_header import UndecodableError
+from flows.serving.access import SCHEME, Token
+from flows.serving.api_page import HEADERS, render_api
 from flows.serving.batcher import Answered, Batcher, BusyError, about
 
 RETRY_AFTER_S = 1
 
-ONE_IMAGE = {
-    "requestBody": {"required": True, "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+ERROR = {"application/json": {"example": {"error": {"problem": "too_large", "message": "the image has ..."}}}}
+
+PREDICT: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["images"],
+                    "properties": {
+                        "images": {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}}
+                    },
+                }
+            },
+        },
+    },
+    "responses": {
+        "200": {"description": "the answer and the model that gave it; in JSON, one or an error for each image"},
+        "401": {"description": "no token, or another one", "content": ERROR},
+        "413": {"description": "the request or an image is too large", "content": ERROR},
+        "422": {"description": "the image cannot be read, or the JSON is not as expected", "content": ERROR},
+        "503": {"description": "too much waits: try again later", "content": ERROR},
+    },
 }
-"""What `/predict` takes, for the OpenAPI document."""
+"""What `/predict` takes and answers, for the OpenAPI document."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +170,9 @@ class Metrics:
         self.model.labels(predictor.bundle.manifest.run, predictor.bundle.sha256).set(1)
 
 
-def make_app(predictor: Predictor, *, limits: Limits, hosts: Sequence[str], threads: int) -> FastAPI:
+def make_app(
+    predictor: Predictor, *, limits: Limits, hosts: Sequence[str], threads: int, token: Token | None = None
+) -> FastAPI:
     """The application.
 
     Args:
@@ -153,6 +180,7 @@ def make_app(predictor: Predictor, *, limits: Limits, hosts: Sequence[str], thre
         limits: what is refused.
         hosts: names under which it may be asked, without port.
         threads: images decoded at once.
+        token: that requests must carry, except for the state and the page of the interface; None: nobody is asked.
     """
     metrics = Metrics()
     batcher = Batcher(
@@ -176,7 +204,7 @@ def make_app(predictor: Predictor, *, limits: Limits, hosts: Sequence[str], thre
         description="Answers of the model for use. For research: no medical device, and its answers are no diagnoses.",
         version=predictor.bundle.manifest.provenance.dermflow,
         lifespan=lifespan,
-        docs_url=None,  # their pages load scripts from another host
+        docs_url=None,  # its pages load scripts from another host; `docs` below does not
         redoc_url=None,
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
@@ -214,10 +242,21 @@ def make_app(predictor: Predictor, *, limits: Limits, hosts: Sequence[str], thre
     @app.exception_handler(RefusedError)
     async def refused(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RefusedError)
-        headers = {"Retry-After": str(RETRY_AFTER_S)} if error.status == 503 else {}
+        headers = {503: {"Retry-After": str(RETRY_AFTER_S)}, 401: {"WWW-Authenticate": "Bearer"}}.get(error.status)
         return JSONResponse({"error": error.as_json()}, status_code=error.status, headers=headers)
 
-    @app.post("/predict", openapi_extra=ONE_IMAGE)
+    def is_known(request: Request) -> bool:
+        return token is None or token.fits(request.headers.get("authorization", ""))
+
+    async def check_token(request: Request) -> None:
+        if not is_known(request):
+            raise RefusedError(
+                401, "no_token", "expected the header 'Authorization: Bearer TOKEN' with this server's token"
+            )
+
+    guarded = [Depends(check_token), *([Depends(SCHEME)] if token else [])]  # the second is for the OpenAPI document
+
+    @app.post("/predict", openapi_extra=PREDICT, dependencies=guarded)
     async def predict(request: Request) -> dict[str, Any]:
         """The answer for one image (the body is the image file), or for several (JSON: `{"images": [base64, ...]}`)."""
         with admission.place() as place:
@@ -249,16 +288,22 @@ def make_app(predictor: Predictor, *, limits: Limits, hosts: Sequence[str], thre
         return {"answers": answers}
 
     @app.get("/health")
-    async def health() -> JSONResponse:
-        """Whether it answers, and with which model."""
-        content = {"status": "ok" if batcher.works else "stopping", **about(batcher.predictor)}
+    async def health(request: Request) -> JSONResponse:
+        """Whether it answers; where the token was sent or none is set, also with which model."""
+        model = about(batcher.predictor) if is_known(request) else {}
+        content = {"status": "ok" if batcher.works else "stopping", **model}
         return JSONResponse(content, status_code=200 if batcher.works else 503)
 
-    @app.get("/metrics")
+    @app.get("/metrics", dependencies=guarded)
     async def metrics_text() -> Response:
         """In Prometheus' text format."""
         metrics.waiting.set(admission.images)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        """The OpenAPI document as a page that loads nothing."""
+        return HTMLResponse(render_api(app.openapi()), headers=HEADERS)
 
     return app
 

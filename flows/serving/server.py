@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from components.deployment.bundle import Bundle
 from components.deployment.predictor import Predictor
+from flows.serving.access import Token, check_address
 from flows.serving.app import Limits, make_app
 
 LOOK_AGAIN_S = 5.0
@@ -29,6 +30,7 @@ def serve(
     threads: int,
     limits: Limits,
     echo: Callable[[str], None],
+    token: Token | None = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; open requests are answered first.
 
@@ -40,9 +42,15 @@ def serve(
         threads: images decoded at once.
         limits: what is refused.
         echo: shows one line.
+        token: that requests must carry; None: no request is asked for one.
+
+    Raises:
+        RunError: where other hosts reach the address and there is no token.
     """
+    check_address(host, token)
     predictor = open_predictor(find())
-    app = make_app(predictor, limits=limits, hosts=[host, "localhost", "127.0.0.1"], threads=threads)
+    hosts = ["*"] if token else [host, "localhost", "127.0.0.1"]  # a page of another name does not have the token
+    app = make_app(predictor, limits=limits, hosts=hosts, threads=threads, token=token)
     config = uvicorn.Config(
         app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=STOP_S
     )

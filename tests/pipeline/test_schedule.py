@@ -55,6 +55,11 @@ def rows(port: int, kind: str, login: tuple[str, str] | None = None) -> list[dic
     return list(answer.json())
 
 
+def scheduled(port: int) -> list[dict[str, Any]]:
+    """The flow runs of deployments, without the flow runs within them."""
+    return [run for run in rows(port, "flow_runs") if run["deployment_id"]]
+
+
 def is_up(port: int) -> bool:
     try:
         return httpx.get(f"http://127.0.0.1:{port}/api/health", timeout=30).status_code == 200
@@ -110,13 +115,16 @@ def test_a_schedule_is_registered_and_runs_at_the_server_that_is_named(drawn: Ch
         with started(
             drawn, "-m", "flows.commands.cli", "schedule", "--cron", "* * * * *", *zone, output=log
         ) as serving:
-            wait_until(lambda: "COMPLETED" in [run["state_type"] for run in rows(port, "flow_runs")], serving, log)
+            wait_until(lambda: "COMPLETED" in [run["state_type"] for run in scheduled(port)], serving, log)
             (deployment,) = rows(port, "deployments")
-            runs = rows(port, "flow_runs")
+            runs = scheduled(port)
+            reports = {each["key"]: each["data"] for each in rows(port, "artifacts/latest")}
         drawn.environment |= {"PREFECT_HOME": str(tmp_path / "flow")}
         check_failure(drawn, port)
         assert deployment["name"].startswith("scheduled-")
-        assert deployment["parameters"] == {"timezone": "Asia/Tokyo", "pull": True}
+        assert deployment["parameters"] == {"timezone": "Asia/Tokyo", "pull": True, "propose": True}
+        assert reports["dermflow-nightly"].startswith(reports["dermflow-report"].rstrip())
+        assert "Nothing is proposed: no stage has made data/bundle." in reports["dermflow-nightly"]
         assert "no remote of DVC is configured: nothing is pulled" in log.read_text()
         (schedule,) = deployment["schedules"]
         assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("* * * * *", "Asia/Tokyo")

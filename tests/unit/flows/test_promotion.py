@@ -7,103 +7,45 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
+from fastapi.testclient import TestClient
 from mlflow.tracking import MlflowClient
-from ruamel.yaml import YAML
 
 from components.base.errors import DataError, RunError
 from components.base.log import SilentLog
 from components.data.pixels import read_pixels, write_pixels
 from components.deployment.bundle import open_bundle
 from components.deployment.gates import Outcome
+from components.deployment.predictor import Predictor
 from components.deployment.promotion_record import hash_entry
-from components.models.classifier_file import load_classifier
-from components.models.encoder import embed, read_batches
+from flows.nightly import propose_bundle
+from flows.prediction.models import find_bundle
 from flows.promotion import transaction
 from flows.promotion.decision import PAGE, approve, propose, roll_back
 from flows.promotion.record import Record
 from flows.promotion.transaction import State, change, promotions, read_state
-from flows.registry.versions import register
+from flows.registry.versions import find_version
+from flows.serving.app import Limits, make_app
+from flows.serving.server import watch
 from flows.settings import Settings, load_settings
 from flows.tracking.mlflow_log import open_client
-from tests.unit.comparison.simulated_study import FOLDERS, write_json
-from tests.unit.deployment.bundled_study import make_bundle, rebuild
-from tests.unit.flows.predicted_study import write_run
-from tests.unit.training.small_trainings import BACKBONE, CLASSES, SIDE
-
-NAME = "dermflow-demo"
-LENIENT = {"recommended": True, "lesions": 2, "gap": 0.9, "accuracy": 0.99, "sensitivity": 0.99, "specificity": 0.99,
-           "log_loss": 99.0, "approval": "person"}  # fmt: skip
-
-
-RUNS = ("vae-frozen-1", "vae-frozen-0", "random-frozen-0")
-
-
-def learn(root: Path, run: str) -> None:
-    """Train the head of a run, so that it is better than chance."""
-    classifier = load_classifier(root / FOLDERS["classifiers"] / f"{run}.safetensors", BACKBONE, CLASSES)
-    pixels = read_pixels(root / FOLDERS["pixels"] / "train")
-    features = embed(classifier.encoder, read_batches(pixels.take, np.arange(len(pixels))))
-    (stage,) = classifier.head.standardisation.parts
-    stage.running_mean.copy_(features.mean(0))
-    stage.running_var.copy_(features.var(0) + 1e-6)
-    inputs, labels = classifier.head.standardisation(features).detach(), torch.as_tensor(pixels.labels(CLASSES))
-    layers = torch.nn.Sequential(*list(classifier.head)[1:])
-    optimiser = torch.optim.Adam(layers.parameters(), lr=0.02)
-    for _ in range(200):
-        optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(layers(inputs), labels).backward()
-        optimiser.step()
-    write_run(root, run, classifier.eval())
+from tests.unit.comparison.simulated_study import FOLDERS
+from tests.unit.flows.promotable_study import NAME, make_study, write_settings
+from tests.unit.flows.test_serving import wait_for
+from tests.unit.training.small_trainings import CLASSES, SIDE
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory, repo: Path) -> Path:
-    """A checkout with three registered bundles of one study, of which none is in use."""
     root = tmp_path_factory.mktemp("promotion")
-    for name in ("params.yaml", "requirements.lock"):
-        (root / name).write_text((repo / name).read_text())
-    make_bundle(root)
-    for run in RUNS:
-        learn(root, run)
-    for run in (root / FOLDERS["metrics"] / "finetune").glob("*.json"):
-        write_json(run, json.loads(run.read_text()) | {"best": {"gap/loss": 0.1}})
-    write_json(root / FOLDERS["metrics"] / "validation.json", {"expectations": {"rows": {"success": True}}})
-    write_settings(root)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        settings, client = load_settings(), open_client()
-        for run in RUNS:
-            recommend(root, run)
-            rebuild(root)
-            register(client, open_bundle(root / FOLDERS["bundle"]), settings)
+    make_study(root, repo)
     return root
-
-
-def recommend(root: Path, run: str) -> None:
-    path = root / FOLDERS["reports"] / "comparison.json"
-    content = json.loads(path.read_text())
-    write_json(path, content | {"recommendation": content["recommendation"] | {"run": run}})
-
-
-def write_settings(root: Path, **changes: object) -> None:
-    """The demo's settings on the small study, with gates that it passes."""
-    values = YAML(typ="safe").load((root / "params.yaml").read_text())
-    values["paths"] = {name: str(path) for name, path in FOLDERS.items()}
-    values["labels"] = {"scheme": "three", "schemes": {"three": {name: [name] for name in CLASSES}}}
-    values["clinical"] |= {"malignant": [CLASSES[1]], "severity": None, "costs": None}
-    values["pack"] = {"image_size": SIDE, "fit": "crop"}
-    values["compare"] |= {"resamples": 100}
-    values["promotion"] = LENIENT | changes
-    with (root / "params.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe").dump(values, file)
 
 
 @pytest.fixture
@@ -163,6 +105,25 @@ def test_a_model_is_proposed_approved_replaced_and_brought_back(
     html = (checkout / FOLDERS["reports"] / PAGE).read_text()
     assert "May version 2 replace version 1?" in html
     assert "vae-frozen-0" in html
+
+
+def test_a_server_follows_the_champion(client: MlflowClient, settings: Settings, checkout: Path) -> None:
+    promote(client, settings, 1)
+    find, load = partial(find_bundle, "dermflow-demo", checkout), partial(Predictor.open, device="cpu")
+    app = make_app(load(find()), limits=Limits(), hosts=["testserver"], threads=1)
+    stop, lines = threading.Event(), list[str]()
+    given = (app, find().sha256, find, load, stop, lines.append, 0.05)
+    watcher = threading.Thread(target=watch, args=given)
+    with TestClient(app) as served:
+        assert served.get("/health").json()["run"] == "vae-frozen-1"
+        watcher.start()
+        promote(client, settings, 2)
+        wait_for(lambda: served.get("/health").json()["run"] == "vae-frozen-0")
+        roll_back(client, settings)
+        wait_for(lambda: served.get("/health").json()["run"] == "vae-frozen-1")
+        stop.set()
+        watcher.join()
+    assert [line.split(",")[0] for line in lines] == [f"now answers with vae-frozen-{seed}" for seed in (0, 1)]
 
 
 def test_what_passes_is_promoted_at_once_where_approval_is_automatic(client: MlflowClient, checkout: Path) -> None:
@@ -369,3 +330,28 @@ def test_the_flow_proposes_this_checkouts_bundle_and_prints_the_gates(client: Ml
     assert "has no version with the alias previous" in command("None, None, True").stderr
     write_settings(checkout, gap=0.05)
     assert "nothing is promoted" in command("'1', None, False").stdout
+
+
+# --- what a scheduled run proposes
+
+
+def test_without_a_bundle_nothing_is_proposed(settings: Settings, tmp_path: Path) -> None:
+    paths = settings.paths.model_copy(update={"bundle": tmp_path / "none"})
+    (line,) = propose_bundle(settings.model_copy(update={"paths": paths}), State(None, None, None))
+    assert line == f"Nothing is proposed: no stage has made {tmp_path / 'none'}."
+
+
+def test_a_model_that_was_proposed_or_is_in_use_is_not_proposed_again(
+    client: MlflowClient,
+    settings: Settings,
+) -> None:
+    version = find_version(client, NAME, open_bundle(settings.paths.bundle).sha256)
+    assert version is not None
+    number = str(version.version)
+    suggest(client, settings, int(number))
+    (line,) = propose_bundle(settings, read_state(client, NAME))
+    assert f"version {number}, which was compared with no champion on 2" in line and ": passed." in line
+    assert line.endswith(f"with `dermflow promote --approve {number}`; until then nothing changes.")
+    approve(client, settings, number)
+    (line,) = propose_bundle(settings, read_state(client, NAME))
+    assert line == f"Nothing is proposed: the model of this run is version {number}, which is in use."

@@ -23,8 +23,10 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from components.base.errors import RunError
 from components.deployment.bundle import Bundle, open_bundle
 from components.deployment.predictor import Predictor
+from flows.serving.access import Token, check_address, read_token
 from flows.serving.app import Admission, Limits, RefusedError, make_app
 from flows.serving.batcher import Batcher, BusyError, about, as_answers
 from flows.serving.server import watch
@@ -138,6 +140,60 @@ def test_another_host_name_is_refused(client: TestClient) -> None:
     assert client.get("/health", headers={"Host": "evil.example"}).status_code == 400
 
 
+SECRET = "a-token-of-this-test"
+
+
+@pytest.mark.parametrize(
+    "header", [None, "Bearer another-token-of-it", f"Basic {SECRET}", f"Bearer {SECRET}x", "Bearer é"]
+)
+def test_without_the_token_nothing_is_answered(predictor: Predictor, header: str | None) -> None:
+    app = make_app(predictor, limits=LIMITS, hosts=["*"], threads=1, token=Token(SECRET))
+    with TestClient(app) as client:
+        wrong = {} if header is None else {"Authorization": header.encode()}
+        refused = client.post("/predict", content=draw(0), headers=wrong)
+        assert refused.status_code == 401
+        assert refused.json()["error"]["problem"] == "no_token" and refused.headers["WWW-Authenticate"] == "Bearer"
+        assert client.get("/metrics", headers=wrong).status_code == 401
+        assert client.get("/health", headers=wrong).json() == {"status": "ok"}
+        right = {"Authorization": f"Bearer {SECRET}"}
+        assert client.post("/predict", content=draw(0), headers=right).status_code == 200
+        assert "dermflow_requests_total" in client.get("/metrics", headers=right).text
+        assert client.get("/health", headers=right).json()["run"] == "vae-frozen-1"
+
+
+def test_an_address_that_others_reach_needs_a_token() -> None:
+    for host in ("127.0.0.1", "::1", "localhost", "127.1.2.3"):
+        check_address(host, None)
+    for host in ("0.0.0.0", "::", "10.0.0.4", "clinic.example"):  # what is refused
+        with pytest.raises(RunError, match=f"--host {host}: other hosts reach this address, and no token is set"):
+            check_address(host, None)
+        check_address(host, Token(SECRET))
+
+
+@pytest.mark.parametrize("secret", ["short", "with a blank, and long enough", "ä" * 20])
+def test_a_token_that_cannot_be_one_is_refused_without_its_text(secret: str) -> None:
+    with pytest.raises(RunError, match=r"DERMFLOW_SERVE_TOKEN has \d+ characters, expected 16 or more") as refused:
+        read_token({"DERMFLOW_SERVE_TOKEN": secret})
+    assert secret not in str(refused.value) and SECRET not in repr(Token(SECRET))
+    assert read_token({"DERMFLOW_SERVE_TOKEN": ""}) is None
+    assert read_token({"DERMFLOW_SERVE_TOKEN": SECRET}) == Token(SECRET)
+
+
+def test_the_page_of_the_interface_shows_every_operation_and_loads_nothing(predictor: Predictor) -> None:
+    app = make_app(predictor, limits=LIMITS, hosts=["testserver"], threads=1, token=Token(SECRET))
+    with TestClient(app) as client:
+        page = client.get("/docs")
+        document = client.get("/openapi.json").json()
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert not re.search(r"<script|src=|@import|url\(|<link|https?://", page.text)
+    operations = [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
+    assert sorted(operations) == [("GET", "/health"), ("GET", "/metrics"), ("POST", "/predict")]
+    for method, path in operations:
+        assert f"<code>{method} {path}</code>" in page.text
+    assert page.text.count("Authorization: Bearer TOKEN") == 2
+    assert {"200", "401", "413", "422", "503"} <= set(document["paths"]["/predict"]["post"]["responses"])
+
+
 def test_health_and_metrics_say_what_happened(client: TestClient, predictor: Predictor) -> None:
     client.post("/predict", content=draw(0))
     client.post("/predict", content=b"bad")
@@ -244,12 +300,12 @@ def test_another_bundle_takes_over_and_a_broken_one_does_not(tmp_path: Path, bun
         watcher.start()
         try:
             (served / "classifier.safetensors").write_bytes(b"broken")
-            _until(lambda: any("the model stays" in line and "the file was changed" in line for line in lines))
+            wait_for(lambda: any("the model stays" in line and "the file was changed" in line for line in lines))
             assert client.post("/predict", content=draw(0)).json()["model"]["run"] == "vae-frozen-1"
             shutil.rmtree(served)
             shutil.copytree(tmp_path / "other" / FOLDERS["bundle"], tmp_path / "new")
             (tmp_path / "new").rename(served)
-            _until(lambda: client.get("/health").json()["run"] == "random-frozen-0")
+            wait_for(lambda: client.get("/health").json()["run"] == "random-frozen-0")
             answer = client.post("/predict", content=draw(0)).json()
             assert (answer["model"]["run"], answer["model"]["bundle"]) == ("random-frozen-0", find().sha256)
         finally:
@@ -258,7 +314,8 @@ def test_another_bundle_takes_over_and_a_broken_one_does_not(tmp_path: Path, bun
     assert any("now answers with random-frozen-0" in line for line in lines)
 
 
-def _until(holds: Callable[[], bool]) -> None:
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Until something is true, at most a minute."""
     end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end
