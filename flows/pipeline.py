@@ -68,6 +68,7 @@ from flows.tracking.mlflow_log import (
     search_runs,
     tracking_uri,
 )
+from flows.tracking.run_events import following, starting, told
 from flows.tracking.services import require_mlflow
 
 GPU_LIMIT = "dermflow-gpu"  # beginning of the names of Prefect's global concurrency limits, one for each GPU
@@ -93,7 +94,7 @@ class PipelineRun:
 
 def run_stage(node: Node, run: PipelineRun) -> State[Any]:
     """Bring one stage up to date with `dvc repro`; skip it where nothing made it stale."""
-    with run.slots:
+    with run.slots, following(node.address):
         if changes := run.state.changes():
             raise RunError(describe_changes(changes))
         if not is_changed(node.address):
@@ -104,6 +105,7 @@ def run_stage(node: Node, run: PipelineRun) -> State[Any]:
 def _run_stale(node: Node, run: PipelineRun) -> State[Any]:
     policy = run.policy(node)
     with _gpu_slot(run, policy) as gpus:
+        starting(node.address)
         command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", node.address]
         run.processes.run(
             node.address, command, environment=_environment(run, gpus), deadline_s=policy.deadline_s,
@@ -132,6 +134,7 @@ def _line_logger(node: Node) -> Callable[[str], None]:
         text = line.strip().removeprefix(f"{node.address}: ")
         if text and not text.startswith(DVC_HINTS):
             logger.info(text)
+            told().line(node.address, text)
 
     return log_line
 
@@ -283,6 +286,7 @@ def _run_all(
         settings=settings, state=state, policies=load_policies(), processes=processes, parent=log.run_id,
         slots=slots, gpus=gpus,
     )  # fmt: skip
+    told().planned({node.address: node.upstream for node in nodes})
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
         with stop_on_sigterm():

@@ -126,6 +126,7 @@ def _report(
 
 def _publish(report: ValidationReport, dataset: Adapter, paths: Paths, log: Log) -> None:
     write_page(report, dataset.path, paths.reports / PAGE)
+    log.line(f"data page: {paths.reports / PAGE}")
     log.artifact(paths.reports / PAGE)
     log.artifact(paths.docs)
 

@@ -30,6 +30,7 @@ app.add_typer(data_commands.DATA, name="data")
 ANYWHERE = frozenset({"predict", "serve", "export"})
 """Commands that work outside a checkout, with the folder of a bundle."""
 
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="show Prefect's whole log")]
 Json = Annotated[bool, typer.Option("--json", help="as JSON, for scripts")]
 
 
@@ -63,7 +64,7 @@ def _start(
 
 @app.command()
 @_print_errors
-def demo() -> None:
+def demo(verbose: Verbose = False) -> None:
     """Run the demo study on synthetic images. It takes minutes and needs no server or download."""
     from flows.settings import load_settings
 
@@ -73,14 +74,14 @@ def demo() -> None:
             f"params.yaml holds the study {settings.study.name!r} on {settings.dataset.kind} data: "
             "`dermflow use demo` first, or `dermflow run` for that study"
         )
-    _run()
+    _run(verbose)
 
 
 @app.command()
 @_print_errors
-def run() -> None:
+def run(verbose: Verbose = False) -> None:
     """Run all stages that are not up to date. Without dermflow: `python -m flows.pipeline`, or `dvc repro`."""
-    _run()
+    _run(verbose)
 
 
 @app.command()
@@ -101,12 +102,18 @@ def decide(
     typer.echo(take_looks(budget, main, typer.echo))
 
 
-def _run() -> None:
-    from flows.pipeline import main
+def _run(verbose: bool) -> None:
+    typer.echo("dermflow: reading settings and graph; -v shows the whole log")
+    from flows.commands.run_view import shown_run
 
-    status = main()
+    with shown_run(verbose):
+        from flows.pipeline import main
+
+        status = main()
     if status == 0:
-        report()
+        from flows.commands.status import end_of_run
+
+        typer.echo("\n".join(end_of_run()))
     raise typer.Exit(status)
 
 

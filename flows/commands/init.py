@@ -140,9 +140,12 @@ def _from_root(folder: Path) -> Path:
 
 def check_data(echo: Echo) -> int:
     """Run the data checks of the active settings; returns the exit status."""
-    from flows.pipeline import main
+    from flows.commands.run_view import shown_run
 
-    status = main(target="validate")
+    with shown_run(verbose=False):
+        from flows.pipeline import main
+
+        status = main(target="validate")
     settings = load_settings()
     page = settings.paths.reports / "data.html"
     if page.exists():

@@ -91,6 +91,20 @@ def read_answer() -> dict[str, str]:
     return {"answer": answer.read_text().rstrip(), "page": str(page)}
 
 
+def end_of_run() -> list[str]:
+    """What a person reads when a run is done: answer and table, pages, next commands."""
+    answer = read_answer()
+    pages = [answer["page"], *(str(page) for page in sorted(_reports().glob("*.html")) if str(page) != answer["page"])]
+    return [
+        "",
+        answer["answer"],
+        "",
+        f"pages: {', '.join(pages)}",
+        "next: open the first page in a browser; `dermflow ui` compares the runs in MLflow; `dermflow predict FOLDER` "
+        "predicts images",
+    ]
+
+
 def _reports() -> Path:
     try:
         return Path(YAML(typ="safe").load(PARAMS.read_text("utf-8"))["paths"]["reports"])

@@ -47,14 +47,25 @@ def track(items: Iterable[T], total: int, what: str, line: Callable[[str], None]
 
 
 def _lines(items: Iterable[T], total: int, what: str, line: Callable[[str], None]) -> Iterator[T]:
-    began = last = time.monotonic()
+    last = time.monotonic()
+    first = (
+        last  # when the first item was there: what came before, such as starting processes, is no measure of the rest
+    )
     for done, item in enumerate(items):
         now = time.monotonic()
-        if now - last >= BETWEEN_LINES_S and done:
-            rate = done / (now - began)
-            line(f"{what} {done}/{total}, {rate:.3g}/s, {(total - done) / rate:.0f} s left")
+        if done == 0:
+            first = now
+        elif now - last >= BETWEEN_LINES_S:
+            rate = done / max(now - first, 1e-9)
+            rest = f", {rate:.3g}/s, {(total - done) / rate:.0f} s left" if _tells_rate(done, total) else ""
+            line(f"{what} {done}/{total}{rest}")
             last = now
         yield item
+
+
+def _tells_rate(done: int, total: int) -> bool:
+    """Whether enough is done for a rate to hold for the rest: a twentieth, and ten items or half of all."""
+    return done * 20 >= total and done >= min(10, total / 2)
 
 
 def _bar(items: Iterable[T], total: int, what: str) -> Iterator[T]:
