@@ -1,12 +1,14 @@
 """The pipeline: one file for each stage of dvc.yaml, the flow that runs them, and the command line.
 
-Importing this package turns off the telemetry of the libraries below, which read these variables when imported, and
-defers torch's compiler (`deferred_imports`), which must come before torchvision.
+Importing this package turns off the telemetry of the libraries below, which read these variables when imported, lets a
+stage start where the libraries are loaded already (`warm_start`), and defers torch's compiler (`deferred_imports`),
+which must come before torchvision.
 """
 
 import os
 
 from flows.deferred_imports import defer_dynamo
+from flows.warm_start import hand_over
 
 for _switch, _value in {
     "DO_NOT_TRACK": "true",
@@ -21,4 +23,5 @@ for _switch, _value in {
 }.items():
     os.environ.setdefault(_switch, _value)
 
+hand_over()
 defer_dynamo()

@@ -50,6 +50,7 @@ from flows.orchestration.pull import pull_data
 from flows.orchestration.run_report import report_changes
 from flows.orchestration.run_state import RUN_STATE, VARIABLE, RunState, describe_changes, files_below, indented
 from flows.orchestration.schedules import UTC
+from flows.orchestration.warm_server import warm_server
 from flows.settings import Settings, load_settings
 from flows.tracking.checkout import check_own_code
 from flows.tracking.environment import Gpu, count_cores, unused_gpu_entries, usable_gpus
@@ -85,6 +86,7 @@ class PipelineRun:
     processes: Processes
     parent: str  # id of the MLflow parent run
     slots: threading.BoundedSemaphore  # one for each stage that may run at the same time
+    warm: dict[str, str]  # variables that let stages start in a process with the libraries
     gpus: queue.Queue[tuple[Gpu, ...]] | None  # what is free, as many GPUs in each as a stage takes; None without
 
     def policy(self, node: Node) -> Policy:
@@ -122,6 +124,7 @@ def _environment(run: PipelineRun, gpus: str) -> dict[str, str]:
         VARIABLE: str(RUN_STATE.resolve()),
         "PATH": venv_path(),
         **narrowed_threads(run.settings.compute.threads, os.environ),
+        **run.warm,
         **({CUDA_VARIABLE: gpus} if gpus else {}),
     }
 
@@ -250,7 +253,8 @@ def _run_recorded(nodes: list[Node], settings: Settings, state: RunState, log: R
     before = locked_stages()
     state.write(RUN_STATE)
     try:
-        states = _run_all(nodes, settings, state, processes, log)
+        with warm_server(narrowed_threads(settings.compute.threads, os.environ)) as warm:
+            states = _run_all(nodes, settings, state, processes, log, warm)
     finally:
         order_lock(before, nodes)
     return _conclude(states, settings, state.changes(), log)
@@ -275,7 +279,12 @@ def _recorded(settings: Settings) -> Iterator[RunLog]:
 
 
 def _run_all(
-    nodes: list[Node], settings: Settings, state: RunState, processes: Processes, log: RunLog
+    nodes: list[Node],
+    settings: Settings,
+    state: RunState,
+    processes: Processes,
+    log: RunLog,
+    warm: dict[str, str],
 ) -> dict[str, State[Any]]:
     """Submit every stage to run after its upstream stages; if the run is stopped, all processes are stopped."""
     if warning := unused_gpu_entries():
@@ -284,7 +293,7 @@ def _run_all(
     slots = threading.BoundedSemaphore(workers(settings, gpus.qsize() if gpus else 0))
     run = PipelineRun(
         settings=settings, state=state, policies=load_policies(), processes=processes, parent=log.run_id,
-        slots=slots, gpus=gpus,
+        slots=slots, warm=warm, gpus=gpus,
     )  # fmt: skip
     told().planned({node.address: node.upstream for node in nodes})
     futures: dict[str, PrefectFuture[Any]] = {}

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from flows.orchestration.warm_server import warm_server
 
 hypothesis.settings.register_profile("dermflow", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("dermflow")
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared" / "data"
+
+
+FOR_STAGES = {"PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+"""Variables of the stages that tests run."""
+
+
+def without_pytest(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables without those that pytest changes from test to test: the shared server refuses other ones than its."""
+    return {name: value for name, value in environment.items() if not name.startswith("PYTEST")}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With several workers, all stages of all tests start from one server with the libraries."""
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        return
+    with ExitStack() as held, pytest.MonkeyPatch.context() as changed:
+        for name in os.environ.keys() - without_pytest(os.environ).keys():
+            changed.delenv(name)
+        found = held.enter_context(warm_server(FOR_STAGES))
+        config.add_cleanup(held.pop_all().close)
+    os.environ.update(found)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ NO_EFFECT = (
     "flows.settings",
     "flows.stage",  # how a stage is run and logged
     "flows.tracking",
+    "flows.warm_start",  # where a stage starts
 )
 """Modules and packages whose change makes no result stale; so does no module named `settings`."""
 
