@@ -21,7 +21,8 @@ VARIABLE = "DERMFLOW_WARM"
 
 READ_LATE = ("DERMFLOW_", "DVC_", "GIT_", "PREFECT_")
 READ_LATE_NAMES = frozenset(
-    {"CUDA_VISIBLE_DEVICES", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI", "OLDPWD", "PATH", "PWD", "SHLVL", "_"}
+    ("CUDA_VISIBLE_DEVICES", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI")
+    + ("COLUMNS", "LINES", "OLDPWD", "PATH", "PWD", "SHLVL", "_")
 )
 """Variables that no library reads when it is imported. All others must be those of the server."""
 
@@ -49,13 +50,18 @@ def hand_over() -> None:
     sys.stderr.write(f"starts without the libraries that are loaded: {answer.get('refused', 'no answer')}\n")
 
 
-def imported_early(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a library may read when it is imported."""
-    return {
+def read_early(environment: Mapping[str, str]) -> dict[str, object]:
+    """The variables that a library may read when it is imported; of a search path what is in it.
+
+    cv2 adds its folder to LD_LIBRARY_PATH in each process that imports it, also where it is there already.
+    """
+    found: dict[str, object] = {
         name: value
         for name, value in environment.items()
         if name not in READ_LATE_NAMES and not name.startswith(READ_LATE)
     }
+    found["LD_LIBRARY_PATH"] = set(environment.get("LD_LIBRARY_PATH", "").split(os.pathsep)) - {""}
+    return found
 
 
 def peer_user(connection: socket.socket) -> int:

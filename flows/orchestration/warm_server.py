@@ -33,7 +33,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn
 
-from flows.warm_start import LENGTH_BYTES, VARIABLE, imported_early, peer_user
+from flows.warm_start import LENGTH_BYTES, VARIABLE, peer_user, read_early
 
 LIBRARIES = (
     "numpy",
@@ -193,8 +193,12 @@ class Server:
         """Why a process forked here would not be as one that starts by itself; empty where it would."""
         if request["executable"] != sys.executable:
             return "another interpreter"
-        here, there = imported_early(self.environment), imported_early(request["environment"])
-        names = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+        before, after, asked = map(read_early, (self.environment, os.environ, request["environment"]))
+        names = sorted(
+            name
+            for name in before.keys() | asked.keys()
+            if asked.get(name) not in (before.get(name), after.get(name))  # libraries set some when imported
+        )
         return f"other values of {', '.join(names)}" if names else ""
 
     def _report(self, watched: int) -> None:

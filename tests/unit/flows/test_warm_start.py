@@ -224,6 +224,27 @@ def test_a_stage_that_the_server_does_not_fit_starts_by_itself(start: Start, cha
         assert f"other values of {name}" in error
 
 
+def test_variables_that_libraries_set_when_they_are_imported_make_no_difference(
+    begin: Start, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in os.environ.keys() - variables.keys():
+        monkeypatch.delenv(name)
+    by_import = (
+        "import json, os, cv2, sklearn; print(json.dumps({name: os.environ[name] for name in os.environ "
+        "if name.startswith(('LD_', 'KMP_'))}))"
+    )
+    once = subprocess.run([sys.executable, "-c", by_import], env=variables, check=True, capture_output=True)
+    assert json.loads(once.stdout).keys() > {"LD_LIBRARY_PATH"}
+    twice = subprocess.run(
+        [sys.executable, "-c", by_import], env={**variables, **json.loads(once.stdout)}, check=True, capture_output=True
+    )
+    with warm_server({}, ["cv2", "sklearn", "wave"]) as found:
+        wait_until(lambda: found["DERMFLOW_WARM"] in Path("/proc/net/unix").read_text())
+        assert shown(begin("show", **found))["loaded"]
+        assert shown(begin("show", **found, **json.loads(once.stdout)))["loaded"]
+        assert shown(begin("show", **found, **json.loads(twice.stdout)))["loaded"]
+
+
 def test_a_forked_stage_runs_the_code_as_it_is_then(start: Start, folder: Path) -> None:
     code = folder / "flows" / "show.py"
     assert shown(start("show"))["loaded"]
