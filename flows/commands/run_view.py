@@ -1,11 +1,12 @@
 """What a run shows: a live table in a terminal, else one line a stage; with -v Prefect's own log.
 
 The time left is the sum of what the remaining stages took in earlier runs, as MLflow recorded them. Where one of them
-never ran, no time is told.
+never ran, no time is told. It is an upper limit: a stage that writes what it wrote before makes nothing stale.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -164,7 +165,7 @@ class PlainView:
         found = self.state.finish(stage, outcome)
         if outcome != UNCHANGED:
             done, left = self.state.count(RAN, UNCHANGED), self.state.left()
-            rest = f", about {say_time(left)} left" if left is not None and left > 0 else ""
+            rest = f", at most {say_time(left)} left" if left is not None and left > 0 else ""
             word = "done" if outcome == RAN else outcome
             self._print(f"{stage}: {word} in {say_time(found.took)} ({done} of {len(self.state.stages)}{rest})")
 
@@ -222,7 +223,7 @@ class LiveView(PlainView):
             return
         head = Text(f"{done} of {len(stages)} stages", style="bold")
         head.append(f", {failed} failed" if failed else "", style="red")
-        head.append(f", about {say_time(left)} left" if left else "", style="not bold")
+        head.append(f", at most {say_time(left)} left" if left else "", style="not bold")
         yield head
         running = [stage for stage in stages if stage.state == RUNNING]
         for stage in running[:_SHOWN]:
@@ -262,6 +263,7 @@ def shown_run(verbose: bool) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)  # else DVC draws bars into the table
     if not sys.stdout.isatty():
         with listening(PlainView(_state(), sys.stdout)):
             yield

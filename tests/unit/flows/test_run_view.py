@@ -93,7 +93,7 @@ def test_the_table_shows_counts_and_a_bar(monkeypatch: pytest.MonkeyPatch) -> No
     view.line("pretrain@vae-0", "epochs 3/12, 0.1/s, 90 s left")
     console.print(view)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "1 of 4 stages, about 2 min left" in shown
+    assert "1 of 4 stages, at most 2 min left" in shown
     assert "running   pretrain@vae-0" in shown
     assert "━" * 20 + " epochs 3/12" in shown
     assert "ran       pack" in shown
