@@ -21,6 +21,7 @@ from flows.orchestration.schedules import UTC
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # its frames would show values of a data set
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 done; 1 an error, a failed stage or check, or results that differ; 2 wrong use, or no "
     "checkout here; 130 stopped with Ctrl-C. Commands work from any folder of the checkout.",
