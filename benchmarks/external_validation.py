@@ -19,8 +19,9 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from benchmarks.evidence import World, answer, draw_images
+from components.clinical import calibration
+from components.clinical.debiased_error import debiased_squared_errors
 from components.external_validation.analysis import COMPARED
-from components.external_validation.calibration_error import calibration_errors
 from components.statistics import intervals
 from components.statistics.bootstrap import Sample, make_design
 from components.statistics.intervals import estimate
@@ -32,7 +33,7 @@ Array = npt.NDArray[Any]
 
 BINS = 15
 CONFIDENCE = 0.95
-NAMES = ("balanced_accuracy", "macro_auroc", "accuracy", "log_loss", "ece_debiased")
+NAMES = ("balanced_accuracy", "macro_auroc", "accuracy", "log_loss", "calibration_squared")
 
 PAIRS = {  # internal and external: the skill and the class distribution differ, seeds are the same models
     "a drop, little from seeds": (World("", (100, 60, 40), 3, 0.1), World("", (40, 60, 60), 3, 0.1, skill=1.0)),
@@ -46,9 +47,15 @@ PAIRS = {  # internal and external: the skill and the class distribution differ,
 
 def metric_of(name: str, lesions: Array) -> Callable[[Array, Array, Array], Array]:
     """The metric as a function of labels, probabilities and weights."""
-    if name == "ece_debiased":
-        return lambda labels, p, weights: calibration_errors(labels, lesions, p, weights, BINS)
-    return COMPARED[name]
+    return _calibration_errors(lesions) if name == "calibration_squared" else COMPARED[name]
+
+
+def _calibration_errors(lesions: Array) -> Callable[[Array, Array, Array], Array]:
+    def measure(labels: Array, p: Array, weights: Array) -> Array:
+        predicted, observed = calibration.top_class(labels, p)
+        return debiased_squared_errors(predicted, observed, calibration.equal_mass(predicted, BINS), lesions, weights)
+
+    return measure
 
 
 def truth(world: World, models: int = 200, images: int = 2000) -> dict[str, float]:

@@ -14,7 +14,7 @@ from components.base.licence import Licence
 from components.base.run_id import RunId
 from components.cards import in_use, page
 from components.cards.licences import limits_of_use
-from components.cards.page import difference, plain_number, share
+from components.cards.page import difference, plain_number, share, signed_number
 from components.cards.settings import CardSettings
 from components.clinical.subgroups import Subgroup
 from components.report.formatting import DASH, count, exact, number, percent
@@ -238,9 +238,14 @@ def _calibration(model: ModelRecords) -> list[tuple[str, str, str]]:
         ("Log loss", plain_number(before["log_loss"]), plain_number(after["log_loss"])),
         ("Brier score", plain_number(before["brier"]), plain_number(after["brier"])),
         (
-            "Calibration error, debiased",
-            share(before["errors"]["debiased"]),
-            share(after["errors"]["debiased"]),
+            "Squared calibration error, debiased: zero on average for a perfect model",
+            signed_number(before["errors"]["squared"]),
+            signed_number(after["errors"]["squared"]),
+        ),
+        (
+            "Mean probability of the predicted class minus share of right answers, points",
+            difference(before["errors"]["overconfidence"]),
+            difference(after["errors"]["overconfidence"]),
         ),
     ]
 

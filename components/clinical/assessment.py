@@ -194,13 +194,17 @@ def assess(runs: Sequence[Run], task: ClinicalTask, attributes: pd.DataFrame | N
         )
     rng = np.random.default_rng(question.seed)
     sample = resample(test.labels, test.groups, question.resamples, question.rule.confidence, rng)
+    one_stratum = resample(np.zeros_like(test.labels), test.groups, question.resamples, question.rule.confidence, rng)
+    free = replace(sample, design=one_stratum.design)
     models: list[ModelAssessment] = []
     differences: dict[str, dict[str, Estimate]] = {}
     for protocol, arms in by_protocol(runs).items():
         predictions = {arm: _predictions(group, task, sample) for arm, group in arms.items()}
         values = {arm: _headline(each, sample, task) for arm, each in predictions.items()}
         for arm, each in log.track(predictions.items(), len(predictions), f"clinical assessment, {protocol}"):
-            model = _assess_model(arm, protocol, each, sample, task, attributes=attributes, headline=values[arm])
+            model = _assess_model(
+                arm, protocol, each, sample, task, free=free, attributes=attributes, headline=values[arm]
+            )
             models.append(model)
             if arm != question.reference:
                 differences[model.name] = _differences(values[arm], values[question.reference], sample)
@@ -256,6 +260,7 @@ def _assess_model(
     sample: Resampled,
     task: ClinicalTask,
     *,
+    free: Resampled,
     attributes: pd.DataFrame | None,
     headline: Mapping[str, Array],
 ) -> ModelAssessment:
@@ -265,6 +270,7 @@ def _assess_model(
         protocol=protocol,
         calibration=calibrate(
             sample,
+            free,
             test,
             predictions.restored.p,
             predictions.scaled,

@@ -16,9 +16,10 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from components.clinical.calibration_line import CalibrationLine, measure_line
+from components.clinical.debiased_error import debiased_squared_errors
 from components.statistics.intervals import Interval, student_interval
 from components.statistics.metrics.log_loss import image_losses, log_loss, log_probabilities
-from components.statistics.resampled import LOSS, SHARE, Resampled
+from components.statistics.resampled import DIFFERENCE, LOSS, SHARE, Resampled
 from components.statistics.weighting import ratio, weighted_mean
 
 Array = npt.NDArray[Any]
@@ -76,7 +77,12 @@ class CalibrationScores:
     parts: BrierParts
     """Means over seeds."""
     errors: Mapping[str, Interval]
-    """`width`, `mass`, `debiased`; over seeds alone."""
+    """Of the predicted class's probability.
+
+    `width`, `mass`: over seeds alone. `squared`: the debiased squared error, and `overconfidence`: the mean probability
+    minus the share of right answers; both are zero on average for a perfect model, may be below zero, and have
+    intervals over seeds and lesions.
+    """
     curve: tuple[ReliabilityBin, ...]
     """Of the predicted class's probability."""
     malignant: tuple[ReliabilityBin, ...]
@@ -103,6 +109,7 @@ class Calibration:
 
 def calibrate(
     sample: Resampled,
+    free: Resampled,
     test: Sequence[Array],
     restored: Sequence[Array],
     scaled: Sequence[Array],
@@ -116,6 +123,8 @@ def calibrate(
 
     Args:
         sample: the test images and their resamples.
+        free: the same images, resampled without strata: whether an answer is right may follow from the class alone,
+            and with the classes' counts fixed the calibration errors would then vary too little.
         test: (N, K) probabilities a seed, as trained.
         restored: (N, K) probabilities a seed, with the class frequencies restored.
         scaled: (N, K) restored probabilities a seed, after scaling.
@@ -124,7 +133,7 @@ def calibrate(
         malignant: (K,) bool, True for malignant classes.
         bins: of the calibration errors and of the Brier parts.
     """
-    before, after_prior, after = (_scores(sample, state, malignant, bins) for state in (test, restored, scaled))
+    before, after_prior, after = (_scores(sample, free, state, malignant, bins) for state in (test, restored, scaled))
     by_class = {
         name: measure_line([p[:, k] for p in scaled], sample.labels == k, sample)
         for k, name in enumerate(classes)
@@ -133,7 +142,9 @@ def calibrate(
     return Calibration(tuple(temperatures.tolist()), before, after_prior, after, by_class)
 
 
-def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: int) -> CalibrationScores:
+def _scores(
+    sample: Resampled, free: Resampled, seeds: Sequence[Array], malignant: Array, bins: int
+) -> CalibrationScores:
     answers = [top_class(sample.labels, p) for p in seeds]
     is_malignant = malignant[sample.labels]
     risks = [(p[:, malignant].sum(1), is_malignant) for p in seeds] if malignant.any() else []
@@ -144,23 +155,38 @@ def _scores(sample: Resampled, seeds: Sequence[Array], malignant: Array, bins: i
         log_loss=sample.interval(log_losses, LOSS),
         brier=sample.interval(briers, BRIER_RANGE),
         parts=BrierParts(*np.mean(parts, axis=0).tolist()),
-        errors=_errors(answers, sample, bins),
+        errors=calibration_errors(answers, free, bins),
         curve=reliability(answers, sample),
         malignant=reliability(risks, sample),
         line=measure_line([p for p, _ in risks], is_malignant, sample) if risks else None,
     )
 
 
-def _errors(answers: Sequence[tuple[Array, Array]], sample: Resampled, bins: int) -> dict[str, Interval]:
-    """Over seeds alone: a resample looks worse calibrated than the images that it was drawn from."""
-    found: dict[str, list[float]] = {"width": [], "mass": [], "debiased": []}
+def calibration_errors(answers: Sequence[tuple[Array, Array]], sample: Resampled, bins: int) -> dict[str, Interval]:
+    """The errors of `CalibrationScores`.
+
+    `width` and `mass` have intervals over seeds alone: a resample looks worse calibrated than the images that it was
+    drawn from.
+
+    Args:
+        answers: a seed: probability of the predicted class (N,), and whether it is right (N,) bool.
+        sample: resampled without strata, see `calibrate`.
+        bins: of equal width, and of equal mass.
+    """
+    plain: dict[str, list[float]] = {"width": [], "mass": []}
+    squared, over = [], []
     for predicted, observed in answers:
         by_mass = equal_mass(predicted, bins)
-        squared = debiased_squared_error(predicted, observed, by_mass, sample.groups)
-        found["width"].append(calibration_error(predicted, observed, equal_width(predicted, bins)))
-        found["mass"].append(calibration_error(predicted, observed, by_mass))
-        found["debiased"].append(float(np.sqrt(max(squared, 0.0))))
-    return {name: student_interval(np.array(values), sample.confidence).inside(SHARE) for name, values in found.items()}
+        plain["width"].append(calibration_error(predicted, observed, equal_width(predicted, bins)))
+        plain["mass"].append(calibration_error(predicted, observed, by_mass))
+        squared.append(debiased_squared_errors(predicted, observed, by_mass, sample.groups, sample.weights))
+        over.append(weighted_mean(predicted - observed, sample.weights))
+    found = {name: student_interval(np.array(each), sample.confidence).inside(SHARE) for name, each in plain.items()}
+    return {
+        **found,
+        "squared": sample.interval(np.stack(squared), DIFFERENCE),
+        "overconfidence": sample.interval(np.stack(over), DIFFERENCE),
+    }
 
 
 def top_class(labels: Array, p: Array) -> tuple[Array, Array]:
@@ -188,30 +214,6 @@ def calibration_error(predicted: Array, observed: Array, places: Array) -> float
     `places` (N,) is the bin of each image.
     """
     return float(np.abs(np.bincount(places, weights=observed - predicted)).sum() / len(predicted))
-
-
-def debiased_squared_error(predicted: Array, observed: Array, places: Array, groups: Array) -> float:
-    """The mean squared distance in bins, without the bias of few images in a bin; may fall below zero.
-
-    The mean of `d_i d_j`, d = observed - predicted, over pairs of images of different lesions in a bin: noise of one
-    lesion is never multiplied by itself. With one image a lesion and one probability a bin it is the estimator of
-    Kumar, Liang & Ma (2019, section 5.1). A bin of one lesion has no pair and is left out.
-
-    Args:
-        predicted: (N,) in [0, 1].
-        observed: (N,) bool.
-        places: (N,) the bin of each image.
-        groups: (N,) lesion or patient.
-    """
-    codes = places * (len(groups) + 1) + np.unique(groups, return_inverse=True)[1]
-    cells, cell = np.unique(codes, return_inverse=True)  # one a bin and lesion
-    sums, counts = np.bincount(cell, weights=observed - predicted), np.bincount(cell).astype(float)
-    bin_of = cells // (len(groups) + 1)
-    total, images = np.bincount(bin_of, weights=sums), np.bincount(bin_of, weights=counts)
-    pairs = images**2 - np.bincount(bin_of, weights=counts**2)
-    squared = ratio(total**2 - np.bincount(bin_of, weights=sums**2), pairs)
-    known = pairs > 0
-    return float(np.average(squared[known], weights=images[known])) if known.any() else 0.0
 
 
 def brier(labels: Array, p: Array, weights: Array) -> Array:

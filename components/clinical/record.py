@@ -58,7 +58,7 @@ def as_metrics(assessment: ClinicalAssessment) -> dict[str, float]:
     found: dict[str, float] = {}
     for model in assessment.models:
         own = {name: interval.mean for name, interval in model.headline.items()}
-        own |= {"ece_debiased": model.calibration.before.errors["debiased"].mean}
+        own |= {"calibration_squared": model.calibration.before.errors["squared"].mean}
         own |= {"conformal_coverage": model.sets[0].coverage.mean}
         found |= {f"{model.name}/{name}": value for name, value in own.items()}
     return {name: float(value) + 0.0 for name, value in found.items() if np.isfinite(value)}

@@ -15,7 +15,7 @@ from components.base.log import Log
 from components.base.run_id import FinetuneProtocol
 from components.clinical import calibration, operating_points
 from components.clinical.calibration_line import calibration_line
-from components.external_validation.calibration_error import calibration_errors
+from components.clinical.debiased_error import debiased_squared_errors
 from components.external_validation.claims import make_claims
 from components.external_validation.label_map import LabelMap
 from components.external_validation.results import (
@@ -242,12 +242,17 @@ class _Analysis:
         found = {name: np.stack([metric(truth, each, weights) for each in p]) for name, metric in COMPARED.items()}
         found["accuracy_reweighted"] = np.einsum("k,skc->sc", mix, by_class[:, places])
         found["log_loss_scaled"] = np.stack([log_loss(truth, each, weights) for each in scaled])
-        for name, predicted in (("ece_debiased", p), ("ece_debiased_scaled", scaled)):
-            errors = [calibration_errors(truth, sample.groups, each, weights, self.setup.bins) for each in predicted]
-            found[name] = np.stack(errors)
+        for name, predicted in (("calibration_squared", p), ("calibration_squared_scaled", scaled)):
+            found[name] = np.stack([self._calibration_error(sample, each) for each in predicted])
         if "malignant_auroc" in self.measures:
             found |= self._malignant(sample, restored, fitted.val) | self._calibration(sample, scaled)
         return found | {f"sensitivity.{name}": by_class[:, k] for k, name in zip(places, labels.compared, strict=True)}
+
+    def _calibration_error(self, sample: Resampled, p: Array) -> Array:
+        """The debiased squared error of the predicted class's probability in every resample, (C,)."""
+        predicted, observed = calibration.top_class(sample.labels, p)
+        places = calibration.equal_mass(predicted, self.setup.bins)
+        return debiased_squared_errors(predicted, observed, places, sample.groups, sample.weights)
 
     def _malignant(self, sample: Resampled, p: Sequence[Array], val: SeedPredictions) -> dict[str, Array]:
         """AUROC and rates of malignant against benign at thresholds of val, (S, C) each; NaN where val has none."""

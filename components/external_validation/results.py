@@ -11,7 +11,7 @@ from components.report.wording import Claim
 from components.statistics.intervals import Interval
 from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
-from components.statistics.resampled import LOSS, SHARE
+from components.statistics.resampled import DIFFERENCE, LOSS, SHARE
 from components.statistics.significance import AdjustedP
 
 EXTERNAL = "external"
@@ -40,8 +40,12 @@ MEASURES = {
     "accuracy_reweighted": ExternalMeasure("Accuracy, internal class distribution", SHARE),
     "log_loss": ExternalMeasure("Log loss", LOSS, share=False, higher=False),
     "log_loss_scaled": ExternalMeasure("Log loss, scaled", LOSS, share=False, higher=False),
-    "ece_debiased": ExternalMeasure("Calibration error, debiased", SHARE, higher=False),
-    "ece_debiased_scaled": ExternalMeasure("Calibration error, debiased, scaled", SHARE, higher=False),
+    "calibration_squared": ExternalMeasure(
+        "Squared calibration error, debiased", DIFFERENCE, share=False, higher=False
+    ),
+    "calibration_squared_scaled": ExternalMeasure(
+        "Squared calibration error, debiased, scaled", DIFFERENCE, share=False, higher=False
+    ),
 }
 """Measures that need no malignant classes; scaled: by the temperature that was fitted on val."""
 

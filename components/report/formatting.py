@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -53,6 +54,11 @@ def exact(value: float | None) -> str:
 def signed(value: float) -> str:
     """A value with three decimals and its sign: `+0.060`."""
     return number(value, sign=True)
+
+
+def signed_root(squared: float) -> str:
+    """The root of a squared share in percent, with the sign of the square: 0.0064 is `+8.0`, -0.0004 is `−2.0`."""
+    return decimals(100 * math.copysign(math.sqrt(abs(squared)), squared), 1, sign=True)
 
 
 def change(share: float) -> str:

@@ -26,10 +26,12 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "signed": formatting.signed,
     "change": formatting.change,
     "points": formatting.points,
+    "signed_root": formatting.signed_root,
     "p": formatting.p_value,
     "interval_range": formatting.interval_range,
     "percent_range": partial(formatting.interval_range, form=formatting.percent),
     "points_range": partial(formatting.interval_range, form=formatting.points),
+    "signed_root_range": partial(formatting.interval_range, form=formatting.signed_root),
     "signed_range": partial(formatting.interval_range, form=formatting.signed),
 }
 """What every template can use: `{{ share | percent }}`, `{{ interval | percent_range }}`."""

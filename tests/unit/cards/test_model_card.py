@@ -73,7 +73,7 @@ def test_calibration_is_shown_before_and_after_temperature_scaling(folder: Path)
     for column, found in ((1, assessment["calibration"]["before"]), (2, assessment["calibration"]["after"])):
         assert numbers_in(rows[0][column]) == ends_of(found["log_loss"], 1)
         assert numbers_in(rows[1][column]) == ends_of(found["brier"], 1)
-        assert numbers_in(rows[2][column]) == ends_of(found["errors"]["debiased"])
+        assert numbers_in(rows[2][column]) == ends_of(found["errors"]["squared"], 1)
 
 
 def test_subgroups_are_those_of_the_clinical_section(folder: Path) -> None:

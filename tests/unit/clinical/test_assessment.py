@@ -117,7 +117,7 @@ def test_a_single_seed_has_the_variance_between_lesions_alone() -> None:
     runs, _, _ = simulate(SKILLS, lesions=200, seeds=1)
     model = assess(runs, TASK, None, SilentLog()).models[0]
     assert model.headline["malignant_auroc"].known
-    assert not model.calibration.before.errors["debiased"].known
+    assert not model.calibration.before.errors["width"].known
 
 
 def test_a_table_of_other_images_is_refused() -> None:

@@ -10,9 +10,15 @@ from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from components.clinical import calibration
+from components.clinical.debiased_error import debiased_squared_errors
+from components.statistics.intervals import Interval
 from components.statistics.metrics.expected_calibration_error import expected_calibration_error
 from components.statistics.weighting import unit_weights
 from tests.unit.clinical.simulation import calibrated, resampled
+
+
+def _squared(predicted: np.ndarray, observed: np.ndarray, places: np.ndarray, groups: np.ndarray) -> float:
+    return float(debiased_squared_errors(predicted, observed, places, groups, unit_weights(len(predicted)))[0])
 
 
 def _binary(seed: int, images: int = 500) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +64,7 @@ def test_debiased_error_with_one_probability_a_bin_is_kumars() -> None:
         inside = observed[places == b]
         share, n = inside.mean(), len(inside)
         expected += n / 90 * ((values[b] - share) ** 2 - share * (1 - share) / (n - 1))
-    found = calibration.debiased_squared_error(values[places], observed, places, np.arange(90))
+    found = _squared(values[places], observed, places, np.arange(90))
     assert found == pytest.approx(expected, abs=1e-12)
 
 
@@ -72,7 +78,7 @@ def test_debiased_error_is_the_mean_over_pairs_of_different_lesions() -> None:
         d = (observed - predicted)[inside]
         pairs = [d[i] * d[j] for i in range(len(d)) for j in range(len(d)) if groups[inside[i]] != groups[inside[j]]]
         expected += len(d) / 40 * np.mean(pairs)
-    assert calibration.debiased_squared_error(predicted, observed, places, groups) == pytest.approx(expected, abs=1e-12)
+    assert _squared(predicted, observed, places, groups) == pytest.approx(expected, abs=1e-12)
 
 
 def test_of_a_perfectly_calibrated_model_the_debiased_error_is_zero_on_average_and_the_others_are_not() -> None:
@@ -81,7 +87,7 @@ def test_of_a_perfectly_calibrated_model_the_debiased_error_is_zero_on_average_a
     for _ in range(400):
         predicted, observed = calibration.top_class(*calibrated(250, rng))
         places = calibration.equal_mass(predicted, 15)
-        debiased.append(calibration.debiased_squared_error(predicted, observed, places, np.arange(250)))
+        debiased.append(_squared(predicted, observed, places, np.arange(250)))
         plain.append(calibration.calibration_error(predicted, observed, places))
     assert abs(np.mean(debiased)) < 3 * np.std(debiased) / np.sqrt(400)
     assert np.mean(plain) > 0.05  # by chance alone, in 250 images
@@ -94,8 +100,8 @@ def test_lesions_of_several_images_debias_only_when_pairs_are_of_different_ones(
     for _ in range(300):
         predicted, observed = (np.repeat(each, 4) for each in calibration.top_class(*calibrated(80, rng)))
         places = calibration.equal_mass(predicted, 8)
-        by_lesion.append(calibration.debiased_squared_error(predicted, observed, places, np.repeat(np.arange(80), 4)))
-        by_image.append(calibration.debiased_squared_error(predicted, observed, places, np.arange(320)))
+        by_lesion.append(_squared(predicted, observed, places, np.repeat(np.arange(80), 4)))
+        by_image.append(_squared(predicted, observed, places, np.arange(320)))
     assert abs(np.mean(by_lesion)) < 3 * np.std(by_lesion) / np.sqrt(300)
     assert np.mean(by_image) > 0.01
 
@@ -104,10 +110,37 @@ def test_debiased_error_of_a_known_miscalibration_is_that() -> None:
     rng = np.random.default_rng(0)
     predicted = rng.uniform(0.3, 0.7, 200_000)
     observed = (rng.random(200_000) < predicted - 0.1).astype(float)
-    squared = calibration.debiased_squared_error(
-        predicted, observed, calibration.equal_mass(predicted, 15), np.arange(200_000)
-    )
+    squared = _squared(predicted, observed, calibration.equal_mass(predicted, 15), np.arange(200_000))
     assert np.sqrt(squared) == pytest.approx(0.1, abs=0.005)
+
+
+def _errors_of_draws(overconfident: float) -> list[dict[str, Interval]]:
+    """200 small test sets of two equal seeds; every probability is `overconfident` above the share of right answers."""
+    rng, found = np.random.default_rng(1), []
+    for _ in range(200):
+        share = rng.uniform(0.5, 0.9, 100)
+        right = rng.random(100) < share
+        answers = [(share + overconfident, right)] * 2
+        found.append(calibration.calibration_errors(answers, resampled(np.zeros(100, int), resamples=150), bins=5))
+    return found
+
+
+def test_of_a_perfect_model_the_shown_error_is_zero_on_average_and_its_interval_holds_zero() -> None:
+    found = _errors_of_draws(0.0)
+    for name in ("squared", "overconfidence"):
+        means = np.array([each[name].mean for each in found])
+        assert abs(means.mean()) < 3 * means.std() / np.sqrt(len(means))
+        assert (means < 0).mean() > 0.3  # nothing is clipped
+        assert np.mean([each[name].low <= 0 <= each[name].high for each in found]) >= 0.89
+
+
+def test_a_model_that_is_eight_points_overconfident_shows_them() -> None:
+    found = _errors_of_draws(0.08)
+    for name, truth in (("squared", 0.08**2), ("overconfidence", 0.08)):
+        means = np.array([each[name].mean for each in found])
+        assert abs(means.mean() - truth) < 3 * means.std() / np.sqrt(len(means))
+        assert np.mean([each[name].low <= truth <= each[name].high for each in found]) >= 0.89
+    assert np.mean([each["overconfidence"].low > 0 for each in found]) > 0.4  # it is seen where it can be
 
 
 def test_brier_score_is_scikit_learns() -> None:
@@ -182,13 +215,16 @@ def test_scaling_an_overconfident_model_improves_every_score() -> None:
     sample = resampled(labels, np.arange(3000) // 2, resamples=50)
     temperature = calibration.fit_temperature(labels, sharp)
     none = np.zeros(3, bool)
+    free = resampled(np.zeros(3000, int), np.arange(3000) // 2, resamples=50)
     states = [sharp, sharp], [sharp, sharp], [calibration.scale(sharp, temperature)] * 2
     given = np.array([temperature] * 2)
-    found = calibration.calibrate(sample, *states, temperatures=given, classes=("a", "b", "c"), malignant=none, bins=15)
+    found = calibration.calibrate(
+        sample, free, *states, temperatures=given, classes=("a", "b", "c"), malignant=none, bins=15
+    )
     before, after = found.before, found.after
     assert after.log_loss.mean < before.log_loss.mean
     assert after.brier.mean < before.brier.mean
-    assert all(after.errors[name].mean < before.errors[name].mean / 2 for name in ("width", "mass", "debiased"))
+    assert all(after.errors[name].mean < before.errors[name].mean / 2 for name in ("width", "mass", "squared"))
     assert before.parts.resolution == pytest.approx(after.parts.resolution, rel=0.05)
     assert before.parts.brier == pytest.approx(before.brier.mean, abs=1e-12)
     assert before.log_loss.low < before.log_loss.mean < before.log_loss.high

@@ -35,6 +35,6 @@ def test_thresholds_and_temperatures_are_stored_to_the_last_bit(study: ClinicalA
 def test_metrics_to_follow_are_finite_and_named_by_run(study: ClinicalAssessment) -> None:
     found = as_metrics(study)
     assert set(found) == {
-        f"{name}-frozen/{key}" for name in SKILLS for key in (*HEADLINE, "ece_debiased", "conformal_coverage")
+        f"{name}-frozen/{key}" for name in SKILLS for key in (*HEADLINE, "calibration_squared", "conformal_coverage")
     }
     assert np.isfinite(list(found.values())).all()
