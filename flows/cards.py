@@ -30,6 +30,7 @@ from flows.settings.study import Paths, Study
 from flows.stage import stage
 from flows.stage_io.external_results import read_external
 from flows.stage_io.files import read_json
+from flows.stage_io.pages import DIGITS, write_page
 from flows.stage_io.split_table import read_split
 from flows.stage_io.version import read_version
 
@@ -77,7 +78,8 @@ def cards(
     }
     for name, (kind, text) in texts.items():
         _write(paths.reports / f"{name}.md", text, log)
-        _write(paths.reports / f"{name}.html", as_page(text, kind, sheet.synthetic), log)
+        version = f"{model.run}, weights sha256 {model.weights.sha256[:DIGITS]}"
+        write_page(paths.reports / f"{name}.html", as_page(text, kind, sheet.synthetic), log, model=version)
     missing = missing_statements(cards)
     rest = f"; not stated yet (cards, params.yaml): {', '.join(missing)}" if missing else ""
     log.line(f"Look at {paths.reports / 'model_card.html'}{rest}")

@@ -10,6 +10,7 @@ import pandas as pd
 from components.base.files import write_text
 from components.base.log import Log
 from components.clinical import record as clinical_record
+from components.clinical.accept import about_fitness
 from components.clinical.assessment import assess, clinical_task
 from components.clinical.attributes import describe
 from components.clinical.figures import draw_figures as draw_clinical
@@ -76,11 +77,13 @@ def compare(
             "pretrain": pretrain,
             "finetune": finetune,
             "compare": compare,
+            "clinical": clinical,
         },
         images_sha256(split_rows(runs[0], "test", labels.classes)),
         models_sha256({run.name: run.predictions for run in runs}),
     )
-    lines = summary(comparison, followed)
+    fitness = about_fitness(clinical.accept)
+    lines = summary(comparison, followed, fitness)
     for name, text in {
         "clinical.json": as_json(clinical_record.as_record(assessment)),
         "comparison.csv": record.as_table(comparison).to_csv(index=False, lineterminator="\n"),
@@ -94,12 +97,13 @@ def compare(
         paths.reports,
         "comparison",
         record=record.as_record(comparison, evaluate)
-        | {"few_lesions": FEW_LESIONS, "limits": limits(comparison), "protocol": asdict(followed)},
-        page=render(comparison, followed, evaluate, page_figures, assessment, clinical_figures),
+        | {"few_lesions": FEW_LESIONS, "fitness": fitness, "limits": limits(comparison), "protocol": asdict(followed)},
+        page=render(comparison, followed, fitness, evaluate, page_figures, assessment, clinical_figures),
         figures={each.file_name(name): panel for each in page_figures for name, panel in each.panels.items()}
         | clinical_figures,
         lines=lines,
         log=log,
+        model=comparison.recommendation.run,
     )
     log.tags(
         {"protocol": followed.sentence, "verdict": " ".join(each.verdict.sentence for each in comparison.differences)}

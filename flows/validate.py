@@ -24,7 +24,7 @@ from components.validation.data_profile import profile
 from components.validation.duplicate_groups import exact_groups, identical_pairs, review
 from components.validation.expectations import ExpectationResult, accept, describe
 from components.validation.image_facts import ImageFacts
-from components.validation.page import ValidationReport, identifying, write_page
+from components.validation.page import ImageLookup, ValidationReport, identifying, render
 from components.validation.quarantine import check_share, count_rules, for_page, for_sharing
 from components.validation.settings import Scan
 from components.validation.settings import Validate as ValidateSettings
@@ -34,6 +34,7 @@ from flows.settings.study import Paths
 from flows.stage import stage
 from flows.stage_io.datasets import read_report
 from flows.stage_io.image_checks import accepted_of, check_dataset
+from flows.stage_io.pages import write_page
 from flows.tracking.git import read_revision
 
 PAGE = "data.html"
@@ -125,9 +126,8 @@ def _report(
 
 
 def _publish(report: ValidationReport, dataset: Adapter, paths: Paths, log: Log) -> None:
-    write_page(report, dataset.path, paths.reports / PAGE)
     log.line(f"data page: {paths.reports / PAGE}")
-    log.artifact(paths.reports / PAGE)
+    write_page(paths.reports / PAGE, render(report, ImageLookup(report.rows, dataset.path)), log, artifacts="")
     log.artifact(paths.docs)
 
 

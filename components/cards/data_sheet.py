@@ -17,7 +17,7 @@ from components.cards import page
 from components.cards.licences import limits_of_use
 from components.cards.settings import CardSettings
 from components.clinical.attributes import NAMES, UNKNOWN, age_bands, hidden_sizes
-from components.data.ids import about_missing_ids
+from components.data.ids import about_missing_ids, resampled_unit
 from components.data.vocabulary import is_site
 from components.report.formatting import count, percent
 
@@ -92,6 +92,7 @@ def write(dataset: DataRecords, settings: CardSettings) -> str:
         },
         known_ids=read["known_ids"],
         ids_known=any(read["known_ids"].values()),
+        unit=resampled_unit(read["images"], read["known_ids"]),
         missing_ids=about_missing_ids(read["images"], read["known_ids"]),
         groups=count(dataset.images["group"].nunique()),
         sides={name: f"{value:g}" for name, value in dataset.validation["profile"]["quantiles"]["side"].items()},

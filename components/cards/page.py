@@ -19,8 +19,10 @@ from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from components.cards.settings import CardSettings
+from components.data.vocabulary import diagnosis_name
 from components.report import page
 from components.report.formatting import count, decimals, interval_range, number, percent, points, signed
+from components.report.wording import of_units
 from components.statistics.intervals import read_interval
 
 NOT_STATED = Markup("**not stated**")
@@ -54,8 +56,21 @@ def fill(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code": code, "count": count, "listed": listed, "architecture": architecture}
+    environment.filters |= {
+        "code": code,
+        "count": count,
+        "listed": listed,
+        "architecture": architecture,
+        "of_units": of_units,
+        "spelled": spelled,
+    }
     return environment.get_template(template).render(values).strip() + "\n"
+
+
+def spelled(names: Sequence[str]) -> str:
+    """`mel (melanoma), nv (naevus)`; a name that is no short form stands alone."""
+    words = [(name, diagnosis_name(name)) for name in names]
+    return ", ".join(name if name == word else f"{name} ({word})" for name, word in words)
 
 
 def escape(value: object) -> str:

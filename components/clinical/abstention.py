@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from components.statistics.intervals import Interval
 from components.statistics.resampled import SHARE, Resampled
-from components.statistics.weighting import ratio, weighted_mean
 
 Array = npt.NDArray[Any]
 
@@ -126,13 +125,12 @@ def assess_abstention(
     chosen = [coverage_threshold(p.max(1), promised) for p in val]
     answered = np.stack([p.max(1) >= line for p, line in zip(test, chosen, strict=True)])  # (S, N)
     wrong = np.stack([p.argmax(1) != sample.labels for p in test])
-    counted = answered.astype(np.float32) @ sample.weights
     return SelectivePrediction(
         area=sample.interval(curves.areas, SHARE),
         best_area=float(np.mean([best_area(each) for each in wrong])),
         coverages=tuple(COVERAGES.tolist()),
         risks=sample.intervals(curves.risks, SHARE),
         promised=promised,
-        coverage=sample.interval(weighted_mean(answered, sample.weights), SHARE),
-        risk=sample.interval(ratio((answered & wrong).astype(np.float32) @ sample.weights, counted), SHARE),
+        coverage=sample.share(answered, np.ones(len(sample.labels), bool)),
+        risk=sample.share(wrong, answered),
     )

@@ -47,9 +47,18 @@ class ConformalSets:
     """Probability of so low a coverage if the promise holds; by class: of the least probable one."""
 
     @property
-    def kept(self) -> bool:
-        """Whether the test images do not refute the promise, at the level REFUTED."""
-        return self.chance >= REFUTED
+    def refuted(self) -> bool:
+        """Whether the test images refute the promise, at the level REFUTED."""
+        return self.chance < REFUTED
+
+    @property
+    def judgement(self) -> str:
+        """What test says of the promise; a coverage below it that few lesions cannot refute is no success."""
+        if self.refuted:
+            return "refuted"
+        if self.coverage.mean >= self.promised:
+            return "not refuted"
+        return "below the promise, not refuted: too few lesions to tell"
 
 
 def one_a_group(groups: Array, rng: np.random.Generator) -> Array:
@@ -140,7 +149,8 @@ def conformal(
 def _by_lesion(sample: Resampled, values: Array, images: Array, top: float = 1.0) -> Interval:
     """The mean of `values` (S, N) over lesions, of those `images` (N,) bool alone; `top` is the highest value."""
     counted = np.concatenate([values * images, images[None]]).astype(np.float32) @ sample.votes  # (S + 1, C)
-    return sample.interval(ratio(counted[:-1], counted[-1]), (0.0, top))
+    trials = sample.count_groups(images) if top == 1 else None
+    return sample.interval(ratio(counted[:-1], counted[-1]), (0.0, top), trials)
 
 
 def _chance(sample: Resampled, val_labels: Array, coverages: Sequence[Interval], miss: float) -> float:

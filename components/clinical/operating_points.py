@@ -66,10 +66,12 @@ class BinaryTask:
 def measure_operating_points(sample: Resampled, task: BinaryTask, levels: Sequence[float]) -> OperatingPoints:
     """Choose thresholds on val for each level of specificity and of sensitivity, and measure them on test."""
     targets, thresholds = choose_thresholds(task, levels)
-    measured = measure_rates(sample, task, thresholds)
+    measured, trials = measure_rates(sample, task, thresholds), count_trials(sample, task, thresholds)
     points = tuple(
         OperatingPoint(
-            *each, tuple(thresholds[:, p].tolist()), {n: sample.interval(measured[n][:, p], SHARE) for n in RATES}
+            *each,
+            tuple(thresholds[:, p].tolist()),
+            {n: sample.interval(measured[n][:, p], SHARE, trials[n][p]) for n in RATES},
         )
         for p, each in enumerate(targets)
     )
@@ -91,6 +93,19 @@ def measure_rates(sample: Resampled, task: BinaryTask, thresholds: Array) -> dic
     by_seed = [rates(scores >= chosen, task.positive, sample.weights) for scores, chosen in pairs]
     unknown = np.isnan(thresholds)[:, :, None]
     return {name: np.where(unknown, np.nan, np.stack([each[name] for each in by_seed])) for name in RATES}
+
+
+def count_trials(sample: Resampled, task: BinaryTask, thresholds: Array) -> dict[str, list[int]]:
+    """By rate and point: the lesions or patients that the rate is of; of several seeds the lowest number."""
+    called = task.scores[:, None] >= thresholds[:, :, None]  # (S, P, N)
+    points = range(thresholds.shape[1])
+    own, others = sample.count_groups(task.positive), sample.count_groups(~task.positive)
+    return {
+        "sensitivity": [own for _ in points],
+        "specificity": [others for _ in points],
+        "ppv": [sample.count_groups(called[:, p]) for p in points],
+        "npv": [sample.count_groups(~called[:, p]) for p in points],
+    }
 
 
 def threshold(scores: Array, positive: Array, fixed: str, level: float) -> float:

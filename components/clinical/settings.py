@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from components.base.config import Frozen
 from components.base.fields import DistinctWords, OpenShare, Word
+from components.clinical.accept import Accept
 from components.data.labels import Labels
 
 SUM_ROUNDING = 1e-6
@@ -34,6 +35,9 @@ class Clinical(Frozen):
     miss: OpenShare = Field(description="share of lesions whose conformal set may lack the true class")
     ages: tuple[PositiveInt, ...] = Field(min_length=1, description="edges of the age bands, years")
     least_groups: PositiveInt = Field(description="lesions below which no number of a subgroup is reported")
+    accept: Accept | None = Field(
+        default=None, description="criteria of fitness for use; null: fitness for use is not judged"
+    )
     deployment: OpenShare | Annotated[dict[Word, OpenShare], DistinctWords] | None = Field(
         description="where a model would be used: share of malignant images, or share of each class; null: not known"
     )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
-from components.clinical.attributes import THIRDS, UNKNOWN, hidden_sizes
+from components.clinical.attributes import NAMES, THIRDS, UNKNOWN, hidden_sizes
 from components.statistics.intervals import Estimate, Interval
 from components.statistics.resampled import DIFFERENCE, SHARE, Resampled
 from components.statistics.weighting import ratio
@@ -25,6 +25,10 @@ Array = npt.NDArray[Any]
 
 MEASURES = ("balanced_accuracy", "sensitivity", "specificity")
 """Sensitivity and specificity are of malignant against benign, at the threshold chosen on val."""
+
+SKIN_TYPE = NAMES["skin_type"]
+SKIN_TYPES = ("I", "II", "III", "IV", "V", "VI")
+"""Of Fitzpatrick, from the lightest; the data have them as 1 to 6."""
 
 PER_CLASS = 5
 """Lesions that a class must have in the subgroup, and outside it, to be compared."""
@@ -79,6 +83,11 @@ class Subgroups:
         """The subgroup with the lowest difference; None without any. Unknown values are no subgroup."""
         shown = [each for each in self.subgroups if measure in each.differences and each.value != UNKNOWN]
         return min(shown, key=lambda each: each.differences[measure].mean, default=None)
+
+    def by_skin_type(self) -> tuple[tuple[str, Subgroup | None], ...]:
+        """Each skin type of Fitzpatrick with its subgroup; None where nothing may be shown, or nothing is known."""
+        shown = {each.value: each for each in self.subgroups if each.attribute == SKIN_TYPE and each.size_shown}
+        return tuple((name, shown.get(str(place))) for place, name in enumerate(SKIN_TYPES, start=1))
 
 
 @dataclass(frozen=True)

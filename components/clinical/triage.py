@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from components.statistics.intervals import Interval
-from components.statistics.resampled import LOSS, SHARE, Resampled
-from components.statistics.weighting import ratio, weighted_mean
+from components.statistics.resampled import LOSS, Resampled
+from components.statistics.weighting import weighted_mean
 
 Array = npt.NDArray[Any]
 
@@ -38,6 +38,10 @@ class Triage:
     """Share decided too high, of the images whose level is not the highest."""
     missed: Interval
     """Share of the most severe level that is decided the lowest."""
+    images: Mapping[str, int]
+    """`under`, `over`, `missed`: the test images that the share is of."""
+    never: tuple[str, ...]
+    """Levels that no seed decides for any image: a share of them is 0 because they are never decided."""
 
 
 def level_of_classes(classes: Sequence[str], severity: Mapping[str, Sequence[str]]) -> Array:
@@ -85,13 +89,13 @@ def triage(
         cost=sample.interval(weighted_mean(costs[truth, decided], sample.weights), LOSS),
         cost_of_likeliest=sample.interval(weighted_mean(costs[truth, likeliest], sample.weights), LOSS),
         cost_of_constants={name: float(costs[truth, level].mean()) for level, name in enumerate(severity)},
-        under=_share(sample, decided < truth, truth > 0),
-        over=_share(sample, decided > truth, truth < top),
-        missed=_share(sample, decided == 0, truth == top),
+        under=sample.share(decided < truth, truth > 0),
+        over=sample.share(decided > truth, truth < top),
+        missed=sample.share(decided == 0, truth == top),
+        images={
+            "under": int((truth > 0).sum()),
+            "over": int((truth < top).sum()),
+            "missed": int((truth == top).sum()),
+        },
+        never=tuple(name for level, name in enumerate(severity) if not np.any(decided == level)),
     )
-
-
-def _share(sample: Resampled, found: Array, among: Array) -> Interval:
-    """Of the images `among` (N,) bool, the share in which `found` (S, N) is True."""
-    hits = (found & among).astype(np.float32) @ sample.weights
-    return sample.interval(ratio(hits, among.astype(np.float32) @ sample.weights), SHARE)

@@ -9,7 +9,7 @@ import numpy as np
 
 from components.base.run_id import FinetuneProtocol, model_name
 from components.comparison.against_null import RESTORED
-from components.comparison.measurements import RESAMPLED, RunMeasurements, val_balanced_accuracy
+from components.comparison.measurements import RESAMPLED, SENSITIVITY, RunMeasurements, val_balanced_accuracy
 from components.comparison.overfitting_gap import (
     DECIDING_GAP,
     DECIDING_PLACE,
@@ -92,6 +92,7 @@ def summarise_arm(
     design: Design,
     question: StudyQuestion,
     *,
+    groups: Mapping[str, int],
     gaps: Sequence[RunGaps],
     resampled_gaps: ResampledGaps,
     onset_threshold: float,
@@ -103,12 +104,14 @@ def summarise_arm(
         measured: of the same runs, in the same order.
         design: the resamples behind `measured`.
         question: gives the confidence and the classes.
+        groups: test lesions (or patients) with an image of each class.
         gaps: of the same runs, in the same order.
         resampled_gaps: the resamples behind `gaps`.
         onset_threshold: nats; a gap in loss above it counts as overfitting.
     """
     confidence = question.rule.confidence
-    found = {name: estimate_metric(measured, name, design) for name in measured[0].samples}
+    trials = {SENSITIVITY + name: count for name, count in groups.items()}
+    found = {name: estimate_metric(measured, name, design, trials.get(name)) for name in measured[0].samples}
     test = {name: each.interval(confidence) for name, each in found.items()}
     test["ece"] = student_interval(np.array([each.ece for each in measured]), confidence)
     by_place = {
@@ -134,10 +137,12 @@ def summarise_arm(
     )
 
 
-def estimate_metric(measured: Sequence[RunMeasurements], name: str, design: Design) -> Estimate:
-    """A metric's mean over seeds, whose intervals stay inside the metric's range."""
+def estimate_metric(
+    measured: Sequence[RunMeasurements], name: str, design: Design, trials: int | None = None
+) -> Estimate:
+    """A metric's mean over seeds, whose intervals stay inside its range; `trials`: groups that a share is of."""
     bounds = (0.0, np.inf) if name in ("log_loss", RESTORED) else (0.0, 1.0)
-    return estimate([each.samples[name] for each in measured], design.strata, bounds)
+    return estimate([each.samples[name] for each in measured], design.strata, bounds, trials)
 
 
 def _trend(runs: Sequence[Run], name: str, confidence: float) -> Trend:

@@ -16,7 +16,7 @@ from components.comparison.against_null import AgainstNull, against_null
 from components.comparison.arm_summary import ArmSummary, summarise_arm
 from components.comparison.baselines import baselines_of, compare_with_baselines
 from components.comparison.differences import ArmPair, PairedDifference, compare_with_reference
-from components.comparison.lesion_level import LesionLevel, measure_lesions
+from components.comparison.lesion_level import LesionLevel, LesionUnits, find_units, measure_lesions
 from components.comparison.measurements import RunMeasurements, measure_run
 from components.comparison.outcomes import AccuracyRegion
 from components.comparison.overfitting_gap import shared_epochs
@@ -33,7 +33,16 @@ from components.statistics.null_model import null_lines
 from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import SHARE
-from components.statistics.runs import Images, Run, architectures, by_protocol, check_conditions, encoders, same_images
+from components.statistics.runs import (
+    Images,
+    Run,
+    architectures,
+    by_protocol,
+    check_conditions,
+    encoders,
+    same_images,
+    split_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,9 @@ class Comparison:
     test_images: Mapping[str, int]
     """By class."""
     test_lesions: Mapping[str, int]
-    """By class; lesions or patients."""
+    """By class, by lesion ids: they add up to `lesion_level.lesions`."""
+    known_lesions: int | None
+    """Test lesions; None where not every image has the id of a lesion."""
     lesion_level: LesionLevel
     """Figures per lesion, beside those per image that decide."""
     rarest: RarestClass
@@ -91,6 +102,8 @@ def compare_runs(
     question = question.with_resamples_for(question.tests)
     fingerprints = check_conditions(runs)
     test = same_images(runs, "test", question.classes)
+    units = find_units(split_rows(runs[0], "test", question.classes)["lesion_id"].tolist(), test)
+    images, lesions, groups_of_class = _counts_by_class(test, units, question.classes)
     rng = np.random.default_rng(question.seed)
     design = bootstrap.make_design(test.groups, test.labels, question.resamples, rng)
     what = f"runs, {question.resamples} resamples of {len(set(test.groups))} lesions"
@@ -107,6 +120,7 @@ def compare_runs(
             [measured[run.name] for run in group],
             design,
             question,
+            groups=groups_of_class,
             gaps=[gaps[run.name] for run in group],
             resampled_gaps=resampled_gaps,
             onset_threshold=settings.onset,
@@ -134,7 +148,6 @@ def compare_runs(
         for protocol, arms in groups.items()
         for arm in question.challengers
     ]
-    images, lesions = _counts_by_class(test, question.classes)
     differences = compare_with_reference(pairs, test, design, question, settings.power)
     inferior = inferior_arms(differences, question.reference)
     baselines = baselines_of(runs)
@@ -162,7 +175,8 @@ def compare_runs(
         pretraining=pretraining_draws(runs),
         test_images=images,
         test_lesions=lesions,
-        lesion_level=measure_lesions(runs, test, design, question, priors),
+        known_lesions=len(units.first) if question.lesions_known else None,
+        lesion_level=measure_lesions(runs, units, test, design, question, priors),
         rarest=plan_rarest_class(lesions, question.rule.confidence),
         groups=len(set(test.groups)),
         epochs=epochs,
@@ -212,8 +226,11 @@ def _candidate(
     )
 
 
-def _counts_by_class(test: Images, classes: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """Test images, and test lesions or patients, of each class."""
-    images = {name: int((test.labels == k).sum()) for k, name in enumerate(classes)}
-    lesions = {name: len(set(test.groups[test.labels == k])) for k, name in enumerate(classes)}
-    return images, lesions
+def _counts_by_class(test: Images, units: LesionUnits, classes: Sequence[str]) -> list[dict[str, int]]:
+    """Test images, test lesions, and groups with an image, of each class.
+
+    A patient with lesions of two classes is a group of both, so that groups may add up to more than there are.
+    """
+    labels, groups = test.labels[units.first], [len(set(test.groups[test.labels == k])) for k in range(len(classes))]
+    counts = [np.bincount(each, minlength=len(classes)).tolist() for each in (test.labels, labels)]
+    return [dict(zip(classes, each, strict=True)) for each in (*counts, groups)]

@@ -27,7 +27,7 @@ from components.statistics.metrics.macro_auroc import macro_auroc
 from components.statistics.prior import Priors
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import LOSS, SHARE
-from components.statistics.runs import Images, Run, by_protocol, probabilities, split_rows
+from components.statistics.runs import Images, Run, by_protocol, probabilities
 
 Array = npt.NDArray[Any]
 
@@ -105,18 +105,23 @@ def find_units(lesion_ids: Sequence[Any], test: Images) -> LesionUnits:
 
 
 def measure_lesions(
-    runs: Sequence[Run], test: Images, design: Design, question: StudyQuestion, priors: Priors
+    runs: Sequence[Run],
+    units: LesionUnits,
+    test: Images,
+    design: Design,
+    question: StudyQuestion,
+    priors: Priors,
 ) -> LesionLevel:
     """The figures per lesion of every arm.
 
     Args:
         runs: every run of the study.
+        units: the lesions of the test images.
         test: their test images.
         design: resamples of whole groups, as for the figures per image.
         question: arms, reference, classes and confidence.
         priors: restore the class frequencies of train.
     """
-    units = find_units(split_rows(runs[0], "test", question.classes)["lesion_id"].tolist(), test)
     models: dict[str, Mapping[str, Interval]] = {}
     differences: dict[str, Interval] = {}
     confidence = question.rule.confidence

@@ -25,6 +25,9 @@ from components.statistics.runs import Images, Run, probabilities, same_images
 
 Array = npt.NDArray[Any]
 
+SENSITIVITY = "sensitivity."
+"""Before a class: the name of its sensitivity."""
+
 RESAMPLED = {
     "balanced_accuracy": balanced_accuracy,
     "macro_auroc": macro_auroc,
@@ -68,7 +71,7 @@ def measure_run(run: Run, test: Images, design: Design, classes: Sequence[str], 
     samples = {name: design.apply(metric, test.labels, p) for name, metric in RESAMPLED.items()}
     samples[RESTORED] = design.apply(log_loss, test.labels, priors.restore(p))
     by_class = sensitivity(test.labels, p, design.columns)  # (K, 1 + R + G)
-    samples |= {f"sensitivity.{name}": design.split(by_class[k]) for k, name in enumerate(classes)}
+    samples |= {SENSITIVITY + name: design.split(by_class[k]) for k, name in enumerate(classes)}
     _check_fresh(run, {name: sample.value for name, sample in samples.items()})
     confusion = np.zeros((len(classes), len(classes)))
     np.add.at(confusion, (test.labels, p.argmax(1)), 1)

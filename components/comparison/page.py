@@ -27,17 +27,6 @@ PAPER = (
 )
 """Arm, final val loss, change, train accuracy, change, val accuracy, change, gap: arXiv 2505.16773, its table."""
 
-PAGES = {
-    "paper.html": "the paper's claims",
-    "pretraining.html": "what each encoder knows before fine-tuning",
-    "robustness.html": "corrupted images and shortcuts",
-    "explanations.html": "explanations of single predictions",
-    "model_card.html": "model card",
-    "data_sheet.html": "data sheet",
-    "data.html": "data validation",
-}
-"""What other stages write into the same folder for every study."""
-
 TEST_COLUMNS = {
     "balanced_accuracy": "Balanced accuracy",
     "macro_auroc": "Macro AUROC",
@@ -57,6 +46,7 @@ GAP_COLUMNS = {
 def render(
     comparison: Comparison,
     followed: Standing,
+    fitness: str,
     evaluate: Evaluate,
     figures: Sequence[PageFigure],
     clinical: ClinicalAssessment,
@@ -67,6 +57,7 @@ def render(
     Args:
         comparison: the study's answer.
         followed: whether it follows a locked protocol.
+        fitness: whether the chosen model is judged fit for use, a sentence.
         evaluate: gives the bins of the calibration error.
         figures: of the comparison, as `compare.figures` names them.
         clinical: the assessment for clinical use, shown on the same page.
@@ -78,13 +69,13 @@ def render(
         {"onset_range": sentences.onset_range, "epoch_range": sentences.epoch_range},
         comparison=comparison,
         followed=followed,
+        fitness=fitness,
         question=question,
         settings=comparison.settings,
         calibration_bins=evaluate.calibration_bins,
         clinical=clinical,
         headline_names=HEADLINE,
         measures=MEASURES,
-        pages=PAGES,
         external=place(EXTERNAL),
         colours=arm_colours(question.arms),
         page_figures={name: _inline([each for each in figures if each.section == name]) for name in SECTIONS},

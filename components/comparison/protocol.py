@@ -75,11 +75,13 @@ def describe_protocol(sections: Mapping[str, object]) -> list[str]:
     """Every setting that the protocol fixes, as lines `key = value`, keys as in params.yaml, values as JSON.
 
     Args:
-        sections: of params.yaml; of `compare`, the settings that decide are taken, and of `study`, all but its name.
+        sections: of params.yaml; of `compare`, the settings that decide are taken, of `study`, all but its name, and of
+            `clinical`, the criteria of fitness for use where there are any.
     """
     found = to_jsonable_python(dict(sections))
     found["study"].pop("name", None)
     found["compare"] = {name: found["compare"][name] for name in DECIDING}
+    found["clinical"] = {"accept": accept} if (accept := found.pop("clinical", {}).get("accept")) else {}
     values = {"endpoint": ENDPOINT, **flat_keys(found, ".")}
     return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
 

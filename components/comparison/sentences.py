@@ -11,7 +11,7 @@ from components.comparison.overfitting_gap import DECIDING_GAP
 from components.comparison.protocol import Standing
 from components.comparison.recommendation import FEW_LESIONS
 from components.report.formatting import interval_range, percent
-from components.report.wording import Claim, about_smallest_p
+from components.report.wording import Claim, about_smallest_p, of_units
 from components.statistics.power import SEARCH_LIMIT, SampleSize
 from components.statistics.rule import Rule
 
@@ -106,10 +106,10 @@ def limits(comparison: Comparison) -> list[str]:
     question = comparison.question
     rare = [f"{name} ({n})" for name, n in comparison.test_lesions.items() if n < FEW_LESIONS]
     pairs = len(comparison.differences)
-    groups = f" of {comparison.groups:,} lesions or patients" if question.ids_known else ""
+    groups = of_units(comparison.groups, question.unit, comparison.known_lesions)
     lines = [
-        f"One data set, one split, {sum(comparison.test_images.values()):,} test images{groups}: the intervals are not "
-        "valid for other clinics, cameras or skin.",
+        f"One data set, one split, {sum(comparison.test_images.values()):,} test images{groups}: every interval is "
+        f"over {question.unit}, and not valid for other clinics, cameras or skin.",
         f"{len(question.seeds)} seed{'s' * (len(question.seeds) != 1)}: a seed draws pretraining, head, batches and "
         "augmentation anew. " + " ".join(f"{words}." for words in pretraining_words(comparison, only_incomplete=True)),
         "The gap in macro AUROC has an interval over seeds alone; those in loss and accuracy count lesions too.",
@@ -145,9 +145,9 @@ def pretraining_words(comparison: Comparison, only_incomplete: bool = False) -> 
     return [f"{', '.join(names)}: {words}" for words, names in arms.items()]
 
 
-def summary(comparison: Comparison, followed: Standing) -> list[str]:
-    """The answer for a terminal: verdicts, recommendation and a table of at most 80 columns."""
-    lines = [each.verdict.sentence for each in comparison.differences] + [comparison.recommendation.sentence]
+def summary(comparison: Comparison, followed: Standing, fitness: str) -> list[str]:
+    """The answer for a terminal: verdicts, recommendation, fitness for use, and a table of at most 80 columns."""
+    lines = [each.verdict.sentence for each in comparison.differences] + [comparison.recommendation.sentence, fitness]
     lines += [sentence for sentence in (followed.sentence, followed.openings) if sentence]
     lines += [f"Note: {sentence}." for sentence in comparison.question.missing_ids]
     notes = (high_val_losses(comparison), about_look(comparison.question.rule))

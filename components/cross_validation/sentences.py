@@ -5,7 +5,14 @@ from __future__ import annotations
 from components.comparison.overfitting_gap import DECIDING_GAP
 from components.cross_validation.analysis import CrossValidation, PooledDifference
 from components.report.formatting import p_value
-from components.report.wording import Claim, join_claims, mark_synthetic, points_with_interval, value_with_interval
+from components.report.wording import (
+    Claim,
+    join_claims,
+    mark_synthetic,
+    of_units,
+    points_with_interval,
+    value_with_interval,
+)
 from components.statistics.question import StudyQuestion
 
 METHOD = "corrected resampled t test (Nadeau & Bengio 2003)"
@@ -42,7 +49,7 @@ def _holm(difference: PooledDifference, test: str) -> str:
 
 def about_data(result: CrossValidation) -> str:
     """Which data the numbers are about."""
-    groups = f" of {result.lesions:,} lesions or patients" if result.question.ids_known else ""
+    groups = of_units(result.lesions, result.question.unit)
     seeds = len(result.question.seeds)
     return (
         f"The numbers are about all {result.images:,} accepted images with a label{groups}: each was tested once, by "

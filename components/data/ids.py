@@ -119,6 +119,16 @@ def about_missing_ids(images: int, known: Mapping[str, int]) -> list[str]:
     ]
 
 
+def resampled_unit(images: int, known: Mapping[str, int]) -> str:
+    """What the groups of the split are, in one word each; arguments as for `about_missing_ids`."""
+    patients, lesions = (known.get(name, 0) for name in PERSON_IDS)
+    if not patients and not lesions:
+        return "images"
+    if patients == images:
+        return "patients"
+    return "lesions or patients" if patients else "lesions"
+
+
 def _warn_of_similar(ids: pd.Series, name: str, report: ReadReport) -> None:
     pairs = similar_pairs(ids)
     if pairs:

@@ -56,6 +56,26 @@ SEX_WORDS = {"m": "male", "male": "male", "man": "male", "f": "female", "female"
 _DECIMAL_COMMA = re.compile(r"([0-9]+),([0-9]+)")
 ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6"}
 
+DIAGNOSIS_NAMES: Mapping[str, str] = {
+    "akiec": "actinic keratosis or Bowen's disease",
+    "ak": "actinic keratosis",
+    "ack": "actinic keratosis",
+    "bcc": "basal cell carcinoma",
+    "bkl": "benign keratosis",
+    "bod": "Bowen's disease",
+    "df": "dermatofibroma",
+    "mel": "melanoma",
+    "nev": "naevus",
+    "nv": "naevus",
+    "scc": "squamous cell carcinoma",
+    "sek": "seborrhoeic keratosis",
+    "vasc": "vascular lesion",
+}
+"""Words for the short forms that published data sets use for diagnoses, in lower case."""
+
+MELANOMA = ("mel", "melanoma")
+"""Diagnoses that are melanoma, in lower case."""
+
 SITE_WORDS: Mapping[str, tuple[str, ...]] = {
     "head/neck": ("head", "neck", "head neck", "head and neck", "face", "scalp", "ear", "nose", "lip"),
     "upper extremity": ("upper limbs", "arm", "forearm", "hand", "upper arm", "shoulder"),
@@ -194,3 +214,13 @@ def shortened(words: pd.Series, most: int = 8, letters: int = 40) -> str:
         return f"{len(counts)} words, most of them in a single row: is the column of the diagnosis the right one?"
     shown = ", ".join(repr(str(word)[:letters]) for word in counts.index[:most])
     return f"{len(counts)} words: {shown}{', ...' if len(counts) > most else ''}"
+
+
+def diagnosis_name(word: str) -> str:
+    """`melanoma` for `mel`; a word without an entry in DIAGNOSIS_NAMES is its own name."""
+    return DIAGNOSIS_NAMES.get(word.casefold(), word)
+
+
+def is_melanoma(diagnosis: str) -> bool:
+    """Whether a diagnosis of a data set is melanoma."""
+    return diagnosis.casefold() in MELANOMA or "melanoma" in diagnosis.casefold().split()

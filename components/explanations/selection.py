@@ -64,7 +64,7 @@ def group_runs(runs: Sequence[Run], classes: Sequence[str]) -> tuple[ModelRuns, 
 
 
 def choose_run(runs: Sequence[Run], classes: Sequence[str]) -> Run:
-    """The run with the highest balanced accuracy on val, the first of equals: the one that would be deployed."""
+    """The run with the highest balanced accuracy on val, the first of equals: the one that would be used."""
 
     def on_val(run: Run) -> float:
         val = same_images([run], "val", classes)

@@ -64,6 +64,10 @@ class ExternalSetup:
     """Of the calibration error."""
     priors: Priors
     """Of the study's models and of its train images; the external set's own frequencies are used nowhere."""
+    unit: str = "lesions or patients"
+    """What is resampled whole in the cohort, as `StudyQuestion.unit`."""
+    lesions_known: bool = True
+    """Whether every image of the cohort has the id of a lesion."""
     ids_known: bool = True
     """Whether any image of the cohort has the id of a patient or lesion."""
     missing_ids: tuple[str, ...] = ()

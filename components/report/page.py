@@ -17,8 +17,10 @@ from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from components.report import formatting
+from components.data.vocabulary import diagnosis_name
+from components.report import formatting, wording
 from components.report.figures import GRID_COLOUR, INK, save
+from components.report.places import MADE, place
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "percent": formatting.percent,
@@ -28,6 +30,8 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "points": formatting.points,
     "signed_root": formatting.signed_root,
     "p": formatting.p_value,
+    "of_units": wording.of_units,
+    "diagnosis_name": diagnosis_name,
     "interval_range": formatting.interval_range,
     "percent_range": partial(formatting.interval_range, form=formatting.percent),
     "points_range": partial(formatting.interval_range, form=formatting.points),
@@ -35,6 +39,20 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "signed_range": partial(formatting.interval_range, form=formatting.signed),
 }
 """What every template can use: `{{ share | percent }}`, `{{ interval | percent_range }}`."""
+
+
+PAGES: Mapping[str, str] = {
+    "index.html": "The model, for clinicians",
+    "study.html": "The study of methods",
+    "robustness.html": "Poor pictures",
+    "explanations.html": "Maps and errors",
+    "model_card.html": "Model card",
+    "data_sheet.html": "Data sheet",
+    "data.html": "Checks of the images",
+    "pretraining.html": "Pretraining",
+    "paper.html": "The paper's claims",
+}
+"""File and name of each page that every study has; all pages link to all of them."""
 
 
 def render(template: str, filters: Mapping[str, Callable[..., Any]] | None = None, **values: object) -> str:
@@ -59,6 +77,7 @@ def render(template: str, filters: Mapping[str, Callable[..., Any]] | None = Non
         lstrip_blocks=True,
     )
     environment.filters |= {**FILTERS, **(filters or {})}
+    environment.globals |= {"pages_of_study": PAGES, "made": place(MADE)}
     return environment.get_template(template).render(values)
 
 

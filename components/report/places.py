@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from components.base.errors import DataError
 
@@ -10,9 +10,19 @@ EXTERNAL = "external test sets"
 """On the page of the comparison; the stage `index` fills it."""
 
 
+MADE = "when and from what this page was made"
+"""At the end of every page; `flows.stage_io.pages` fills it with date, commit and version."""
+
+
 def place(name: str) -> Markup:
     """A comment that marks a place on a page; `name` is a few words."""
     return Markup(f"<!-- place: {name} -->")
+
+
+def stamp(page: str, sentence: str) -> str:
+    """The page with a sentence at its place MADE: date, commit and version."""
+    line = f'<p class="made">{escape(sentence)}</p>'
+    return page.replace(str(place(MADE)), line)
 
 
 def fill(page: str, name: str, content: str, file: str) -> str:

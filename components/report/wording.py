@@ -29,6 +29,20 @@ def mark_synthetic(sentence: str, synthetic: bool) -> str:
     return f"SYNTHETIC, pipeline check, not evidence: {sentence}" if synthetic else sentence
 
 
+def of_units(groups: int, unit: str, lesions: int | None = None) -> str:
+    """Whose the images are, behind their number: ` of 84 lesions`, ` of 84 lesions of 60 patients`; empty without ids.
+
+    Args:
+        groups: what is resampled whole.
+        unit: `StudyQuestion.unit`, the name of these.
+        lesions: where they are known besides patients.
+    """
+    if unit == "images":
+        return ""
+    several = f" of {lesions:,} lesions" if lesions is not None and unit != "lesions" else ""
+    return f"{several} of {groups:,} {unit}"
+
+
 def points_with_interval(interval: Interval, confidence: float) -> str:
     """A difference of shares in percentage points: `+2.1 points (95 % interval −0.3 to +4.5)`.
 

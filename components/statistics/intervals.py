@@ -23,6 +23,8 @@ from components.statistics.weighting import Array
 
 UNBOUNDED = (-np.inf, np.inf)
 
+SHARE_ENDS = (0.0, 1.0)
+
 EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -114,6 +116,9 @@ class Estimate:
     """Factor on the bootstrap's half width: corrects for small strata and removes the seeds' own part."""
     sources: VarianceComponents
     bounds: tuple[float, float] = UNBOUNDED
+    trials: int | None = None
+    """Of a share: the groups that it is of. Where all or none of them count, resampling shows no variance, and the
+    interval is the exact one of so many groups."""
 
     def interval(self, confidence: float) -> Interval:
         """The interval over seeds and lesions at once.
@@ -125,6 +130,8 @@ class Estimate:
         """
         if not len(self.draws) or not np.isfinite(self.mean):
             return Interval(self.mean, -np.inf, np.inf)
+        if self.trials and self.mean in SHARE_ENDS:
+            return exact_interval(self.mean, self.trials, confidence)
         ends = bca_ends(self.draws, self.mean, self.acceleration, confidence)
         below, above = (
             self._reach(max(0.0, reach), confidence) for reach in (self.mean - ends[0], ends[1] - self.mean)
@@ -152,6 +159,12 @@ class Estimate:
             inside = found.low <= null <= found.high
             excluded, included = (excluded, middle) if inside else (middle, included)
         return max(1 - excluded, 2 / (len(self.draws) + 1))
+
+
+def exact_interval(share: float, trials: int, confidence: float) -> Interval:
+    """The exact interval of a share of 0 or 1 in `trials` independent lesions or patients (Clopper & Pearson 1934)."""
+    reach = float(((1 - confidence) / 2) ** (1 / trials))
+    return Interval(share, reach, 1.0) if share else Interval(share, 0.0, 1 - reach)
 
 
 def combined_reach(
@@ -191,13 +204,16 @@ def bca_ends(draws: Array, mean: float, acceleration: float, confidence: float) 
     return float(low), float(high)
 
 
-def estimate(samples: Sequence[Sample], strata: Array, bounds: tuple[float, float] = UNBOUNDED) -> Estimate:
+def estimate(
+    samples: Sequence[Sample], strata: Array, bounds: tuple[float, float] = UNBOUNDED, trials: int | None = None
+) -> Estimate:
     """A metric's mean over seeds.
 
     Args:
         samples: one a seed, of the same design.
         strata: (G,) of the design.
         bounds: of the metric; the interval stays inside.
+        trials: of a share: the number of groups that it is of; see `Estimate.trials`.
     """
     values = np.array([sample.value for sample in samples])  # (S,)
     resampled = np.stack([sample.resampled for sample in samples])  # (S, R)
@@ -222,6 +238,7 @@ def estimate(samples: Sequence[Sample], strata: Array, bounds: tuple[float, floa
         widening=widening,
         sources=sources,
         bounds=bounds,
+        trials=trials,
     )
 
 

@@ -30,6 +30,11 @@ class StudyQuestion:
     """Whether the images are drawings, which every page then says."""
     ids_known: bool = True
     """Whether any image has the id of a patient or lesion; otherwise each counts as a lesion of its own."""
+    unit: str = "lesions or patients"
+    """What is resampled whole, and so what each interval is over: `patients`, `lesions`, `images`, or `lesions or
+    patients` where the patients of some images alone are known."""
+    lesions_known: bool = True
+    """Whether every image has the id of a lesion."""
     missing_ids: tuple[str, ...] = ()
     """Sentences about images without ids, which the main page and the card show."""
     too_few: int | None = None

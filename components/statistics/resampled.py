@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from components.statistics.bootstrap import Design, make_design
 from components.statistics.intervals import Estimate, Interval, estimate
+from components.statistics.weighting import ratio
 
 Array = npt.NDArray[Any]
 
@@ -52,13 +53,26 @@ class Resampled:
         _, member, counts = np.unique(self.groups, return_inverse=True, return_counts=True)
         return np.asarray(self.weights / counts[member].astype(np.float32)[:, None])
 
-    def estimate(self, by_seed: Array, bounds: tuple[float, float]) -> Estimate:
-        """The mean over seeds of a number in every column, (S, C), with between-seed and between-lesion variance."""
-        return estimate([self.design.split(values) for values in by_seed], self.design.strata, bounds)
+    def estimate(self, by_seed: Array, bounds: tuple[float, float], trials: int | None = None) -> Estimate:
+        """The mean over seeds of a number in every column, (S, C), with between-seed and between-lesion variance.
 
-    def interval(self, by_seed: Array, bounds: tuple[float, float]) -> Interval:
-        """The mean over seeds of (S, C) with its interval over seeds and lesions."""
-        return self.estimate(by_seed, bounds).interval(self.confidence)
+        `trials`, of a share: the groups that it is of, for an exact interval where it is 0 or 1.
+        """
+        return estimate([self.design.split(values) for values in by_seed], self.design.strata, bounds, trials)
+
+    def interval(self, by_seed: Array, bounds: tuple[float, float], trials: int | None = None) -> Interval:
+        """The mean over seeds of (S, C) with its interval over seeds and lesions; `trials` as for `estimate`."""
+        return self.estimate(by_seed, bounds, trials).interval(self.confidence)
+
+    def count_groups(self, among: Array) -> int:
+        """Lesions or patients with an image among some, (N,) or (S, N) bool; of several seeds the lowest number."""
+        return min(len(set(self.groups[each])) for each in np.atleast_2d(among))
+
+    def share(self, marked: Array, among: Array) -> Interval:
+        """Of the images `among` the share that is `marked`, both (N,) or (S, N) bool, over seeds and lesions."""
+        marked, among = (np.atleast_2d(each) for each in np.broadcast_arrays(marked, among))
+        hits, images = ((each.astype(np.float32) @ self.weights) for each in (marked & among, among))
+        return self.interval(ratio(hits, images), SHARE, self.count_groups(among))
 
     def intervals(self, by_seed: Array, bounds: tuple[float, float]) -> tuple[Interval, ...]:
         """The same for M numbers, (S, M, C)."""

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.base.files import write_text
 from components.data.ids import about_missing_ids
 from components.data.read_report import ReadReport
 from components.report import page
@@ -179,12 +178,6 @@ class ImageLookup:
         path = self.row(name).get("path") or ""
         picture = thumbnail(self._root, str(path), side) if path else tile("no such row")
         return PageImage(name, picture, without_path(caption, str(path)))
-
-
-def write_page(report: ValidationReport, root: Path, path: Path) -> None:
-    """Write the page to `path`; `root` is the data set's folder, from which images are read."""
-    text = render(report, ImageLookup(report.rows, root))
-    write_text(path, text)
 
 
 def render(report: ValidationReport, lookup: ImageLookup) -> str:

@@ -38,7 +38,7 @@ NO_EFFECT = (
 """Modules and packages whose change makes no result stale; so does no module named `settings`."""
 
 INCLUDED = re.compile(r"""(?:include|extends|import|from) ["']([\w./]+)["']""")
-TEMPLATE = re.compile(r"[\w/.]+\.(?:j2|css)")
+TEMPLATE = re.compile(r"[\w/.]+\.(?:j2|css|js)")
 
 
 class CodeGraph:

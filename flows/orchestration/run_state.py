@@ -30,7 +30,7 @@ from flows.places import PARAMS
 
 RUN_STATE = STATE / "run_state.json"
 VARIABLE = "DERMFLOW_RUN_STATE"  # path of the run's state, for the processes of its stages
-SUFFIXES = (".py", ".j2", ".css")
+SUFFIXES = (".py", ".j2", ".css", ".js")
 UNRECORDED = ("compute", "scan")
 """Sections of params.yaml that DVC does not record with a stage."""
 

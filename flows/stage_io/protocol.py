@@ -23,7 +23,7 @@ from flows.settings.study import Study
 
 LOCK = Path("protocol.lock.yaml")
 OPENINGS = Path("test_openings.csv")
-SECTIONS = ("study", "labels", "split", "augment", "backbone", "pretrain", "finetune", "compare")
+SECTIONS = ("study", "labels", "split", "augment", "backbone", "pretrain", "finetune", "compare", "clinical")
 """Sections of params.yaml that the protocol fixes."""
 
 HEAD = "# The locked protocol: written by `dermflow lock`, read by `compare`; see docs/deciding.md. Do not edit.\n"

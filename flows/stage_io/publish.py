@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.base.files import write_text
 from components.base.log import Log
+from flows.stage_io.pages import write_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +25,7 @@ def publish(
     lines: Iterable[str],
     log: Log,
     artifacts: str = "report",
+    model: str = "",
 ) -> None:
     """Write `NAME.json` and `NAME.html` into `folder`, and keep both and every figure in the run.
 
@@ -36,11 +38,12 @@ def publish(
         lines: shown in the terminal, followed by the path of the page.
         log: the run.
         artifacts: the folder in MLflow that holds the two files.
+        model: as for `pages.write_page`.
     """
     page_path = folder / f"{name}.html"
-    for path, text in ((folder / f"{name}.json", as_json(record)), (page_path, page)):
-        write_text(path, text)
-        log.artifact(path, artifacts)
+    write_text(folder / f"{name}.json", as_json(record))
+    log.artifact(folder / f"{name}.json", artifacts)
+    write_page(page_path, page, log, model=model, artifacts=artifacts)
     for title, figure in figures.items():
         log.figure(f"{title}.png", figure)
     for line in lines:

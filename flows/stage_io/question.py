@@ -7,7 +7,7 @@ from typing import Any
 
 from components.comparison.settings import Compare
 from components.data.adapters import Adapter
-from components.data.ids import about_missing_ids
+from components.data.ids import about_missing_ids, resampled_unit
 from components.data.labels import Labels
 from components.statistics.question import StudyQuestion
 from flows.settings.study import Study
@@ -41,6 +41,11 @@ def build_question(
 
 
 def describe_ids(read: Mapping[str, Any]) -> dict[str, Any]:
-    """`ids_known` and `missing_ids` by what reading a data set gave: `read` of the metrics of (external) ingest."""
+    """What is known of ids, by what reading a data set gave: `read` of the metrics of (external) ingest."""
     images, known = read["images"], read["known_ids"]
-    return {"ids_known": any(known.values()), "missing_ids": tuple(about_missing_ids(images, known))}
+    return {
+        "ids_known": any(known.values()),
+        "lesions_known": known["lesion_id"] == images,
+        "unit": resampled_unit(images, known),
+        "missing_ids": tuple(about_missing_ids(images, known)),
+    }

@@ -56,6 +56,31 @@ def find_commit(folder: Path) -> Commit:
         return Commit("", "no commit", f"the repository {top} has no commit yet", f"cd {_quote(top)} && {COMMIT_ALL}")
 
 
+CODE = ("flows", "components", "params.yaml", "dvc.yaml", "presets", "pyproject.toml")
+"""What a result is made from, apart from data."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the code of a result was."""
+
+    sha: str  # "" where no commit is known
+    date: str  # of the commit, ISO 8601, a day
+    changed: bool  # whether CODE has changes that are in no commit
+
+
+def describe_commit(folder: Path) -> Origin:
+    """The commit of a checkout's root folder, its day in UTC, and whether its code is changed."""
+    sha = find_commit(folder).sha
+    if not sha:
+        return Origin("", "", False)
+    date = run_git(
+        "show", "-s", "--format=%cd", "--date=format-local:%Y-%m-%d", sha, folder=folder, environment={"TZ": "UTC"}
+    )
+    known = [name for name in CODE if (folder / name).exists()]
+    return Origin(sha, date.decode().strip(), bool(run_git("status", "--porcelain", "--", *known, folder=folder)))
+
+
 def _tracks(folder: Path) -> bool:
     """Whether the repository that git finds tracks the graph of this checkout."""
     try:

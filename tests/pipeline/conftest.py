@@ -107,6 +107,10 @@ def wait_until(happened: Callable[[], bool], flow: subprocess.Popen[bytes], log:
         asked = time.monotonic()
 
 
+SAME_COMMIT = dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2026-01-02T03:04:05Z")
+"""Checkouts of the same files have the same commit, which their pages name."""
+
+
 @pytest.fixture(scope="session")
 def new_checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Checkout]:
     """Makes a checkout: the files that git would clone, with settings for a short run."""
@@ -132,7 +136,7 @@ def new_checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Check
         checkout = Checkout(folder, tmp_path_factory.getbasetemp())
         checkout.use()
         for command in (["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start"]):
-            subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+            subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True, env=os.environ | SAME_COMMIT)
         return checkout
 
     return make

@@ -107,7 +107,7 @@ def test_the_metric_is_measured(study: Checkout) -> None:
 
 
 def test_the_figure_is_on_the_page(study: Checkout) -> None:
-    page = (study.folder / "reports/index.html").read_text()
+    page = (study.folder / "reports/study.html").read_text()
     assert "Accuracy and gap together" in page
     assert "Upper left is best" in page
     assert "Test metrics of the arms" not in page  # a figure that the setting does not name

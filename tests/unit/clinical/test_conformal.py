@@ -68,7 +68,7 @@ def test_coverage_on_test_has_the_exact_intervals_width_and_counts_lesions() -> 
     exact = binomtest(count, 400).proportion_ci(0.95, method="exact")  # Clopper & Pearson, of lesions
     assert [found.coverage.low, found.coverage.high] == pytest.approx([exact.low, exact.high], abs=0.008)
     assert found.calibration == 300
-    assert found.kept
+    assert not found.refuted
     sets = 1 - test[1] <= conformal.limit(1 - val[1][np.arange(300), val[0]], 0.1)
     assert found.size.mean == pytest.approx(sets.sum(1).mean())
     assert found.single.mean == pytest.approx((sets.sum(1) == 1).mean())
@@ -111,7 +111,7 @@ def test_a_true_promise_is_rarely_called_broken(by_class: bool) -> None:
             by_class=by_class,
             rng=rng,
         )
-        broken += not found.kept
+        broken += found.refuted
     assert broken / 200 < 0.025 + 2.5 * np.sqrt(0.025 * 0.975 / 200)
 
 
@@ -130,7 +130,7 @@ def test_a_promise_that_does_not_hold_on_test_is_called_broken() -> None:
             by_class=by_class,
             rng=rng,
         )
-        assert not found.kept
+        assert found.refuted
 
 
 def test_the_chance_of_so_few_includes_the_variance_of_val() -> None:

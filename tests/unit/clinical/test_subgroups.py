@@ -173,3 +173,16 @@ def test_a_single_hidden_size_also_hides_the_next_smallest() -> None:
     assert attributes.hidden_sizes({"a": 3, "b": 4, "c": 90}, 20) == {"a", "b"}
     assert attributes.hidden_sizes({"a": 30, "b": 40, "unknown": 3}, 20) == set()
     assert attributes.hidden_sizes({"a": 3, "b": 40, "unknown": 500}, 20) == {"a", "b"}
+
+
+def test_each_skin_type_has_its_row_and_one_of_few_lesions_shows_nothing() -> None:
+    sample, answers, table = _draw(0)
+    types = np.repeat(np.array(["1", "2", "3", "unknown"]), [200, 200, 60, 20])
+    types[-24:-20] = "6"  # two lesions
+    found = subgroups.compare_subgroups(
+        sample, answers, table.assign(**{subgroups.SKIN_TYPE: types}), CLASSES, least=20
+    ).by_skin_type()
+    assert [name for name, _ in found] == ["I", "II", "III", "IV", "V", "VI"]
+    shown = {name: each.images for name, each in found if each}
+    assert shown == {"I": 200, "II": 200}  # III is left out with VI, whose size the total would reveal
+    assert all(each is None for _, each in subgroups.Subgroups(20, (), 0, 0.95).by_skin_type())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from components.clinical import triage
 from tests.unit.clinical.simulation import CLASSES, COSTS, SEVERITY, calibrated, resampled
@@ -46,6 +47,18 @@ def test_triage_counts_what_is_decided_too_low_and_too_high() -> None:
     assert found.cost.mean == pytest.approx(np.sum(np.array(found.confusion) * COSTS) / 500)
     assert found.cost_of_constants["soon"] == pytest.approx(((labels == 0) + 5 * (labels == 2)).mean())
     assert found.under.low <= found.under.mean <= found.under.high
+
+
+def test_triage_says_of_how_many_images_its_shares_are_and_what_it_never_decides() -> None:
+    severity = {"routine": ("a",), "soon": ("b",), "urgent": ("c",)}
+    labels, p = calibrated(300, np.random.default_rng(3))
+    costs = np.array([[0.0, 0.0, 0.0], [5.0, 0.0, 1.0], [20.0, 5.0, 0.0]])  # routine is never cheaper
+    found = triage.triage(resampled(labels), [p], classes=("a", "b", "c"), severity=severity, costs=costs)
+    assert found.images == {"under": (labels > 0).sum(), "over": (labels < 2).sum(), "missed": (labels == 2).sum()}
+    assert found.never == ("routine",)
+    assert (found.missed.mean, found.missed.low) == (0, 0)
+    exact = binomtest(0, int((labels == 2).sum())).proportion_ci(0.95, method="exact")
+    assert found.missed.high == pytest.approx(exact.high)
 
 
 def test_of_calibrated_probabilities_the_least_expected_cost_is_the_cheapest() -> None:

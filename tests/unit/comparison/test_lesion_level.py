@@ -75,8 +75,17 @@ def test_nothing_is_measured_twice_where_every_lesion_has_one_image(study: tuple
     single = [Run(run.id, run.predictions.assign(lesion_id=run.predictions["image_id"])) for run in runs]
     test = same_images(single, "test", CLASSES)
     design = make_design(test.groups, test.labels, 20, np.random.default_rng(0))
-    found = measure_lesions(single, test, design, comparison.question, Priors(UNIFORM, UNIFORM))
+    units = find_units(
+        single[0].predictions.query("split == 'test'").sort_values("image_id")["lesion_id"].tolist(), test
+    )
+    found = measure_lesions(single, units, test, design, comparison.question, Priors(UNIFORM, UNIFORM))
     assert (found.models, found.several, found.lesions) == ({}, 0, len(test.names))
+
+
+def test_the_lesions_of_the_classes_add_up_to_the_test_lesions(study: tuple[Comparison, list[Run]]) -> None:
+    comparison, runs = study
+    lesions = runs[0].predictions.query("split == 'test'")["lesion_id"]
+    assert sum(comparison.test_lesions.values()) == comparison.known_lesions == lesions.nunique()
 
 
 def test_the_rarest_class_is_planned_for_a_sensitivity_of_four_fifths() -> None:

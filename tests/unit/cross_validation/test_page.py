@@ -30,7 +30,7 @@ def test_the_page_shows_verdict_data_and_every_fold(result: CrossValidation) -> 
     assert 'id="difference-vae-frozen"' in text
     assert "superior" in text
     assert "all 120 lesions" not in text
-    assert f"about all {result.images:,} accepted images with a label of 120 lesions or patients" in " ".join(
+    assert f"about all {result.images:,} accepted images with a label of 120 {result.question.unit}" in " ".join(
         text.split()
     )
     assert text.count("<svg") == 1

@@ -13,7 +13,15 @@ from components.data.adapters.ham10000 import Config as Ham
 from components.data.adapters.isic import Config as Isic
 from components.data.adapters.pad_ufes import Config as PadUfes
 from components.data.adapters.table import Config as Table
-from components.data.ids import NO_IDS, about_missing_ids, check_ids, normalise_ids, similar_pairs, warn_of_shared
+from components.data.ids import (
+    NO_IDS,
+    about_missing_ids,
+    check_ids,
+    normalise_ids,
+    resampled_unit,
+    similar_pairs,
+    warn_of_shared,
+)
 from components.data.read_report import ReadReport
 from components.data.records import conform
 from components.data.splits import group_rows, split_table
@@ -259,3 +267,11 @@ def test_no_row_is_no_error():
     report = ReadReport()
     check_ids(ids([]), report)
     assert report.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("patients", "lesions", "unit"),
+    [(0, 0, "images"), (0, 9, "lesions"), (0, 5, "lesions"), (9, 0, "patients"), (4, 9, "lesions or patients")],
+)
+def test_the_unit_of_an_interval_is_named_by_the_ids_that_are_known(patients: int, lesions: int, unit: str) -> None:
+    assert resampled_unit(9, {"patient_id": patients, "lesion_id": lesions}) == unit

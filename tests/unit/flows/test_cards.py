@@ -111,7 +111,7 @@ def test_index_and_cards_say_what_is_not_known_of_ids(tmp_path: Path, repo: Path
         cards.work(**arguments(repo))
     assert all(sentence in head for head in _heads(tmp_path))
     assert f"Note: {sentence}" in read_text(tmp_path, "answer.txt")
-    unit = "lesions or patients that no model was trained or selected on"
+    unit = "lesions that no model was trained or selected on"
     assert (unit in " ".join(read_text(tmp_path, "comparison.html").split())) is (known > 0)
     assert ("None of these patients or lesions" in read_text(tmp_path, "model_card.md")) is (known > 0)
 

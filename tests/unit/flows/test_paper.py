@@ -19,6 +19,7 @@ from components.base.log import SilentLog
 from components.comparison.against_null import read_against_null
 from components.paper.curve_measures import epochs_to_converge
 from components.pretraining import vae
+from components.report.page import PAGES
 from flows.paper import paper
 from tests.unit.comparison.simulated_study import write_json
 from tests.unit.flows.paper_study import arguments, build
@@ -256,7 +257,7 @@ def test_the_page_is_whole_and_loads_nothing(study: Path) -> None:
     reader.feed(page)
     assert reader.open == []
     assert not re.search(r"https?:|@import|<script", page)
-    assert set(re.findall(r'href="([^"]*)"', page)) == {"index.html"}
+    assert set(re.findall(r'href="([^"]*)"', page)) == set(PAGES)
     text = unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", page)))
     for claim in record["claims"]:
         assert claim["title"] in text and claim["paper"] in text and claim["measured"] in text

@@ -215,3 +215,13 @@ def test_three_seeds_resampled_would_not_cover() -> None:
     picked = drawn[np.arange(2000)[:, None, None], rng.integers(0, 3, (2000, 400, 3))].mean(2)
     low, high = np.quantile(picked, [0.025, 0.975], axis=1)
     assert np.mean((low <= 0) & (high >= 0)) < 0.8
+
+
+@pytest.mark.parametrize(("share", "trials"), [(1.0, 3), (0.0, 3), (1.0, 40), (0.0, 200)])
+def test_a_share_at_its_end_has_the_exact_interval_of_its_lesions(share: float, trials: int) -> None:
+    right = np.full(trials, share)
+    design = bootstrap.make_design(np.arange(trials), np.zeros(trials, int), 50, np.random.default_rng(0))
+    samples = [design.split(right @ design.columns / design.columns.sum(0))] * 3
+    found = intervals.estimate(samples, design.strata, (0.0, 1.0), trials).interval(0.95)
+    exact = stats.binomtest(round(share * trials), trials).proportion_ci(0.95, method="exact")
+    assert (found.mean, found.low, found.high) == pytest.approx((share, exact.low, exact.high))

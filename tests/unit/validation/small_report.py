@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from components.base.files import write_text
 from components.data.read_report import ReadReport, TableRead
-from components.validation.page import ValidationReport, write_page
+from components.validation.page import ImageLookup, ValidationReport, render
 
 NAME = "mustermann_erika"
 CLASSES = ("mel", "nv")
@@ -98,7 +99,7 @@ def report(**changed: object) -> ValidationReport:
 
 def written(made: ValidationReport, folder: Path, out: Path) -> str:
     """The page of a report as text."""
-    write_page(made, folder, out / "reports" / "data.html")
+    write_text(out / "reports" / "data.html", render(made, ImageLookup(made.rows, folder)))
     return (out / "reports" / "data.html").read_text("utf-8")
 
 
