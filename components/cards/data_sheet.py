@@ -18,7 +18,7 @@ from components.cards.licences import limits_of_use
 from components.cards.settings import CardSettings
 from components.clinical.attributes import NAMES, UNKNOWN, age_bands, hidden_sizes
 from components.data.ids import about_missing_ids, resampled_unit
-from components.data.vocabulary import is_site
+from components.data.vocabulary import CONFIRMATIONS, is_site
 from components.report.formatting import count, percent
 
 Json = Mapping[str, Any]
@@ -86,6 +86,8 @@ def write(dataset: DataRecords, settings: CardSettings) -> str:
         missing_statements=page.missing_statements(settings),
         classes=_classes(dataset),
         splits=_splits(dataset),
+        confirmations=confirmations(dataset.images, list(dataset.mapping)),
+        confirmed_by=CONFIRMATIONS,
         attributes=composition(dataset.images, dataset.ages, dataset.least),
         missing={
             name.replace("_", " "): percent(share) for name, share in dataset.validation["profile"]["missing"].items()
@@ -119,6 +121,26 @@ def _splits(dataset: DataRecords) -> list[tuple[str, str, str, str]]:
     """Split, use, images, lesions or patients."""
     images, groups = dataset.split["images"], dataset.split["groups"]
     return [(name, use, count(images[name]), count(groups[name])) for name, use in SPLITS.items()]
+
+
+def confirmations(images: pd.DataFrame, classes: Sequence[str]) -> list[tuple[str, ...]]:
+    """Rows of class, split and images by how the diagnosis was confirmed, in the order of CONFIRMATIONS.
+
+    Args:
+        images: accepted rows with label, split and, where the data set states it, confirmation.
+        classes: in the order of the rows.
+
+    Returns:
+        Empty where no diagnosis is stated to be confirmed in any way.
+    """
+    if "confirmation" not in images or images["confirmation"].eq(UNKNOWN).all():
+        return []
+    counts = images.groupby(["label", "split", "confirmation"]).size()
+    return [
+        (name, split, *(count(int(counts.get((name, split, how), 0))) for how in CONFIRMATIONS))
+        for name in classes
+        for split in ("train", "val", "test")
+    ]
 
 
 def composition(images: pd.DataFrame, ages: Sequence[int], least: int) -> list[tuple[str, str, str, str]]:

@@ -26,6 +26,8 @@ from components.statistics.weighting import weighted_mean
 
 Array = npt.NDArray[Any]
 
+HISTOLOGY = "histology"
+
 ATTRIBUTES = {"skin_type": SKIN_TYPE, "age": "age", "site": "body site", "sex": "sex"}
 """By which the sensitivity for melanoma is shown, and their names."""
 
@@ -74,6 +76,11 @@ class ChosenModel:
     malignant: Answered
     benign: Answered
     diagnoses: tuple[Answered, ...]
+    histology: tuple[Answered, ...]
+    """Melanoma (or malignant) and benign, of the images whose diagnosis is confirmed by histology; empty without any."""
+    confirmed: Mapping[str, float | None]
+    """`malignant` and `benign`: share of the images whose diagnosis is confirmed by histology; None: it is not known how
+    any diagnosis was confirmed."""
     groups: tuple[Group, ...]
     least: int
     """Melanomas below which a group shows no number."""
@@ -126,6 +133,8 @@ def assess_chosen(
     seen = _Seen(sample, table["lesion_id"].to_numpy(str), answers.malignant, answers.sure)
     diagnosis = known["diagnosis"].astype(str)
     melanoma = diagnosis.map(is_melanoma).to_numpy(bool)
+    how = known["confirmation"] if "confirmation" in known else pd.Series(UNKNOWN, index=known.index)
+    stated, by_histology = (how != UNKNOWN).to_numpy(), (how == HISTOLOGY).to_numpy()
     free = resample(np.zeros_like(labels), sample.groups, resamples, confidence, rng)
     error = weighted_mean((answers.malignancy - malignant)[None], free.weights)
     patients = known["patient_id"]
@@ -139,6 +148,15 @@ def assess_chosen(
         malignant=seen.answered("malignant", malignant),
         benign=seen.answered("benign", ~malignant),
         diagnoses=tuple(seen.answered(diagnosis_name(word), (diagnosis == word).to_numpy()) for word in words),
+        histology=tuple(
+            seen.answered(name, rows & by_histology)
+            for name, rows in (("melanoma", melanoma), ("malignant", malignant), ("benign", ~malignant))
+            if (rows & by_histology).any()
+        ),
+        confirmed={
+            name: float(by_histology[rows].mean()) if stated.any() and rows.any() else None
+            for name, rows in (("malignant", malignant), ("benign", ~malignant))
+        },
         groups=tuple(_groups(seen, described, melanoma, least)),
         least=least,
         overconfidence=free.interval(error.reshape(1, -1), DIFFERENCE),

@@ -20,6 +20,7 @@ from components.base.normal_form import clean
 from components.data.ids import ALL_IDS, check_ids, normalise_ids
 from components.data.privacy import check_sources
 from components.data.read_report import ReadReport
+from components.data.vocabulary import CONFIRMATIONS
 
 CONTENT = ("sha256", "twins")
 """Columns of image content: rows that share a value are always one group."""
@@ -114,6 +115,7 @@ _text = _rule("empty", "at least one character", "str_length", 1, None)
 _relative = pa.Check(_are_relative, error="inside: a POSIX path relative to the data set's folder, without '..'")
 _ages = _rule("range", "0 to 120 years, or nothing", "in_range", 0, 120)
 _sexes = _rule("words", f"one of {', '.join(SEXES)}", "isin", SEXES)
+_confirmed = _rule("words", f"one of {', '.join(CONFIRMATIONS)}", "isin", CONFIRMATIONS)
 _types = _rule("range", "1 to 6 (Fitzpatrick), or nothing", "in_range", 1, 6)
 
 Raw = pa.DataFrameSchema(
@@ -128,6 +130,8 @@ Raw = pa.DataFrameSchema(
         "sex": pa.Column(str, _sexes),
         "site": pa.Column(str, _text),
         "skin_type": pa.Column(NUMBER_TYPES["skin_type"], _types, nullable=True),
+        # how the diagnosis was confirmed; tables from before this column lack it
+        "confirmation": pa.Column(str, _confirmed, required=False),
         "source": pa.Column(str, _text),  # name of the data set
     },
     checks=[
@@ -185,7 +189,7 @@ Packed = pa.DataFrameSchema(
 """The index of packed images: the ids of each, and the checksum of its pixels."""
 
 _REQUIRED = ("image_id", "path", "source")
-_UNKNOWN = {"sex": "unknown", "site": "unknown"}
+_UNKNOWN = {"sex": "unknown", "site": "unknown", "confirmation": "unknown"}
 
 
 def conform(table: pd.DataFrame, origin: str, report: ReadReport) -> pd.DataFrame:
@@ -198,7 +202,7 @@ def conform(table: pd.DataFrame, origin: str, report: ReadReport) -> pd.DataFram
 
     Returns:
         A copy with ids and words in one form (`normal_form`). A column that the data set lacks gets its default:
-        lesion_id is the image_id, sex and site are `unknown`, the others are null. Rows that break a rule are kept;
+        lesion_id is the image_id, sex, site and confirmation are `unknown`, the others are null. Rows that break a rule are kept;
         `failures` finds them.
 
     Raises:

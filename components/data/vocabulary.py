@@ -76,6 +76,21 @@ DIAGNOSIS_NAMES: Mapping[str, str] = {
 MELANOMA = ("mel", "melanoma")
 """Diagnoses that are melanoma, in lower case."""
 
+CONFIRMATION_WORDS: Mapping[str, tuple[str, ...]] = {
+    "histology": ("histo", "histopathology", "histopatholgy", "biopsy", "true"),
+    "confocal microscopy": ("confocal", "confocal microscopy with consensus dermoscopy"),
+    "follow-up": ("follow_up", "follow up", "followup", "serial imaging showing no change"),
+    "consensus": ("single image expert consensus", "expert consensus"),
+    "clinical": ("single contributor clinical assessment", "false"),
+}
+"""How a diagnosis was confirmed, and the words of data sets for it; `true` and `false` are of a column `biopsed`."""
+
+OTHER = "other"
+"""A confirmation that no word of CONFIRMATION_WORDS names; a free text is not kept, since it may name a person."""
+
+CONFIRMATIONS = (*CONFIRMATION_WORDS, OTHER, UNKNOWN)
+_CONFIRMATION = {word: name for name, words in CONFIRMATION_WORDS.items() for word in (name, *words)}
+
 SITE_WORDS: Mapping[str, tuple[str, ...]] = {
     "head/neck": ("head", "neck", "head neck", "head and neck", "face", "scalp", "ear", "nose", "lip"),
     "upper extremity": ("upper limbs", "arm", "forearm", "hand", "upper arm", "shoulder"),
@@ -95,10 +110,10 @@ _SITE = {word: site for site, words in SITE_WORDS.items() for word in (site, *wo
 
 
 def translate(table: pd.DataFrame, sex_words: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """The table with common values in the columns diagnosis, sex, site, age and skin_type.
+    """The table with common values in the columns diagnosis, sex, site, age, skin_type and confirmation.
 
     Args:
-        table: text in all columns; those of the five that it lacks are not added.
+        table: text in all columns; those of the six that it lacks are not added.
         sex_words: further terms of this data set, term -> male, female or unknown.
 
     Returns:
@@ -108,7 +123,8 @@ def translate(table: pd.DataFrame, sex_words: Mapping[str, str] | None = None) -
         - sex is male, female, unknown or an unknown term in lower case,
         - site is one of SITES or an unknown term in lower case,
         - age is years as text or null,
-        - skin_type is the Fitzpatrick type 1 to 6 as text or null.
+        - skin_type is the Fitzpatrick type 1 to 6 as text or null,
+        - confirmation is one of CONFIRMATIONS.
     """
     own = {_normalise(word): meaning for word, meaning in (sex_words or {}).items()}
     words: dict[str, Callable[[str], str | None]] = {
@@ -117,6 +133,7 @@ def translate(table: pd.DataFrame, sex_words: Mapping[str, str] | None = None) -
         "site": site,
         "age": age,
         "skin_type": skin_type,
+        "confirmation": confirmation,
     }
     translated = {name: _each(table[name], word) for name, word in words.items() if name in table}
     return table.assign(**translated)
@@ -126,6 +143,11 @@ def _each(column: pd.Series, word: Callable[[str], str | None]) -> pd.Series:
     """The column with `word` applied once to each distinct cell; a null counts as empty text."""
     filled = column.astype("object").where(column.notna(), "").map(str)
     return filled.map({cell: word(cell) for cell in filled.unique()}).astype("object")
+
+
+def confirmation(word: str) -> str:
+    """How a diagnosis was confirmed, one of CONFIRMATIONS."""
+    return UNKNOWN if is_unstated(word) else _CONFIRMATION.get(_normalise(word), OTHER)
 
 
 def is_unstated(word: str) -> bool:

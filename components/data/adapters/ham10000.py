@@ -30,6 +30,8 @@ COLUMNS = {
     "localization": "site",
 }
 
+OPTIONAL = {"dx_type": "confirmation"}  # histo, follow_up, consensus, confocal
+
 EXAMPLE = ExampleData(
     texts={
         METADATA: (
@@ -68,7 +70,8 @@ class Config(Frozen):
                 f"dataset.path = {self.path}: {file} is missing; put {METADATA} there, and the JPEGs into "
                 f"{self.path / FOLDERS[0]}"
             )
-        table = read_table(file, list(COLUMNS), report, form=self.format, root=self.path).rename(columns=COLUMNS)
+        table = read_table(file, list(COLUMNS), report, form=self.format, optional=list(OPTIONAL), root=self.path)
+        table = table.rename(columns={**COLUMNS, **OPTIONAL})
         found = find_images(self.path, self.images, FOLDERS)
         paths = locate(table["image_id"].fillna(""), found, "images/{}.jpg", report)
         return conform(translate(table).assign(path=paths, source="ham10000"), str(file), report)

@@ -47,6 +47,7 @@ NAMES = {
     "sex": ("sex",),
     "site": ("anatom_site_general", "anatom_site_general_challenge", "anatom_site_2", "anatom_site_1"),
     "skin_type": ("fitzpatrick_skin_type",),
+    "confirmation": ("diagnosis_confirm_type",),
 }
 KEYS = (*NAMES["image_id"], "image_id", "img_id", "filename", "file_name", "file")
 """Names of the column with the image's id in a table beside the main one, the first that it has."""

@@ -37,6 +37,8 @@ COLUMNS = {
     "fitspatrick": "skin_type",  # the table's spelling
 }
 
+OPTIONAL = {"biopsed": "confirmation"}  # True: histology; False: by dermatologists
+
 EXAMPLE = ExampleData(
     texts={
         TABLES[0]: (
@@ -69,7 +71,8 @@ class Config(Frozen):
     def read(self, report: ReadReport) -> pd.DataFrame:
         """One row a row of the metadata."""
         file = self._table()
-        table = read_table(file, list(COLUMNS), report, form=self.format, root=self.path).rename(columns=COLUMNS)
+        table = read_table(file, list(COLUMNS), report, form=self.format, optional=list(OPTIONAL), root=self.path)
+        table = table.rename(columns={**COLUMNS, **OPTIONAL})
         table = normalise_ids(table, report)
         lesions = table["patient_id"] + "_" + table["lesion_id"]  # missing where one of the two is
         names = [PurePosixPath(name).stem for name in table["image_id"].fillna("")]

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from components.cards import data_sheet
+from components.cards.data_sheet import confirmations
+from components.data.vocabulary import CONFIRMATIONS
 from tests.unit.cards.simulated_run import (
     CLASSES,
     PAGES,
@@ -70,3 +72,20 @@ def test_the_cards_name_no_image_no_lesion_and_no_path(folder: Path) -> None:
         assert "Muster" not in text
         assert not re.search(r"[a-z]\.[A-Z]", text)  # two sentences without a space between
         assert not re.search(r"/tmp|/home|/work|20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d", text)
+
+
+def test_confirmations_are_counted_by_class_and_split() -> None:
+    words = ["histology", "histology", "follow-up", "unknown", "histology"]
+    images = pd.DataFrame(
+        {
+            "label": ["mel", "mel", "nv", "nv", "nv"],
+            "split": ["train", "test", "test", "test", "train"],
+            "confirmation": words,
+        }
+    )
+    rows = {row[:2]: dict(zip(CONFIRMATIONS, row[2:], strict=True)) for row in confirmations(images, ["mel", "nv"])}
+    assert rows["mel", "test"]["histology"] == "1" and rows["mel", "val"]["histology"] == "0"
+    assert (rows["nv", "test"]["follow-up"], rows["nv", "test"]["unknown"]) == ("1", "1")
+    assert sum(int(number) for row in rows.values() for number in row.values()) == 5
+    assert confirmations(images.assign(confirmation="unknown"), ["mel", "nv"]) == []
+    assert confirmations(images.drop(columns="confirmation"), ["mel", "nv"]) == []

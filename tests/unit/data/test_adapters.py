@@ -138,6 +138,32 @@ def test_real_pad_ufes_has_its_published_counts(tables: Path, tmp_path: Path):
     assert (raw.groupby("lesion_id")["diagnostic"].nunique() == 2).sum() == 226
 
 
+# --- how a diagnosis was confirmed
+
+
+def test_ham10000_says_how_a_diagnosis_was_confirmed(tmp_path: Path):
+    table = write_example("ham10000", tmp_path).read(ReadReport())
+    assert table["confirmation"].to_list() == ["histology"] * 3
+
+
+def test_isic_says_how_a_diagnosis_was_confirmed(tmp_path: Path):
+    text = (
+        "isic_id,diagnosis,diagnosis_confirm_type\n"
+        "ISIC_1,melanoma,histopathology\n"
+        "ISIC_2,nevus,serial imaging showing no change\n"
+        "ISIC_3,nevus,\n"
+    )
+    write(tmp_path, {"metadata.csv": text}, ("a/ISIC_1.jpg", "a/ISIC_2.jpg", "a/ISIC_3.jpg"))
+    table = Isic(path=tmp_path).read(ReadReport())
+    assert table["confirmation"].to_list() == ["histology", "follow-up", "unknown"]
+
+
+def test_a_data_set_that_does_not_say_how_a_diagnosis_was_confirmed_leaves_it_unknown(tmp_path: Path):
+    table = write_example("pad_ufes", tmp_path).read(ReadReport())
+    assert set(table["confirmation"]) == {"unknown"}
+    assert failures(table).empty
+
+
 # --- fitzpatrick17k
 
 

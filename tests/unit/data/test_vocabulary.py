@@ -5,7 +5,19 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from components.data.vocabulary import SITES, age, diagnosis, sex, site, skin_type, translate
+from components.data.vocabulary import (
+    CONFIRMATIONS,
+    SITES,
+    age,
+    confirmation,
+    diagnosis,
+    diagnosis_name,
+    is_melanoma,
+    sex,
+    site,
+    skin_type,
+    translate,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +67,27 @@ def test_an_open_diagnosis_is_none_and_others_stay_as_written():
 
 def test_only_columns_that_are_there_are_translated():
     assert list(translate(pd.DataFrame({"sex": ["m"], "x": [1]}))) == ["sex", "x"]
+
+
+@pytest.mark.parametrize(("word", "how"), [
+    ("histo", "histology"), ("histopathology", "histology"), ("True", "histology"), ("False", "clinical"),
+    ("follow_up", "follow-up"), ("serial imaging showing no change", "follow-up"),
+    ("consensus", "consensus"), ("single image expert consensus", "consensus"),
+    ("confocal", "confocal microscopy"), ("confocal microscopy with consensus dermoscopy", "confocal microscopy"),
+    ("", "unknown"), ("n/a", "unknown"), ("seen by Dr. Smith", "other"),
+])  # fmt: skip
+def test_words_for_how_a_diagnosis_was_confirmed(word: str, how: str) -> None:
+    assert confirmation(word) == how
+    assert how in CONFIRMATIONS
+
+
+@pytest.mark.parametrize(("word", "known"), [
+    ("mel", True), ("MEL", True), ("melanoma", True), ("melanoma in situ", True), ("nv", False),
+    ("non-melanoma skin cancer", False),
+])  # fmt: skip
+def test_melanoma_is_known_by_its_words(word: str, known: bool) -> None:
+    assert is_melanoma(word) is known
+
+
+def test_short_forms_of_diagnoses_are_spelled_out() -> None:
+    assert [diagnosis_name(word) for word in ("mel", "NV", "porokeratosis")] == ["melanoma", "naevus", "porokeratosis"]
