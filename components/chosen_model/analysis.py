@@ -77,10 +77,12 @@ class ChosenModel:
     benign: Answered
     diagnoses: tuple[Answered, ...]
     histology: tuple[Answered, ...]
-    """Melanoma (or malignant) and benign, of the images whose diagnosis is confirmed by histology; empty without any."""
+    """Melanoma, malignant and benign, of the images whose diagnosis is confirmed by histology; empty without any."""
     confirmed: Mapping[str, float | None]
-    """`malignant` and `benign`: share of the images whose diagnosis is confirmed by histology; None: it is not known how
-    any diagnosis was confirmed."""
+    """`malignant` and `benign`: share of the images whose diagnosis is confirmed by histology.
+
+    None where it is not known how any diagnosis was confirmed.
+    """
     groups: tuple[Group, ...]
     least: int
     """Melanomas below which a group shows no number."""
@@ -174,15 +176,18 @@ class _Seen:
     sure: Array  # (N,) bool, answered
 
     def answered(self, name: str, among: Array) -> Answered:
-        parts = (self.called & self.sure, ~self.called & self.sure, ~self.sure)
-        shares = [self.sample.share(each, among) for each in parts]
-        whole = of_hundred([each.mean for each in shares])
+        malignant = self.sample.share(self.called & self.sure, among)
+        benign = self.sample.share(~self.called & self.sure, among)
+        unanswered = self.sample.share(~self.sure, among)
+        whole = of_hundred([malignant.mean, benign.mean, unanswered.mean])
         return Answered(
             name,
             int(among.sum()),
             len(set(self.lesions[among])),
             self.sample.count_groups(among),
-            *shares,
+            malignant,
+            benign,
+            unanswered,
             of_100=dict(zip(("malignant", "benign", "unanswered"), whole, strict=True)),
         )
 

@@ -202,8 +202,8 @@ def conform(table: pd.DataFrame, origin: str, report: ReadReport) -> pd.DataFram
 
     Returns:
         A copy with ids and words in one form (`normal_form`). A column that the data set lacks gets its default:
-        lesion_id is the image_id, sex, site and confirmation are `unknown`, the others are null. Rows that break a rule are kept;
-        `failures` finds them.
+        lesion_id is the image_id, sex, site and confirmation are `unknown`, the others are null. Rows that break a
+        rule are kept; `failures` finds them.
 
     Raises:
         DataError: for a missing or unknown column, a cell of a numeric column that is not a number, or a source that is

@@ -14,6 +14,7 @@ from components.base.errors import DataError
 from components.base.families import members
 from components.data.adapters.dermamnist import Config as DermaMnist
 from components.data.adapters.fitzpatrick17k import Config as Fitzpatrick
+from components.data.adapters.isic import Config as Isic
 from components.data.adapters.pad_ufes import Config as PadUfes
 from components.data.adapters.synthetic import Config as Synthetic
 from components.data.file_tree import list_images
@@ -153,7 +154,7 @@ def test_isic_says_how_a_diagnosis_was_confirmed(tmp_path: Path):
         "ISIC_2,nevus,serial imaging showing no change\n"
         "ISIC_3,nevus,\n"
     )
-    write(tmp_path, {"metadata.csv": text}, ("a/ISIC_1.jpg", "a/ISIC_2.jpg", "a/ISIC_3.jpg"))
+    paint(write(tmp_path, "metadata.csv", text), "a/ISIC_1.jpg", "a/ISIC_2.jpg", "a/ISIC_3.jpg")
     table = Isic(path=tmp_path).read(ReadReport())
     assert table["confirmation"].to_list() == ["histology", "follow-up", "unknown"]
 
