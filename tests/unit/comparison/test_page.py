@@ -15,10 +15,10 @@ import pytest
 from pydantic import ValidationError
 
 from components.base.families import load_member, members
-from components.comparison import page as comparison_page
 from components.comparison.figures import FAMILY
 from components.comparison.sentences import onset_range, planning
 from components.report.figures import GRID_COLOUR, INK
+from components.report.page import PAGES
 from components.statistics.power import SampleSize
 from flows.compare import compare
 from flows.settings import load_settings
@@ -80,14 +80,14 @@ def test_the_page_loads_nothing_from_the_network(page: str) -> None:
     assert "<script" not in page
     links = [value for name, value in _read(page).attributes if name in {"src", "href", "srcset", "data"}]
     assert links  # figures use their own markers
-    assert {value for value in links if not value.startswith("#")} == set(comparison_page.PAGES)
+    assert {value for value in links if not value.startswith("#")} == set(PAGES)
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
     assert not re.search(r"https?:|@import", page)
 
 
 def test_the_other_pages_are_outs_of_the_graph(repo: Path) -> None:
     graph = (repo / "dvc.yaml").read_text()
-    assert all(f"- ${{paths.reports}}/{name}\n" in graph for name in comparison_page.PAGES)
+    assert all(f"- ${{paths.reports}}/{name}\n" in graph for name in PAGES)
 
 
 def test_no_path_and_no_time_stands_in_the_page(page: str) -> None:
