@@ -1,6 +1,6 @@
 """Coverage of the interval of the crossing of two learning curves, on curves that are known.
 
-`python -m benchmarks.crossing [REPEATS]` simulates studies of two arms and prints the table of docs/deciding.md: how
+`python -m benchmarks.crossing [REPEATS]` simulates studies of two arms and prints the table of docs/methods.md: how
 often nominal 95 % intervals hold the true crossing and the true label saving, and how often a crossing is claimed of
 arms that are equal.
 

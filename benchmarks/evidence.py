@@ -2,7 +2,7 @@
 
 `python -m benchmarks evidence` times the bootstrap of every metric (2,000 resamples, 2,000 test images, ten runs), and
 the pooled comparison of a cross-validation (2,000 resamples, five folds with 2,000 test images and ten runs each).
-`python -m benchmarks.evidence [REPEATS]` simulates whole studies and prints the table of docs/deciding.md: how often
+`python -m benchmarks.evidence [REPEATS]` simulates whole studies and prints the table of docs/methods.md: how often
 nominal 95 % intervals hold the truth, and how often an arm is called superior that is not.
 
 Letters: N images, K classes, G lesions, S seeds.

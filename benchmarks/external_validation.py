@@ -1,7 +1,7 @@
 """Coverage of the intervals of drops on an external test set, on pairs of sets whose truth is known.
 
 `python -m benchmarks.external_validation [REPEATS]` simulates studies, each with an internal and an external test set
-that share only the models, and prints the table of docs/deciding.md: how often nominal 95 % intervals of the
+that share only the models, and prints the table of docs/methods.md: how often nominal 95 % intervals of the
 drop hold the truth, also those of the drop minus the reference's, and how often a difference is claimed where the arms
 are equal.
 

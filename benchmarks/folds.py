@@ -1,6 +1,6 @@
 """Coverage and false alarms of a cross-validation's paired difference, on studies whose truth is known.
 
-`python -m benchmarks.folds [REPEATS]` prints the table of docs/deciding.md: how often three nominal 95 % intervals hold
+`python -m benchmarks.folds [REPEATS]` prints the table of docs/methods.md: how often three nominal 95 % intervals hold
 the true difference of two unequal arms, and how often two equal arms are said to differ. The three are the corrected
 resampled t, Student's t over folds without the correction, and the bootstrap of all lesions joined with seeds.
 

@@ -1,6 +1,6 @@
 """False claims and power of studies that are judged at planned looks, on studies whose truth is known.
 
-`python -m benchmarks.looks [REPEATS]` prints the table of docs/deciding.md. A difference of arm and reference is drawn
+`python -m benchmarks.looks [REPEATS]` prints the table of docs/methods.md. A difference of arm and reference is drawn
 seed by seed, with a part that all looks share, since every look has the same test lesions; intervals are combined by
 the formula of the comparison (`components.statistics.intervals.combined_reach`), without the bootstrap's skewness.
 

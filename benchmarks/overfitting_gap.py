@@ -1,6 +1,6 @@
 """Coverage and false alarms of the overfitting gap, on simulated studies whose true gaps are known.
 
-`python -m benchmarks.overfitting_gap [REPEATS]` prints the table of docs/deciding.md: how often nominal 95 % intervals
+`python -m benchmarks.overfitting_gap [REPEATS]` prints the table of docs/methods.md: how often nominal 95 % intervals
 hold the true gap of an arm and the true difference of two arms, and how often arms with equal gaps are called
 different, by the interval over seeds and lesions and by the paired t test over seeds alone.
 

@@ -1,6 +1,6 @@
 """From a classifier's probabilities to an answer: calibrated probabilities, decision, set of classes, abstention.
 
-Each number uses the probabilities that the study measured it with (docs/deciding.md): the predicted class and the
+Each number uses the probabilities that the study measured it with (docs/methods.md): the predicted class and the
 confidence those as trained, the threshold of malignancy and the set of classes those with the class frequencies of the
 train images restored, the probabilities that are shown those after the temperature, for the clinic's frequencies where
 they are stated. Letters: N images, K classes.

@@ -26,7 +26,7 @@ OPENINGS = Path("test_openings.csv")
 SECTIONS = ("study", "labels", "split", "augment", "backbone", "pretrain", "finetune", "compare", "clinical")
 """Sections of params.yaml that the protocol fixes."""
 
-HEAD = "# The locked protocol: written by `dermflow lock`, read by `compare`; see docs/deciding.md. Do not edit.\n"
+HEAD = "# The locked protocol: written by `dermflow lock`, read by `compare`; see docs/methods.md. Do not edit.\n"
 
 
 def read_lock() -> Lock | None:

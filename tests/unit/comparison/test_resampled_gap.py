@@ -84,7 +84,7 @@ def test_arms_with_the_same_results_do_not_differ() -> None:
 
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_intervals_cover_and_equal_gaps_are_rarely_called_different(seeds: int) -> None:
-    """The slim form of `python -m benchmarks.overfitting_gap`, whose full table is in docs/deciding.md."""
+    """The slim form of `python -m benchmarks.overfitting_gap`, whose full table is in docs/methods.md."""
     world = replace(simulation.WORLDS[0], seeds=seeds, val=(30, 20), pool=2)
     found = simulate(world, repeats=60, resamples=200)
     assert found.pop("different") <= 0.12

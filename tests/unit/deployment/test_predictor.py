@@ -38,7 +38,7 @@ def test_packed_images_get_the_probabilities_that_evaluate_wrote_to_the_last_bit
 
 
 def answer_by_hand(p: np.ndarray, manifest: Manifest) -> dict[str, object]:
-    """One image, in plain Python, after docs/deciding.md."""
+    """One image, in plain Python, after docs/methods.md."""
     learned, train = manifest.frequencies.learned, manifest.frequencies.train
     weighted = [q * train[name] / learned[name] for q, name in zip(p, manifest.classes, strict=True)]
     restored = [q / sum(weighted) for q in weighted]

@@ -101,7 +101,7 @@ def test_open_ends_are_kept_open() -> None:
 
 
 def test_intervals_of_the_crossing_hold_what_they_promise() -> None:
-    """The slim form of `python -m benchmarks.crossing`, whose full table stands in docs/deciding.md."""
+    """The slim form of `python -m benchmarks.crossing`, whose full table stands in docs/methods.md."""
     found = crossing_study.simulate(crossing_study.CurveWorld("slim", 100, 3, 0.02), repeats=120, resamples=200)
     assert found["crossing"] >= 0.9 and found["enough"] >= 0.9
 

@@ -55,7 +55,7 @@ def test_the_interval_stays_inside_the_bounds() -> None:
 
 
 def test_the_corrected_interval_covers_where_the_plain_one_does_not() -> None:
-    """The slim form of `python -m benchmarks.folds`, whose table is in docs/deciding.md."""
+    """The slim form of `python -m benchmarks.folds`, whose table is in docs/methods.md."""
     found = folds.simulate(folds.WORLDS[1], repeats=1000, resamples=0)
     assert 0.93 <= found["corrected t"].covered <= 0.995
     assert found["corrected t"].alarms <= 0.05

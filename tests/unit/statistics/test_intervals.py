@@ -198,7 +198,7 @@ def test_arms_that_agree_everywhere_do_not_differ() -> None:
 
 
 def test_intervals_cover_and_equal_arms_are_not_called_superior() -> None:
-    """The slim form of `python -m benchmarks.evidence`, whose full table is in docs/deciding.md."""
+    """The slim form of `python -m benchmarks.evidence`, whose full table is in docs/methods.md."""
     world = evidence.World("slim", (30, 20), 3, 0.2)
     found = evidence.simulate(world, repeats=200, resamples=300)
     assert found["alarm"] <= 0.06

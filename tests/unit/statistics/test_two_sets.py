@@ -93,7 +93,7 @@ def test_intervals_of_the_drop_have_their_nominal_coverage() -> None:
 
 
 def test_drops_of_real_metrics_cover_and_equal_arms_differ_rarely() -> None:
-    """The slim form of `python -m benchmarks.external_validation`, whose full table is in docs/deciding.md."""
+    """The slim form of `python -m benchmarks.external_validation`, whose full table is in docs/methods.md."""
     worlds = World("", (20, 15), 3, 0.2), World("", (12, 18), 3, 0.2, skill=1.0)
     found = simulation.simulate(worlds, repeats=50, resamples=200, arms=2, models=50)
     assert found.pop("alarm") <= 0.12
