@@ -194,13 +194,21 @@ def active_run() -> ActiveRun | None:
     except (OSError, ValueError, psutil.Error):
         return None
     try:
-        commands = [child.cmdline() for child in process.children(recursive=True)]
+        commands = [_command(child) for child in process.children(recursive=True)]
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(process.create_time()))
     except psutil.Error:
         return None
     mark = "--single-item"
     stages = tuple(command[command.index(mark) + 1] for command in commands if mark in command[:-1])
     return ActiveRun(process.pid, since, stages)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Its words; none where it has ended in the meantime."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def refuse_survivors(kinds: Iterable[str], folder: Path | None = None) -> None:

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
@@ -83,12 +85,16 @@ def test_a_run_that_works_is_named_with_its_stage(tmp_path: Path, monkeypatch: p
     waiting = "import sys; print('up', flush=True); sys.stdin.read()"
     words = [sys.executable, "-c", waiting, "repro", "--single-item", "pretrain@vae-0"]
     lock = FileLock(STATE / "run.lock", thread_local=False)
+    ended = subprocess.Popen([sys.executable, "-c", ""])  # a child that nobody has waited for has no command line
+    while psutil.Process(ended.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.02)
     with lock, subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
         (STATE / "run.pid").write_text(str(os.getpid()))
         run = active_run()
         child.communicate()
+    ended.wait()
     assert run is not None
     assert (run.pid, run.stages) == (os.getpid(), ("pretrain@vae-0",))
     assert active_run() is None  # the number of a run that was killed is not believed
