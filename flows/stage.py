@@ -138,7 +138,7 @@ class Stage:
         name = f"{self.name}@{item}" if item else self.name
         tags = {"stage": self.name, "item": item, **_text(varying)}
         with recorded_run(settings, name, tags, training) as log, heartbeat(log):
-            log.settings(self._shown(settings))
+            log.settings({**_compared_by(settings, varying), **self._shown(settings)})
             began = time.monotonic()
             metrics = self._call(settings, varying, log)
             state.check()
@@ -244,6 +244,11 @@ def _log_result(log: RunLog, metrics: Mapping[str, Any], path: Path, seconds: fl
     log.metrics({**numbers, "system/seconds": seconds, "system/peak_rss_gib": peak_kib / 2**20})
     log.artifact(path)
     log.tags({"made": file_md5(path)})
+
+
+def _compared_by(settings: Settings, varying: Mapping[str, Any]) -> dict[str, Any]:
+    """What MLflow's table and plots group an arm's runs by: arm, protocol, seed ... and backbone."""
+    return {**varying, "backbone": settings.backbone.kind} if "arm" in varying else {}
 
 
 def _text(values: Mapping[str, Any]) -> dict[str, str]:

@@ -205,10 +205,11 @@ def ui(port: Annotated[int, typer.Option(help="port of MLflow's server on 127.0.
     if (server := tracking_uri()).startswith("http"):
         typer.echo(
             f"MLFLOW_TRACKING_URI names a server, which has the pages: {masked(server)}/#/experiments/{study}/runs"
+            "?workflowType=machine_learning"
         )
         return
-    runs = f"http://127.0.0.1:{port}/#/experiments/{study}/runs"
-    typer.echo(f"MLflow, runs of this study: {runs} (as charts: {runs}?compareRunsMode=CHART); Ctrl-C stops the server")
+    runs = f"http://127.0.0.1:{port}/#/experiments/{study}/runs?workflowType=machine_learning"
+    typer.echo(f"MLflow, runs of this study: {runs}\nas charts: {runs}&compareRunsMode=CHART\nCtrl-C stops the server")
     command = [
         "mlflow", "server", "--backend-store-uri", tracking_uri(), "--host", "127.0.0.1",
         "--port", str(port), "--workers", "1", "--default-artifact-root", "mlruns/artifacts",

@@ -95,7 +95,7 @@ class RunState:
     def left(self) -> float | None:
         """Seconds that the rest takes; None where a stage that will run never ran before, or nothing is known yet."""
         with self.lock:
-            if self._seconds is None:
+            if self._seconds is None or self.count(FAILED):  # what depends on a failed stage does not run
                 return None
             running = [stage for stage in self.stages.values() if stage.state == RUNNING]
             waiting = [stage for stage in self.stages.values() if stage.state == WAITING and self._will_run(stage)]
@@ -163,7 +163,9 @@ class PlainView:
     def finished(self, stage: str, outcome: str) -> None:
         """Says how long it took, and how many are done; of an unchanged stage nothing."""
         found = self.state.finish(stage, outcome)
-        if outcome != UNCHANGED:
+        if outcome == FAILED and not found.began:
+            self._print(f"{stage}: not started, see the error")
+        elif outcome != UNCHANGED:
             done, left = self.state.count(RAN, UNCHANGED), self.state.left()
             rest = f", at most {say_time(left)} left" if left is not None and left > 0 else ""
             word = "done" if outcome == RAN else outcome
@@ -205,7 +207,7 @@ class LiveView(PlainView):
     def finished(self, stage: str, outcome: str) -> None:
         """A failed stage stays visible above the table."""
         found = self.state.finish(stage, outcome)
-        if outcome == FAILED:
+        if outcome == FAILED and found.began:
             self._print(f"{stage}: failed after {say_time(found.took)}")
 
     def _print(self, text: str) -> None:

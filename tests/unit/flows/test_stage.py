@@ -49,6 +49,8 @@ def test_sections_are_found_by_name_and_the_rest_is_read_from_the_command_line()
     assert run.info.run_name == "probe@vae-frozen-3"
     assert run.data.metrics["best/loss"] == 0.25
     assert run.data.params["pack.image_size"] == "48"
+    compared = {name: run.data.params[name] for name in ("arm", "protocol", "seed", "backbone")}
+    assert compared == {"arm": "vae", "protocol": "frozen", "seed": "3", "backbone": "efficientnet_lite0"}
     assert run.data.tags["made"] == lineage.file_md5(path)
     history = mlflow_log.open_client().get_metric_history(run.info.run_id, "val/loss")
     assert [(point.step, point.value) for point in history] == [(0, 0.5), (1, 0.25)]
