@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from components.base.errors import RunError
@@ -54,6 +56,18 @@ def test_each_checkout_has_a_deployment_of_its_own(tmp_path: Path, monkeypatch: 
         monkeypatch.chdir(tmp_path / name)
         names += [deployment_name(), deployment_name()]
     assert names[0] == names[1] != names[2] == names[3]
+
+
+def test_each_deployment_of_prefect_yaml_names_a_flow_and_its_parameters(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repo)
+    found = {}
+    for each in YAML(typ="safe").load((repo / "prefect.yaml").read_text())["deployments"]:
+        flow = load_flow_from_entrypoint(each["entrypoint"])
+        found[each["name"]] = flow.name
+        assert set(each["parameters"]) <= set(flow.parameters.properties), each["name"]
+    assert found == {"nightly": "dermflow-nightly", "predict": "dermflow-predict", "promote": "dermflow-promotion"}
 
 
 def test_errors_are_printed_without_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
