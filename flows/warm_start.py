@@ -21,8 +21,18 @@ VARIABLE = "DERMFLOW_WARM"
 
 READ_LATE = ("DERMFLOW_", "DVC_", "GIT_", "PREFECT_")
 READ_LATE_NAMES = frozenset(
-    ("CUDA_VISIBLE_DEVICES", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI")
-    + ("COLUMNS", "LINES", "OLDPWD", "PATH", "PWD", "SHLVL", "_")
+    {
+        "COLUMNS",
+        "CUDA_VISIBLE_DEVICES",
+        "LINES",
+        "MLFLOW_RUN_ID",
+        "MLFLOW_TRACKING_URI",
+        "OLDPWD",
+        "PATH",
+        "PWD",
+        "SHLVL",
+        "_",
+    }
 )
 """Variables that no library reads when it is imported. All others must be those of the server."""
 
