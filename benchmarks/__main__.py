@@ -20,6 +20,7 @@ ALL = (
     "evidence",
     "peers",
     "deployment",
+    "start",
     "pipeline",
 )
 

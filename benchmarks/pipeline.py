@@ -24,9 +24,9 @@ def run() -> list[Result]:
         noop_flow = [seconds(flow, clone) for _ in range(3)]
     command = "python -m benchmarks pipeline"
     return [
-        summarise("demo_s", demo, "at most 300", "s wall", command),
+        summarise("demo_s", demo, "at most 60", "s wall", command),
         summarise("noop_repro_s", noop_repro, "under 2", "s wall", command),
-        summarise("noop_flow_s", noop_flow, "under 15", "s wall", command),
+        summarise("noop_flow_s", noop_flow, "under 3", "s wall", command),
     ]
 
 

@@ -6,7 +6,6 @@ often it is tried and how long it may take. MLflow gets a parent run. `python -m
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import queue
@@ -29,19 +28,16 @@ from prefect.states import Completed
 
 from components.base.environment import CUDA_VARIABLE, narrowed_threads
 from components.base.errors import DermflowError, RunError
-from components.base.keys import flat_keys
 from flows.orchestration.dvc_leftovers import mend_leftovers
 from flows.orchestration.flow_runs import emit_failure, name_run
 from flows.orchestration.freshness import check_members, read_stages
-from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock, read_graph, upstream_of
+from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock
 from flows.orchestration.policy import Policy, in_order, load_policies
 from flows.orchestration.prefect_server import server_of_one_run
 from flows.orchestration.processes import (
     DVC_HINTS,
     Processes,
-    checkout_id,
     end_at_second_interrupt,
-    former_ids,
     only_run,
     stop_on_sigterm,
     venv_path,
@@ -50,22 +46,26 @@ from flows.orchestration.pull import pull_data
 from flows.orchestration.run_report import report_changes
 from flows.orchestration.run_state import RUN_STATE, VARIABLE, RunState, describe_changes, files_below, indented
 from flows.orchestration.schedules import UTC
+from flows.orchestration.study_run import (
+    log_counts,
+    log_results,
+    planned_nodes,
+    record_unchanged,
+    recorded_study,
+    say_results,
+)
 from flows.orchestration.warm_server import warm_server
 from flows.settings import Settings, load_settings
 from flows.tracking.checkout import check_own_code
 from flows.tracking.environment import Gpu, count_cores, unused_gpu_entries, usable_gpus
-from flows.tracking.inputs import log_inputs
-from flows.tracking.lineage import LOCK, file_md5, lineage_tags
+from flows.tracking.lineage import file_md5
 from flows.tracking.mlflow_log import (
     FLOW_VARIABLE,
     PARENT_VARIABLE,
-    PIPELINE,
     RunLog,
-    end_dead_flows,
     end_orphans,
     mlruns_folder,
     open_client,
-    recorded_run,
     search_runs,
     tracking_uri,
 )
@@ -233,11 +233,11 @@ def _bring_up_to_date(pull: bool, target: str) -> str:
     check_own_code()
     with only_run(entry.name for entry in read_stages(Path.cwd())):
         mended = mend_leftovers(Path.cwd())
-        nodes = _nodes(target)
+        nodes = planned_nodes(target)
         state = RunState.read(files_below(path for node in nodes for path in node.code))
         settings = load_settings()
         check_members(Path.cwd())
-        with _recorded(settings) as log:
+        with recorded_study(settings) as log:
             for line in mended:
                 log.line(line)
             return _run_recorded(nodes, settings, state, log, pull=pull)
@@ -245,7 +245,6 @@ def _bring_up_to_date(pull: bool, target: str) -> str:
 
 def _run_recorded(nodes: list[Node], settings: Settings, state: RunState, log: RunLog, *, pull: bool) -> str:
     """The work of a run whose MLflow run is open; returns what changed."""
-    log.settings(settings.model_dump(mode="json", by_alias=True, exclude={"labels", "paths"}))
     processes = Processes()
     if pull:
         with stop_on_sigterm():
@@ -258,24 +257,6 @@ def _run_recorded(nodes: list[Node], settings: Settings, state: RunState, log: R
     finally:
         order_lock(before, nodes)
     return _conclude(states, settings, state.changes(), log)
-
-
-def _nodes(target: str) -> list[Node]:
-    """The stages that a run brings up to date."""
-    nodes = read_graph()
-    wanted = set(upstream_of(nodes, next(node for node in nodes if node.address == target) if target else None))
-    return [node for node in nodes if node.address in wanted]
-
-
-@contextmanager
-def _recorded(settings: Settings) -> Iterator[RunLog]:
-    """The parent run. Earlier runs of this checkout that are still RUNNING are closed: `only_run` holds its lock."""
-    checkout, client = checkout_id(), open_client()
-    for name in [name for identity in (checkout, *former_ids()) for name in end_dead_flows(client, identity)]:
-        print(f"{name} was killed; its MLflow run is now closed as KILLED", flush=True)  # noqa: T201  # as RunLog.line
-    tags = {"stage": PIPELINE, "checkout": checkout}
-    with recorded_run(settings, f"pipeline {settings.study.name}", tags) as log:
-        yield log
 
 
 def _run_all(
@@ -342,9 +323,7 @@ def _conclude(states: dict[str, State[Any]], settings: Settings, changes: list[s
     skipped = sum(state.name == "Skipped" for state in states.values())
     failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
     blocked = [name for name, state in states.items() if state.is_pending()]
-    log.metrics({"stages/skipped": skipped, "stages/failed": len(failed), "stages/all": len(states)})
-    log_inputs(log.client, log.run_id, settings, [cohort.name for cohort in settings.external])
-    log.artifact(LOCK)
+    log_counts(settings, log, stages=len(states), skipped=skipped, failed=len(failed))
     if failed or blocked:
         raise RunError(
             (f"{describe_changes(changes)}\n" if changes else "")
@@ -353,34 +332,27 @@ def _conclude(states: dict[str, State[Any]], settings: Settings, changes: list[s
         )
     if changes:
         log.line("all stages used the state at the start of the run; changed since then:\n" + indented(changes))
-    log.tags(lineage_tags(settings))
-    log.artifact(settings.paths.reports, "reports")
-    metrics = read_numbers(settings.paths.metrics / "compare.json")
-    log.metrics(metrics)
-    report = report_changes(settings, metrics, log)
-    log.line(f"{len(states)} stages up to date, {skipped} of them unchanged")
-    log.line(f"read the pages in {settings.paths.reports}; compare runs with `make ui`")
+    report = report_changes(settings, log_results(settings, log), log)
+    say_results(settings, log, stages=len(states), skipped=skipped)
     return report
 
 
-def read_numbers(path: Path) -> dict[str, float]:
-    """The numbers of a metrics file, with nested names joined by slashes; empty where there is no file."""
-    values = flat_keys(json.loads(path.read_text()), "/") if path.exists() else {}
-    return {name: float(value) for name, value in values.items() if isinstance(value, (int, float))}
-
-
-def main(pull: bool = False, target: str = "") -> int:
-    """Run the flow in this process.
+def main(pull: bool = False, target: str = "", stale: bool = False) -> int:
+    """Run the flow in this process; where no stage is stale, a run without it is recorded.
 
     Args:
         pull: whether missing data are pulled from DVC's remote before.
         target: as of `pipeline`.
+        stale: whether `record_unchanged` has found a stale stage.
 
     Returns:
         The exit status: 0 where all stages are up to date, 1 after an error, 130 after Ctrl-C.
     """
     try:
-        require_mlflow(tracking_uri(), mlruns_folder())
+        if pull:
+            require_mlflow(tracking_uri(), mlruns_folder())
+        elif not stale and record_unchanged(target):
+            return 0
         with end_at_second_interrupt(), server_of_one_run():
             pipeline(pull=pull, target=target)
     except DermflowError as error:

@@ -108,9 +108,14 @@ def _run(verbose: bool) -> None:
     from flows.commands.run_view import shown_run
 
     with shown_run(verbose):
-        from flows.pipeline import main
+        from flows.orchestration.study_run import record_unchanged
 
-        status = main()
+        if record_unchanged():
+            status = 0
+        else:
+            from flows.pipeline import main
+
+            status = main(stale=True)
     if status == 0:
         from flows.commands.status import end_of_run
 

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from components.base.errors import RunError, SettingsError
-from flows.orchestration.graph import is_changed, read_graph
+from flows.orchestration.graph import read_graph, stale_nodes
 from flows.orchestration.processes import ActiveRun, active_run
 from flows.places import PARAMS
 
@@ -65,14 +65,12 @@ def examine() -> PipelineState:
     """The state of every stage of this checkout, and its run; a stage that works now is not asked, as DVC holds it."""
     run = active_run()
     working = set(run.stages) if run else set()
-    stale: set[str] = set()
-    found = []
-    for node in read_graph():
-        upstream = sorted(stale.intersection(node.upstream))
-        changed = bool(upstream) or node.address in working or is_changed(node.address)
-        if changed:
-            stale.add(node.address)
-        found.append(StageState(node.address, not changed, node.address in working, upstream[0] if upstream else None))
+    nodes = read_graph()
+    stale = stale_nodes(nodes, working)
+    found = [
+        StageState(node.address, node.address not in stale, node.address in working, stale.get(node.address))
+        for node in nodes
+    ]
     return PipelineState(tuple(found), run)
 
 

@@ -6,7 +6,7 @@ Uses DVC's Python API (`Repo().index.graph`, `Stage.changed`), checked on dvc 3.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +141,21 @@ def is_changed(address: str) -> bool:
                 return any(stage.changed() for stage in index.stages if str(stage.addressing) == address)
         except DvcException as error:
             raise RunError(f"dvc: {error}") from error
+
+
+def stale_nodes(nodes: Iterable[Node], working: Collection[str] = ()) -> dict[str, str | None]:
+    """What `dvc repro` would run: address -> the stale one upstream that makes it stale, None where it is so itself.
+
+    Args:
+        nodes: in running order; what is upstream of one is among them.
+        working: addresses of stages that run now. They are stale, and DVC, which holds them, is not asked.
+    """
+    stale: dict[str, str | None] = {}
+    for node in nodes:
+        upstream = sorted(stale.keys() & set(node.upstream))
+        if upstream or node.address in working or is_changed(node.address):
+            stale[node.address] = upstream[0] if upstream else None
+    return stale
 
 
 class _Index:

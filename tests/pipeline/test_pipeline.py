@@ -69,25 +69,31 @@ def test_mlflow_has_a_parent_run_and_one_child_per_stage(by_flow: Checkout) -> N
     assert tuned.data.params["finetune.batch_size"] == "16"
 
 
-def test_a_second_flow_skips_all_stages_and_names_the_runs_that_made_them(by_flow: Checkout) -> None:
+def test_a_second_flow_has_nothing_to_do_and_records_that_without_prefect(by_flow: Checkout) -> None:
     before = by_flow.lock()
     done = by_flow.flow()
-    output = done.stdout + done.stderr
     stages = before.count("cmd: ")
-    assert f"{stages} stages up to date, {stages} of them unchanged" in output
-    makers = {run.info.run_id for run in runs_of(by_flow)}
-    named = set(re.findall(r"made by MLflow run (\w+)", output))
-    assert named
-    assert named <= makers
+    assert f"{stages} stages up to date, {stages} of them unchanged" in done.stdout
+    assert "flow run" not in (done.stdout + done.stderr).lower()
+    last = max(runs_of(by_flow), key=lambda run: run.info.start_time)
+    assert (last.data.tags["stage"], last.info.status) == ("pipeline", "FINISHED")
+    assert last.data.metrics["stages/skipped"] == last.data.metrics["stages/all"] == stages
+    assert "balanced_accuracy" in str(sorted(last.data.metrics))
     assert by_flow.lock() == before
 
 
-def test_new_settings_run_only_the_stages_that_use_them(by_repro: Checkout) -> None:
+def test_new_settings_run_only_the_stages_that_use_them_and_name_the_runs_that_made_the_others(
+    by_repro: Checkout,
+) -> None:
     by_repro.use("evaluate.calibration_bins=10")
     done = by_repro.flow()
+    output = done.stdout + done.stderr
     assert re.search(r"\d+ stages up to date", done.stdout)
-    running = set(re.findall(r"Running stage '([\w@-]+)'", done.stdout + done.stderr))
+    running = set(re.findall(r"Running stage '([\w@-]+)'", output))
     assert running == {"evaluate", "compare", "index", "paper", "cards", "bundle"}
+    named = set(re.findall(r"made by MLflow run (\w+)", output))
+    assert named
+    assert named <= {run.info.run_id for run in runs_of(by_repro)}
 
 
 def test_dvc_commands_print_the_results(by_repro: Checkout) -> None:

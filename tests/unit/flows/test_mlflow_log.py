@@ -145,13 +145,13 @@ def test_a_run_whose_artifacts_cannot_be_stored_is_closed_as_failed(tmp_path: Pa
 
 FLOW = """
 import os, signal
-from flows import pipeline
 from flows.orchestration.processes import only_run
+from flows.orchestration.study_run import recorded_study
 from flows.settings import load_settings
 from flows.tracking import mlflow_log
 
 settings = load_settings()
-with only_run([]), pipeline._recorded(settings) as log:
+with only_run([]), recorded_study(settings) as log:
     os.environ[mlflow_log.PARENT_VARIABLE] = log.run_id
     for name, tags in {"pack": {}, "finetune": {"training": "id"}}.items():
         mlflow_log._create(log.client, settings, name, {"stage": name, **tags})
