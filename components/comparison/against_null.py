@@ -53,10 +53,10 @@ class BaselineDifference:
         return self.difference.high < 0
 
     def describe(self, confidence: float) -> str:
-        """`is below the baseline colour: −2.6 points (95 % interval −6.0 to +0.8)`; empty where it is surely above."""
+        """`is below the baseline colour: −2.6 points (95 % interval −6.0 to +0.8)`; empty if significantly above."""
         if self.surely_above:
             return ""
-        standing = "is below" if self.difference.mean < 0 else "is not surely above"
+        standing = "is below" if self.difference.mean < 0 else "is not significantly above"
         return f"{standing} the baseline {self.baseline}: {points_with_interval(self.difference, confidence)}"
 
 

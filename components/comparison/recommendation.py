@@ -27,9 +27,9 @@ class Candidate:
     inferior_to: str = ""
     """The arm to which a verdict calls it inferior; empty where no verdict does."""
     warning: str = ""
-    """What the first sentence says of baselines; empty where it is surely above all of them."""
+    """What the first sentence says of baselines; empty where it is significantly above all of them."""
     below: str = ""
-    """The baseline that it is surely below on test; empty where there is none."""
+    """The baseline that it is significantly below on test; empty where there is none."""
 
 
 @dataclass(frozen=True)

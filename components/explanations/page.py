@@ -41,7 +41,7 @@ AGAINST, FOR = PALETTE[0], PALETTE[1]
 """Blue and vermilion, distinct with every common colour vision deficiency."""
 
 TONES = {
-    MapVerdict.DEPENDS: "good",
+    MapVerdict.DEPENDS: "even",  # not green: it says nothing about the model's skill
     MapVerdict.INDEPENDENT: "bad",
     MapVerdict.INCOMPLETE: "bad",
     MapVerdict.UNDECIDED: "none",

@@ -1,4 +1,4 @@
-"""Baselines: an arm that is not surely above each of them is said to be so, first and with numbers."""
+"""Baselines: an arm that is not significantly above each of them is said to be so, first and with numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory):
     ("low", "high", "words"),
     [
         (0.01, 0.05, ""),
-        (-0.02, 0.06, "is not surely above the baseline colour: +2.0 points (95 % interval \u22122.0 to +6.0)"),
+        (-0.02, 0.06, "is not significantly above the baseline colour: +2.0 points (95 % interval \u22122.0 to +6.0)"),
         (-0.06, 0.02, "is below the baseline colour: \u22122.0 points (95 % interval \u22126.0 to +2.0)"),
         (-0.06, -0.02, "is below the baseline colour: \u22124.0 points (95 % interval \u22126.0 to \u22122.0)"),
     ],
@@ -41,7 +41,7 @@ def test_where_an_arm_stands_by_its_interval(low: float, high: float, words: str
 
 def test_of_one_seed_no_arm_is_surely_above() -> None:
     found = BaselineDifference("colour", Interval(0.2, -float("inf"), float("inf")))
-    assert found.describe(0.95) == "is not surely above the baseline colour: +20.0 points (no interval)"
+    assert found.describe(0.95) == "is not significantly above the baseline colour: +20.0 points (no interval)"
 
 
 def test_arms_are_compared_with_baselines_and_baselines_with_nothing(simulated) -> None:
@@ -70,7 +70,10 @@ def test_a_deep_arm_below_a_baseline_is_said_to_be_so_in_the_first_sentence(simu
     assert not any("imagenet is" in text for text in verdicts.values())  # above both
     first = next(claim.text for claim in headline(comparison) if claim.text.startswith("vae against"))
     assert "vae is below the baseline colour: " in first
-    assert summary(comparison, Standing(False, "Exploratory.", ""))[0].count("is below the baseline colour") == 1
+    assert (
+        summary(comparison, Standing(False, "Exploratory.", ""), "Not judged.")[0].count("is below the baseline colour")
+        == 1
+    )
 
 
 def test_where_val_chooses_a_baseline_the_recommendation_says_so(tmp_path) -> None:

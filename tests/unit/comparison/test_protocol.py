@@ -113,3 +113,11 @@ def test_the_hash_of_test_images_does_not_depend_on_their_order_but_on_labels_an
     assert images_sha256(table) == images_sha256(table.iloc[::-1])
     for column in ("image_id", "label", "group"):
         assert images_sha256(table.assign(**{column: ["x", "y"]})) != images_sha256(table)
+
+
+def test_criteria_of_fitness_are_locked_and_a_study_without_any_has_the_protocol_of_before() -> None:
+    given = {"study": STUDY, "compare": COMPARE}
+    plain = describe_protocol(given)
+    assert describe_protocol(given | {"clinical": {"accept": None, "miss": 0.1}}) == plain
+    lines = describe_protocol(given | {"clinical": {"accept": {"melanoma": 0.9}, "miss": 0.1}})
+    assert set(lines) - set(plain) == {"clinical.accept.melanoma = 0.9"}

@@ -61,7 +61,7 @@ def test_a_model_that_a_verdict_calls_inferior_is_not_recommended() -> None:
 
 def test_a_model_that_is_not_surely_above_a_baseline_is_recommended_with_that_sentence_alone() -> None:
     first, best, last = _candidates(0.6, 0.6, 0.6)
-    words = "b is not surely above the baseline colour: +1.0 points (95 % interval \u22122.0 to +4.0)"
+    words = "b is not significantly above the baseline colour: +1.0 points (95 % interval \u22122.0 to +4.0)"
     found = recommend([first, replace(best, warning=words), last], _question(), MANY)
     assert found.recommended
     assert found.claims[0].text == f"Best candidate for external testing: b, run b-2; {words}."

@@ -109,7 +109,7 @@ def test_numbers_are_those_of_the_comparison(study: Path) -> None:
 
 
 BASELINE = {"baseline": "colour", "difference": {"mean": -0.02, "low": -0.05, "high": 0.01}}
-"""An arm whose mean is below a baseline, without being surely below it."""
+"""An arm whose mean is below a baseline, without being significantly below it."""
 
 
 @pytest.mark.parametrize(
