@@ -11,6 +11,7 @@ import pytest
 
 from components.cards import page as cards_page
 from components.cards.settings import CardSettings
+from components.report.page import PAGES as PAGES_OF_STUDY
 from flows.cards import cards
 from tests.unit.cards.simulated_run import (
     PAGES,
@@ -80,7 +81,7 @@ def test_text_from_outside_is_no_markup(folder: Path, repo: Path) -> None:
         stated = dict(table_below(found[f"{name}.md"], "What a person must fill in"))
         assert stated["Notes"] == "a | b # c <script>alert(1)</script> [d](http://e) `f` *g*"
         assert "<script" not in found[f"{name}.html"]
-        assert "href" not in found[f"{name}.html"]
+        assert set(re.findall(r'href="([^"]*)"', found[f"{name}.html"])) == set(PAGES_OF_STUDY)
         assert "&lt;script&gt;alert(1)" in found[f"{name}.html"]
     assert "palm | sole <b>" in [row[1] for row in table_below(found["data_sheet.md"], "By attribute")]
 
