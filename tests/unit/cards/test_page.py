@@ -58,8 +58,8 @@ def test_the_page_has_the_cards_text_and_loads_nothing_from_the_network(folder: 
     assert tags.count("h1") == 1
     title = re.search("<title>(.+)</title>", text)
     assert title and f"<h1>{title[1]}</h1>" in text
-    assert not {"script", "img", "link", "a", "iframe"} & set(tags)
-    assert "http" not in text
+    assert not {"script", "img", "link", "iframe"} & set(tags)
+    assert not re.search("https?:", text)
     card = cards_page.without_front_matter(read_text(folder, f"{name}.md"))
     plain = re.sub(r"\\(.)", r"\1", re.sub(r"\n[|>-]+ ?|[|*`#]|-{3,}", " ", card))
     missing = set(plain.split()) - set(reader.words.split())

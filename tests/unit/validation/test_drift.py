@@ -238,7 +238,7 @@ def test_the_page_names_versions_images_and_differences(tmp_path: Path) -> None:
         "60 images before, 61",
     ):
         assert words in text
-    assert "<script" not in text and "http" not in text and ".jpg" not in text
+    assert "<script" not in text and "http:" not in text and "https:" not in text and ".jpg" not in text
     assert text == render(changes, cards, ("v1", "workspace"), ["Something to know."])
 
 
