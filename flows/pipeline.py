@@ -54,7 +54,7 @@ from flows.orchestration.study_run import (
     recorded_study,
     say_results,
 )
-from flows.orchestration.warm_server import warm_server
+from flows.orchestration.warm_server import warm_from_second_stage
 from flows.settings import Settings, load_settings
 from flows.tracking.checkout import check_own_code
 from flows.tracking.environment import Gpu, count_cores, unused_gpu_entries, usable_gpus
@@ -86,7 +86,7 @@ class PipelineRun:
     processes: Processes
     parent: str  # id of the MLflow parent run
     slots: threading.BoundedSemaphore  # one for each stage that may run at the same time
-    warm: dict[str, str]  # variables that let stages start in a process with the libraries
+    warm: Callable[[], dict[str, str]]  # variables that let a stage start in a process with the libraries
     gpus: queue.Queue[tuple[Gpu, ...]] | None  # what is free, as many GPUs in each as a stage takes; None without
 
     def policy(self, node: Node) -> Policy:
@@ -124,7 +124,7 @@ def _environment(run: PipelineRun, gpus: str) -> dict[str, str]:
         VARIABLE: str(RUN_STATE.resolve()),
         "PATH": venv_path(),
         **narrowed_threads(run.settings.compute.threads, os.environ),
-        **run.warm,
+        **run.warm(),
         **({CUDA_VARIABLE: gpus} if gpus else {}),
     }
 
@@ -252,7 +252,7 @@ def _run_recorded(nodes: list[Node], settings: Settings, state: RunState, log: R
     before = locked_stages()
     state.write(RUN_STATE)
     try:
-        with warm_server(narrowed_threads(settings.compute.threads, os.environ)) as warm:
+        with warm_from_second_stage(narrowed_threads(settings.compute.threads, os.environ)) as warm:
             states = _run_all(nodes, settings, state, processes, log, warm)
     finally:
         order_lock(before, nodes)
@@ -265,7 +265,7 @@ def _run_all(
     state: RunState,
     processes: Processes,
     log: RunLog,
-    warm: dict[str, str],
+    warm: Callable[[], dict[str, str]],
 ) -> dict[str, State[Any]]:
     """Submit every stage to run after its upstream stages; if the run is stopped, all processes are stopped."""
     if warning := unused_gpu_entries():

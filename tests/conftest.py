@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,9 +22,11 @@ FOR_STAGES = {"PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
 """Variables of the stages that tests run."""
 
 
-def without_pytest(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables without those that pytest changes from test to test: the shared server refuses other ones than its."""
-    return {name: value for name, value in environment.items() if not name.startswith("PYTEST")}
+AT_START = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+"""Variables of this process, before tests and the libraries that they import have set some.
+
+Without those that pytest changes from test to test: the server that stages share refuses other values than its own.
+"""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
         return
     with ExitStack() as held, pytest.MonkeyPatch.context() as changed:
-        for name in os.environ.keys() - without_pytest(os.environ).keys():
+        for name in os.environ.keys() - AT_START.keys():
             changed.delenv(name)
         found = held.enter_context(warm_server(FOR_STAGES))
         config.add_cleanup(held.pop_all().close)

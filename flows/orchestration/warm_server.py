@@ -28,8 +28,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NoReturn
 
@@ -108,6 +108,30 @@ def warm_server(environment: Mapping[str, str], libraries: Iterable[str] = LIBRA
     finally:
         process.stdin.close()
         process.wait()
+
+
+@contextmanager
+def warm_from_second_stage(environment: Mapping[str, str]) -> Iterator[Callable[[], dict[str, str]]]:
+    """As `warm_server`, but started where a second stage needs it: for one alone it would load more than that does.
+
+    Args:
+        environment: as of `warm_server`.
+
+    Yields:
+        A function to call for each stage that starts; it returns the variable to add to those of the stage.
+    """
+    started, lock, found = 0, threading.Lock(), dict[str, str]()
+    with ExitStack() as held:
+
+        def variables() -> dict[str, str]:
+            nonlocal started, found
+            with lock:
+                started += 1
+                if started == 2:
+                    found = held.enter_context(warm_server(environment))
+                return found
+
+        yield variables
 
 
 class Server:

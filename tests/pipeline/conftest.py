@@ -20,7 +20,7 @@ from mlflow.entities import Run
 from PIL import Image
 
 from components.synthetic.dataset import draw_dataset
-from tests.conftest import FOR_STAGES, without_pytest
+from tests.conftest import AT_START, FOR_STAGES
 
 REPO = Path(__file__).resolve().parents[2]
 TINY = (
@@ -37,7 +37,7 @@ def environment(home: Path) -> dict[str, str]:
     """This interpreter's tools first, Prefect's database in `home`, and no server."""
     here = str(Path(sys.executable).parent)
     return {
-        **without_pytest(os.environ), **FOR_STAGES, "PATH": f"{here}{os.pathsep}{os.environ['PATH']}",
+        **AT_START, **FOR_STAGES, "PATH": f"{here}{os.pathsep}{os.environ['PATH']}",
         "PREFECT_HOME": str(home / "prefect"), "DERMFLOW_KEY_FILE": str(home / "key"), "MLFLOW_TRACKING_URI": "",
         "PREFECT_API_URL": "",
     }  # fmt: skip

@@ -42,7 +42,7 @@ def make_run(repo: Path, found: list[Gpu], devices: int = 1) -> PipelineRun:
     settings = load_settings(repo / "params.yaml")
     return PipelineRun(
         settings=settings, state=RunState({}, {}), policies=load_policies(), processes=Processes(), parent="none",
-        slots=threading.BoundedSemaphore(4), gpus=_gpu_queue(found, devices),
+        slots=threading.BoundedSemaphore(4), warm=dict, gpus=_gpu_queue(found, devices),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flows.orchestration.warm_server import warm_server
+from flows.orchestration.warm_server import warm_from_second_stage, warm_server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has what a warm server needs")
 
@@ -243,6 +243,26 @@ def test_variables_that_libraries_set_when_they_are_imported_make_no_difference(
         assert shown(begin("show", **found))["loaded"]
         assert shown(begin("show", **found, **json.loads(once.stdout)))["loaded"]
         assert shown(begin("show", **found, **json.loads(twice.stdout)))["loaded"]
+
+
+def servers() -> list[psutil.Process]:
+    """Those that this process has started."""
+    return [each for each in psutil.Process().children() if "flows.orchestration.warm_server" in each.cmdline()]
+
+
+def test_one_stage_alone_starts_no_server(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ.keys() - variables.keys():
+        monkeypatch.delenv(name)
+    with warm_from_second_stage({}) as variables_of_next:
+        assert variables_of_next() == {}
+        assert not servers()
+        second = variables_of_next()
+        assert second.keys() == {"DERMFLOW_WARM"}
+        assert variables_of_next() == second
+        (server,) = [
+            each for each in psutil.Process().children() if "flows.orchestration.warm_server" in each.cmdline()
+        ]
+    assert not server.is_running()
 
 
 def test_a_forked_stage_runs_the_code_as_it_is_then(start: Start, folder: Path) -> None:
