@@ -56,7 +56,10 @@ def mend_leftovers(root: Path) -> list[str]:
         with repo.lock:  # DVC holds it while it writes dvc.lock
             kept = keep_whole_stages(root / LOCK)
     if kept is not None:
-        lines.append(f"{LOCK} was half written by a process that was killed: {kept} stages of it are kept")
+        lines.append(
+            f"{LOCK} was half written by a process that was killed: its first {kept} stages are kept, the others run "
+            f"again. To begin from the last commit instead: `git checkout -- {LOCK}`"
+        )
     return lines
 
 
@@ -103,7 +106,7 @@ def _works_here(pid: int, root: Path) -> bool:
 
 
 def keep_whole_stages(lock: Path) -> int | None:
-    """Cut the last stage from a half written dvc.lock; that stage runs again.
+    """Keep the whole stages of a half written dvc.lock. All that stood behind them is lost; those stages run again.
 
     Returns:
         The number of stages that are kept; None where the file is whole or missing.

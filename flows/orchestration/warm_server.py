@@ -33,6 +33,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NoReturn
 
+from flows.orchestration.processes import STATE
 from flows.warm_start import LENGTH_BYTES, VARIABLE, peer_user, read_early
 
 LIBRARIES = (
@@ -75,6 +76,9 @@ LIBRARIES = (
 )
 """Loaded in this order. Without an entry a stage loads it itself; one that starts a thread must not be here."""
 
+LOG = "warm_server.log"
+"""What the server itself prints: why it ended, where it should not have."""
+
 OWN = ("flows", "components")
 KEPT = "flows.deferred_imports"
 """Knows the placeholder that it put among the libraries."""
@@ -97,11 +101,12 @@ def warm_server(environment: Mapping[str, str], libraries: Iterable[str] = LIBRA
         yield {}
         return
     name = f"dermflow-{uuid.uuid4().hex}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", __name__, name, *libraries], stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        env={**os.environ, **environment},
-    )  # fmt: skip
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / LOG).open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__, name, *libraries], stdin=subprocess.PIPE,
+            stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **environment},
+        )  # fmt: skip
     assert process.stdin is not None
     try:
         yield {VARIABLE: name}
@@ -161,6 +166,8 @@ class Server:
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         while self._starter_lives or self._children:
             for key, _ in self._selector.select():
+                if self._selector.get_map().get(key.fd) is not key:  # another event of this round has ended it
+                    continue
                 request = key.data()
                 if request is not None:
                     return dict(request)
@@ -199,19 +206,56 @@ class Server:
             _close_all(files)
             asker.close()
             return None
-        pid = os.fork()
+        try:
+            pid, watched = self._fork()
+        except OSError as error:  # too many processes or open files, or an old kernel
+            _send(asker, {"refused": str(error)})
+            _close_all(files)
+            asker.close()
+            return None
         if pid == 0:
             self._forget(asker)
             _take(files)
             return request
         _close_all(files)
         asker.settimeout(None)
-        watched = os.pidfd_open(pid)
         self._children[watched] = (pid, asker)
         self._selector.register(watched, selectors.EVENT_READ, partial(self._report, watched))
         self._selector.register(asker, selectors.EVENT_READ, partial(self._end, pid, asker))
         _send(asker, {"pid": pid})
         return None
+
+    @staticmethod
+    def _fork() -> tuple[int, int]:
+        """Fork a process that leads a session of its own; it begins when it can be watched.
+
+        Returns:
+            Its number and a pidfd; in the forked process twice 0.
+
+        Raises:
+            OSError: where there is no such process, or it cannot be watched and has ended.
+        """
+        begins, begin = os.pipe()
+        try:
+            pid = os.fork()
+            if pid == 0:
+                os.close(begin)
+                begin = -1
+                if not os.read(begins, 1):
+                    os._exit(0)
+                os.setsid()
+                return 0, 0
+            try:
+                watched = os.pidfd_open(pid)
+            except OSError:
+                os.close(begin)
+                begin = -1
+                os.waitpid(pid, 0)
+                raise
+            os.write(begin, b"1")
+            return pid, watched
+        finally:
+            _close_all(each for each in (begins, begin) if each != -1)
 
     def _refusal(self, request: Mapping[str, Any]) -> str:
         """Why a process forked here would not be as one that starts by itself; empty where it would."""
@@ -240,6 +284,8 @@ class Server:
         """An asker says nothing after its request, so it was killed: its process ends likewise."""
         self._selector.unregister(asker)
         os.kill(pid, signal.SIGKILL)  # not yet waited for, so the number is its own
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # all are gone, or it has not begun
+            os.killpg(pid, signal.SIGKILL)  # its own children, such as other ranks of a training
 
     def _forget(self, asker: socket.socket) -> None:
         """Close in a forked process what belongs to the server."""

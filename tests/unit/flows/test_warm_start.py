@@ -176,6 +176,50 @@ def test_a_killed_process_takes_the_forked_one_with_it_and_no_other(start: Start
     assert shown(start("show"))["loaded"]
 
 
+def test_what_a_killed_stage_has_started_ends_with_it(start: Start) -> None:
+    code = (
+        "import os, subprocess, time; "
+        "print(os.getpid(), subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
+    )
+    killed = start("end", code)
+    assert killed.stdout is not None
+    below = [psutil.Process(int(word)) for word in killed.stdout.readline().split()]
+    killed.kill()
+    killed.communicate()
+    wait_until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in below))
+
+
+def test_many_stages_that_are_killed_at_once_leave_a_server_that_works(start: Start) -> None:
+    stages = [start("wait") for _ in range(12)]
+    for number, stage in enumerate(stages):
+        assert stage.stdout is not None
+        stage.stdout.readline()
+        (stage.kill if number % 2 else stage.terminate)()
+    for stage in stages:
+        stage.communicate(timeout=60)
+    assert [stage.returncode for stage in stages] == [7, -9] * 6
+    assert shown(start("show"))["loaded"]
+
+
+def test_where_no_process_can_be_forked_the_stage_starts_by_itself(
+    begin: Start, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in os.environ.keys() - variables.keys():
+        monkeypatch.delenv(name)
+    with warm_server({}, ["wave"]) as found:
+        wait_until(lambda: found["DERMFLOW_WARM"] in Path("/proc/net/unix").read_text())
+        (server,) = servers()
+        most = len(list(Path(f"/proc/{server.pid}/fd").iterdir())) + 5  # its connection, three files, half a pipe
+        allowed, hard = server.rlimit(psutil.RLIMIT_NOFILE)
+        server.rlimit(psutil.RLIMIT_NOFILE, (most, hard))
+        process = begin("show", **found)
+        out, error = process.communicate(timeout=60)
+        assert json.loads(out)["pid"] == process.pid
+        assert "Too many open files" in error
+        server.rlimit(psutil.RLIMIT_NOFILE, (allowed, hard))
+        assert shown(begin("show", **found))["loaded"]
+
+
 def test_when_the_server_is_killed_the_stage_fails_and_the_next_one_starts_by_itself(start: Start) -> None:
     process = start("wait")
     assert process.stdout is not None
