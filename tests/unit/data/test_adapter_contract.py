@@ -108,8 +108,8 @@ def test_it_is_chosen_by_its_kind_and_refuses_unknown_settings(adapter):
 
 def test_its_example_is_known_again_and_read_whole(name, adapter):
     found = recognitions(look_at(adapter.path))
-    if name == "synthetic":
-        assert name not in found  # a table of patients may have the same columns
+    if name == "synthetic" or not hasattr(load_member(FAMILY, name), "recognise"):
+        assert name not in found  # a table of patients may have the columns of the synthetic one
         return
     assert best(found) == [name]
     settings = found[name].settings
