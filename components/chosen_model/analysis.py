@@ -87,7 +87,7 @@ class ChosenModel:
     least: int
     """Melanomas below which a group shows no number."""
     overconfidence: Interval
-    """Mean probability of malignancy minus the share of malignant images."""
+    """Mean probability of malignancy minus the share of malignant images, for train's class frequencies."""
     unknown: Mapping[str, float]
     """Of ATTRIBUTES: the share of test images of which it is not known."""
 
@@ -127,7 +127,7 @@ def assess_chosen(
     table = table.sort_values("image_id", ignore_index=True)
     known = accepted.set_index("image_id").loc[table["image_id"]]
     answers = decide(table[[f"p_{name}" for name in manifest.classes]].to_numpy(float), manifest)
-    assert answers.malignant is not None and answers.malignancy is not None
+    assert answers.malignant is not None
     malignant = table["label"].isin(manifest.malignant).to_numpy()
     labels = pd.Categorical(table["label"], categories=list(manifest.classes)).codes.astype(np.intp)
     rng = np.random.default_rng(seed)
@@ -138,7 +138,9 @@ def assess_chosen(
     how = known["confirmation"] if "confirmation" in known else pd.Series(UNKNOWN, index=known.index)
     stated, by_histology = (how != UNKNOWN).to_numpy(), (how == HISTOLOGY).to_numpy()
     free = resample(np.zeros_like(labels), sample.groups, resamples, confidence, rng)
-    error = weighted_mean((answers.malignancy - malignant)[None], free.weights)
+    # not `malignancy`: it may be for a clinic's class frequencies, and the test images have those of the study
+    malignancy = answers.calibrated[:, np.isin(manifest.classes, manifest.malignant)].sum(1)
+    error = weighted_mean((malignancy - malignant)[None], free.weights)
     patients = known["patient_id"]
     words = sorted(diagnosis.unique(), key=lambda word: (not malignant[(diagnosis == word).to_numpy()].any(), word))
     described = describe(list(table["image_id"]), accepted, table[["image_id"]], ages)

@@ -22,7 +22,8 @@ class Accept(Frozen):
     melanoma: OpenShare = Field(description="lowest share of melanomas that are found")
     benign: OpenShare = Field(description="lowest share of benign lesions that are called benign")
     overconfidence: OpenShare = Field(
-        description="by which the mean probability of malignancy may miss the share of malignant images"
+        description="by which the mean probability of malignancy may miss the share of malignant images, for the "
+        "class frequencies of train"
     )
     subgroups: OpenShare | None = Field(
         description="lowest share of melanomas found in each subgroup with enough of them, one of which there must be; "

@@ -28,6 +28,7 @@ class Answers:
 
     predicted: Array  # (N,) class index: the highest probability as trained, all classes equally important
     probabilities: Array  # (N, K) calibrated; for the clinic's frequencies where they are stated, else train's
+    calibrated: Array  # (N, K) calibrated; for train's class frequencies, those of the study's own test images
     malignancy: Array | None  # (N,) probability of the malignant classes, of `probabilities`
     malignant: Array | None  # (N,) bool: the score is at the operating point's threshold or above
     sets: Array  # (N, K) bool: classes that cannot be excluded
@@ -40,7 +41,7 @@ def decide(p: Array, manifest: Manifest) -> Answers:
     classes, frequencies = manifest.classes, manifest.frequencies
     learned, train = (_vector(each, classes) for each in (frequencies.learned, frequencies.train))
     restored = change_prior(p, learned, train)
-    shown = scale(restored, manifest.temperature)
+    calibrated = shown = scale(restored, manifest.temperature)
     if frequencies.clinic is not None:
         shown = change_prior(shown, train, _vector(frequencies.clinic, classes))
     positive = np.isin(np.array(classes), np.array(manifest.malignant, dtype=str))  # (K,)
@@ -48,6 +49,7 @@ def decide(p: Array, manifest: Manifest) -> Answers:
     return Answers(
         predicted=p.argmax(1),
         probabilities=shown,
+        calibrated=calibrated,
         malignancy=shown[:, positive].sum(1) if manifest.malignant else None,
         malignant=None
         if manifest.point is None

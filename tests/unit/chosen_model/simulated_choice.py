@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -18,8 +19,12 @@ CLASSES = ("bcc", "mel", "nv")
 LEAST = 20
 
 
-def manifest() -> Manifest:
-    """Malignant from a probability of 0.4 on; no answer below a confidence of 0.5."""
+def manifest(clinic: Mapping[str, float] | None = None) -> Manifest:
+    """Malignant from a probability of 0.4 on; no answer below a confidence of 0.5.
+
+    Args:
+        clinic: class frequencies where the model would be used; None: not stated.
+    """
     equal = dict.fromkeys(CLASSES, 1 / 3)
     rate = {"mean": 0.5, "low": None, "high": None}
     return Manifest.model_validate(
@@ -27,7 +32,7 @@ def manifest() -> Manifest:
             "version": 1, "run": "vae-frozen-1", "arm": "vae", "protocol": "frozen", "seed": 1, "recommended": True,
             "recommendation": "Best.", "protocol_followed": "Exploratory.", "synthetic": False, "classes": CLASSES,
             "malignant": ("bcc", "mel"), "image_size": 64, "fit": "crop", "backbone": {"kind": "timm"},
-            "frequencies": {"learned": equal, "train": equal, "clinic": None}, "temperature": 1.0,
+            "frequencies": {"learned": equal, "train": equal, "clinic": clinic}, "temperature": 1.0,
             "points": [{"fixed": "sensitivity", "level": 0.9, "threshold": 0.4, "val": {}, "test": {"ppv": rate}}],
             "point": 0, "conformal": {"promised": 0.9, "lesions": 9, "limits": dict.fromkeys(CLASSES, 0.9)},
             "abstention": {"answered": 0.8, "threshold": 0.5}, "unlike": 0.01, "test": {},
@@ -61,10 +66,12 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
 @cache
 def choice() -> ChosenModel:
     """The assessment of these images."""
-    table, accepted = tables()
-    return assess_chosen(
-        table, accepted, manifest(), ages=(40, 60), least=LEAST, resamples=200, confidence=0.95, seed=0
-    )
+    return assess(*tables(), manifest())
+
+
+def assess(table: pd.DataFrame, accepted: pd.DataFrame, model: Manifest) -> ChosenModel:
+    """The assessment of any images."""
+    return assess_chosen(table, accepted, model, ages=(40, 60), least=LEAST, resamples=200, confidence=0.95, seed=0)
 
 
 def record(**changes: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.chosen_model.analysis import of_hundred
-from tests.unit.chosen_model.simulated_choice import CLASSES, LEAST, choice, tables
+from tests.unit.chosen_model.simulated_choice import CLASSES, LEAST, assess, choice, manifest, tables
 
 
 def _said(row: dict[str, float]) -> str:
@@ -52,6 +52,14 @@ def test_every_skin_type_has_its_row_and_few_melanomas_show_no_number() -> None:
     assert rows["II"].lesions == own["lesion_id"].nunique() >= LEAST
     assert rows["II"].found is not None
     assert [(rows[name].lesions, rows[name].found) for name in ("I", "IV", "V", "VI")] == [(None, None)] * 4
+
+
+def test_overconfidence_is_that_of_trains_frequencies_whatever_those_of_the_clinic_are() -> None:
+    table, accepted = tables()
+    rare = assess(table, accepted, manifest({"bcc": 0.01, "mel": 0.01, "nv": 0.98}))
+    expected = (table["p_bcc"] + table["p_mel"] - table["label"].isin(["bcc", "mel"])).mean()
+    assert rare.overconfidence.mean == pytest.approx(expected)
+    assert rare.overconfidence == choice().overconfidence
 
 
 @pytest.mark.parametrize("seed", range(5))
