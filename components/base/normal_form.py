@@ -20,6 +20,7 @@ _OUTER = "".join(chr(code) for code in (*range(33), *range(127, 161)))  # blanks
 _WHOLE_AS_DECIMAL = re.compile(r"([0-9]+)(?:\.0+|,0)")
 _BLANK, _BLANKS = re.compile(r"[^\S\x00-\x7f]"), re.compile(r"\s+")  # the first: blanks outside ASCII
 _DASH = re.compile("[\u2010-\u2015\u2212\ufe58\uff0d]")
+_WORD = re.compile(r"[^\W\d_]+")
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
 
@@ -54,3 +55,15 @@ def fold(text: str) -> str:
     folded = unicodedata.normalize("NFKC", _DASH.sub("-", tidy)).casefold()
     bare = _BLANKS.sub("", _LEADING_ZEROS.sub("", folded))
     return unicodedata.normalize("NFKC", bare)  # letters that a blank had kept apart may combine
+
+
+def letters_of(text: str) -> str:
+    """Letters and digits of `fold` alone: `Melanoma, NOS` is `melanomanos`. To compare words of a vocabulary."""
+    return "".join(letter for letter in fold(text) if letter.isalnum())
+
+
+def plain_words(text: str) -> list[str]:
+    """The words of a text without case, accents, digits and marks: `Mélanome_in-situ, 2` is melanome, in, situ."""
+    parts = unicodedata.normalize("NFKD", clean(text).casefold())
+    without = "".join(letter for letter in parts if not unicodedata.combining(letter))
+    return _WORD.findall(unicodedata.normalize("NFC", without))

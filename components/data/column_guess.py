@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from components.data.diagnosis_words import bare
+from components.base.normal_form import letters_of
 
 IMAGE = "image"
 """The image's id, name or path: whether it is an id or a path is seen from the cells."""
@@ -64,17 +64,17 @@ def guess_columns(header: Sequence[str]) -> dict[str, str]:
 def candidates(header: Iterable[str], ours: str) -> list[str]:
     """All columns whose name is one of the words or contains it, the clearest first."""
     names, words = list(header), WORDS[ours]
-    exact = [name for word in words for name in names if bare(name) == bare(word)]
+    exact = [name for word in words for name in names if letters_of(name) == letters_of(word)]
     return list(dict.fromkeys([*exact, *(name for name in names if _contains(name, words))]))
 
 
 def _first(names: Sequence[str], words: Sequence[str], *, exact: bool) -> str | None:
     if not exact:
         return next((name for name in names if _contains(name, words)), None)
-    return next((name for word in words for name in names if bare(name) == bare(word)), None)
+    return next((name for word in words for name in names if letters_of(name) == letters_of(word)), None)
 
 
 def _contains(name: str, words: Sequence[str]) -> bool:
     """Whether a part of the name, as of `PatientNr` or `Alter (Jahre)`, is one of the words."""
-    parts = {bare(part) for part in re.split(r"[\W_]+|(?<=[a-zß-ÿ])(?=[A-Z])", name) if part}
-    return bool(parts & {bare(word) for word in words if len(word) > 2})
+    parts = {letters_of(part) for part in re.split(r"[\W_]+|(?<=[a-zß-ÿ])(?=[A-Z])", name) if part}
+    return bool(parts & {letters_of(word) for word in words if len(word) > 2})

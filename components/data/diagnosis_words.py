@@ -5,10 +5,11 @@ Nothing here is ever used silently: what follows from it is shown to a person as
 
 from __future__ import annotations
 
-from components.base.normal_form import fold
+from components.base.normal_form import letters_of
+from components.data.vocabulary import MELANOMA
 
 SAME = (
-    ("mel", "melanoma", "malignant melanoma", "melanoma invasive", "melanoma in situ", "melanoma nos"),
+    MELANOMA,
     ("nv", "nev", "nevus", "naevus", "nevi", "melanocytic nevus", "melanocytic nevi", "melanocytic naevus"),
     ("bcc", "basal cell carcinoma"),
     ("scc", "squamous cell carcinoma", "squamous cell carcinoma nos", "squamous cell carcinoma invasive"),
@@ -24,12 +25,10 @@ SAME = (
 Archive)."""
 
 _MALIGNANT = {
-    *SAME[0], *SAME[2], *SAME[3], *SAME[4], "malignant", "cancer", "carcinoma", "lentigo maligna",
-    "lentigo maligna melanoma", "nodular melanoma", "superficial spreading melanoma", "acral lentiginous melanoma",
-    "merkel cell carcinoma", "mycosis fungoides", "kaposi sarcoma", "melanoma metastasis", "bowen disease",
-    "melanom", "malignes melanom", "basaliom", "basalzellkarzinom", "spinaliom", "plattenepithelkarzinom",
-    "morbus bowen", "aktinische keratose", "bösartig", "maligne", "mélanome", "carcinome", "melanoma maligno",
-    "carcinoma basocelular",
+    *SAME[0], *SAME[2], *SAME[3], *SAME[4], "malignant", "cancer", "carcinoma",
+    "merkel cell carcinoma", "mycosis fungoides", "kaposi sarcoma", "bowen disease",
+    "basaliom", "basalzellkarzinom", "spinaliom", "plattenepithelkarzinom",
+    "morbus bowen", "aktinische keratose", "bösartig", "maligne", "carcinome", "carcinoma basocelular",
 }  # fmt: skip
 _BENIGN = {
     *SAME[1], *SAME[5], *SAME[6], *SAME[7], "benign", "lentigo", "lentigo simplex", "lentigo nos", "blue nevus",
@@ -41,13 +40,8 @@ _BENIGN = {
 }  # fmt: skip
 
 
-def bare(word: str) -> str:
-    """Letters and digits alone, without case."""
-    return "".join(letter for letter in fold(word) if letter.isalnum())
-
-
-MALIGNANT = frozenset(map(bare, _MALIGNANT))
-BENIGN = frozenset(map(bare, _BENIGN))
+MALIGNANT = frozenset(map(letters_of, _MALIGNANT))
+BENIGN = frozenset(map(letters_of, _BENIGN))
 
 
 def is_malignant(diagnosis: str) -> bool | None:
@@ -55,7 +49,7 @@ def is_malignant(diagnosis: str) -> bool | None:
 
     Actinic keratosis counts as malignant, as HAM10000 joins it with intraepithelial carcinoma.
     """
-    form = bare(diagnosis)
+    form = letters_of(diagnosis)
     return True if form in MALIGNANT else False if form in BENIGN else None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from components.base.normal_form import clean
+from components.base.normal_form import clean, letters_of, plain_words
 
 UNKNOWN = "unknown"
 UNSTATED = frozenset(
@@ -73,8 +73,39 @@ DIAGNOSIS_NAMES: Mapping[str, str] = {
 }
 """Words for the short forms that published data sets use for diagnoses, in lower case."""
 
-MELANOMA = ("mel", "melanoma")
-"""Diagnoses that are melanoma, in lower case."""
+MELANOMA = (
+    "mel", "melanoma", "malignant melanoma", "melanoma invasive", "invasive melanoma", "melanoma in situ",
+    "melanoma nos", "melanoma metastasis", "lentigo maligna", "lentigo maligna melanoma", "nodular melanoma",
+    "superficial spreading melanoma", "acral lentiginous melanoma", "amelanotic melanoma", "desmoplastic melanoma",
+    "melanom", "malignes melanom", "mélanome", "mélanome malin", "melanoma maligno", "melanoma cutâneo",
+    "maligní melanom", "czerniak", "maligne melanoom", "malignt melanom", "melanooma", "меланома", "μελάνωμα",
+    "黑色素瘤", "恶性黑色素瘤", "惡性黑色素瘤", "黒色腫", "悪性黒色腫", "メラノーマ", "흑색종", "악성 흑색종",
+)  # fmt: skip
+"""Terms for melanoma, lentigo maligna (a melanoma in situ) among them, in any spelling of `letters_of`."""
+
+_MELANOMA = frozenset(map(letters_of, MELANOMA))
+
+
+def _one_of(words: str) -> str:
+    return f"(?:{'|'.join(plain_words(words))})"
+
+
+_NAMED = (
+    _one_of("melanoma melanomas melanom melanome melanomen mélanome mélanomes melanoom melanooma czerniak меланома")
+    + "|"
+    + _one_of("μελάνωμα 黑色素瘤 恶性黑色素瘤 惡性黑色素瘤 黒色腫 悪性黒色腫 メラノーマ 흑색종")
+)
+_NOT = _one_of(
+    "no non not without kein keine keinem nicht ohne pas sans aucun sin nao não senza nessun geen niet zonder ikke "
+    "inte ingen ei nie bez не нет без"
+)
+_BETWEEN = _one_of("a any evidence sign signs of malignant malignes malignem invasive de di hinweis auf anhalt für")
+_MELANOMA_NAMED = re.compile(rf"\b(?:{_NAMED})\b")
+"""Melanoma inside a longer term: `melanoma (less than 0.76 mm)`."""
+_MELANOMA_DENIED = re.compile(
+    rf"\b{_NOT} (?:{_BETWEEN} )*(?:{_NAMED})\b|\b(?:{_NAMED}) {_one_of('excluded ausgeschlossen')}\b"
+)
+"""`non-melanoma skin cancer`, and not `non-ulcerated melanoma`."""
 
 CONFIRMATION_WORDS: Mapping[str, tuple[str, ...]] = {
     "histology": ("histo", "histopathology", "histopatholgy", "biopsy", "true"),
@@ -244,5 +275,8 @@ def diagnosis_name(word: str) -> str:
 
 
 def is_melanoma(diagnosis: str) -> bool:
-    """Whether a diagnosis of a data set is melanoma."""
-    return diagnosis.casefold() in MELANOMA or "melanoma" in diagnosis.casefold().split()
+    """Whether a diagnosis of a data set is melanoma, in any spelling and in the languages of MELANOMA."""
+    if letters_of(diagnosis) in _MELANOMA:
+        return True
+    words = " ".join(plain_words(diagnosis))
+    return bool(_MELANOMA_NAMED.search(words)) and not _MELANOMA_DENIED.search(words)

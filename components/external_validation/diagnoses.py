@@ -9,7 +9,8 @@ from io import StringIO
 import pandas as pd
 from ruamel.yaml import YAML
 
-from components.data.diagnosis_words import SAME, bare
+from components.base.normal_form import letters_of
+from components.data.diagnosis_words import SAME
 
 MIN_LESIONS = 5
 """Lesions that a class must have in both test sets; a class with fewer in one of them is left out of both."""
@@ -41,15 +42,15 @@ def propose(words: pd.Series, known: Mapping[str, str]) -> list[Proposal]:
 
 
 def _propose(word: str, images: int, known: Mapping[str, str]) -> Proposal:
-    form = bare(word)
-    equal = [ours for ours in known if bare(ours) == form]
+    form = letters_of(word)
+    equal = [ours for ours in known if letters_of(ours) == form]
     if equal:
         return Proposal(word, images, equal[0], "a guess: the same word in another spelling")
-    of_class = [ours for ours, name in known.items() if bare(name) == form]
+    of_class = [ours for ours, name in known.items() if letters_of(name) == form]
     if of_class:
         return Proposal(word, images, of_class[0], f"a guess: it is the name of the class of {of_class[0]}")
-    group = {bare(term) for terms in SAME for term in terms if form in {bare(each) for each in terms}}
-    same = [ours for ours in known if bare(ours) in group]
+    group = {letters_of(term) for terms in SAME for term in terms if form in {letters_of(each) for each in terms}}
+    same = [ours for ours in known if letters_of(ours) in group]
     if len({known[ours] for ours in same}) == 1:
         return Proposal(word, images, same[0], f"a guess: publishers use it for {same[0]} or a part of it")
     return Proposal(word, images, None, "no guess; null leaves these images out")

@@ -82,8 +82,14 @@ def test_words_for_how_a_diagnosis_was_confirmed(word: str, how: str) -> None:
 
 
 @pytest.mark.parametrize(("word", "known"), [
-    ("mel", True), ("MEL", True), ("melanoma", True), ("melanoma in situ", True), ("nv", False),
-    ("non-melanoma skin cancer", False),
+    ("mel", True), ("MEL", True), ("melanoma", True), ("melanoma in situ", True), ("melanoma_in_situ", True),
+    ("Melanoma, NOS", True), ("MelanomaInSitu", True), ("melanoma (less than 0.76 mm)", True),
+    ("Lentigo maligna", True), ("non-ulcerated melanoma", True), ("melanoma, not ulcerated", True),
+    ("Melanom", True), ("malignes Melanom, Breslow 0,8", True), ("mélanome", True), ("me\u0301lanome cutané", True),
+    ("Melanoma maligno", True), ("меланома", True), ("悪性黒色腫", True),
+    ("nv", False), ("non-melanoma skin cancer", False), ("no melanoma", False), ("kein Melanom", False),
+    ("pas de mélanome", False), ("nonmelanoma", False), ("no evidence of malignant melanoma", False),
+    ("naevus, melanoma excluded", False), ("melanosis", False), ("melanocytic nevus", False),
 ])  # fmt: skip
 def test_melanoma_is_known_by_its_words(word: str, known: bool) -> None:
     assert is_melanoma(word) is known
