@@ -1,8 +1,9 @@
 """What the model for use does with the test images at its operating point, diagnosis by diagnosis and group by group.
 
 There is one answer to "how many melanomas are missed": of 100 melanomas so many are found (called malignant), called
-benign, or left unanswered, as `dermflow predict` would answer these images. Intervals are over lesions or patients of
-this one model; they hold for images like these alone. Letters: N images, C columns of resamples.
+benign, or left unanswered, as `dermflow predict` would answer these images. A lesion with several images counts
+once: of its images the share that is answered so. Intervals are over lesions or patients of this one model; they hold
+for images like these alone. Letters: N images, C columns of resamples.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Group:
     lesions: int | None
     """Melanomas; None: fewer than may be shown, or none."""
     found: Interval | None
-    """Share of their images that is called malignant; None where nothing may be shown."""
+    """Share of them that is called malignant; None where nothing may be shown."""
 
 
 @dataclass(frozen=True)
@@ -177,10 +178,13 @@ class _Seen:
     called: Array  # (N,) bool, called malignant
     sure: Array  # (N,) bool, answered
 
+    def share(self, marked: Array, among: Array) -> Interval:
+        return self.sample.share_of_lesions(marked, self.lesions, among)
+
     def answered(self, name: str, among: Array) -> Answered:
-        malignant = self.sample.share(self.called & self.sure, among)
-        benign = self.sample.share(~self.called & self.sure, among)
-        unanswered = self.sample.share(~self.sure, among)
+        malignant = self.share(self.called & self.sure, among)
+        benign = self.share(~self.called & self.sure, among)
+        unanswered = self.share(~self.sure, among)
         whole = of_hundred([malignant.mean, benign.mean, unanswered.mean])
         return Answered(
             name,
@@ -222,7 +226,7 @@ def _groups(seen: _Seen, described: pd.DataFrame, melanoma: Array, least: int) -
             if word in hidden:
                 found.append(Group(title, name, None, None))
             else:
-                share = seen.sample.share(seen.called & seen.sure, among[word])
+                share = seen.share(seen.called & seen.sure, among[word])
                 found.append(Group(title, name, lesions[word], share))
     return found
 

@@ -74,6 +74,17 @@ class Resampled:
         hits, images = ((each.astype(np.float32) @ self.weights) for each in (marked & among, among))
         return self.interval(ratio(hits, images), SHARE, self.count_groups(among))
 
+    def share_of_lesions(self, marked: Array, lesions: Array, among: Array) -> Interval:
+        """Of the lesions with images `among` the mean share of these images that is `marked`, all (N,), of one run.
+
+        Each lesion has one vote, however many images it has; the interval is over the groups, which may be patients.
+        """
+        _, member = np.unique(lesions, return_inverse=True)  # (N,)
+        images = np.bincount(member, among)
+        votes = (among / np.maximum(images, 1)[member]).astype(np.float32)
+        hits, all_votes = ((each @ self.weights)[None] for each in (votes * marked, votes))
+        return self.interval(ratio(hits, all_votes), SHARE, self.count_groups(among))
+
     def intervals(self, by_seed: Array, bounds: tuple[float, float]) -> tuple[Interval, ...]:
         """The same for M numbers, (S, M, C)."""
         return tuple(self.interval(by_seed[:, place], bounds) for place in range(by_seed.shape[1]))

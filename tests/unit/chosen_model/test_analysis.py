@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from components.chosen_model.analysis import of_hundred
@@ -31,6 +32,19 @@ def test_shares_of_each_diagnosis_are_those_of_a_naive_count() -> None:
             assert share.mean == pytest.approx(own.count(part) / len(own))
             assert share.low <= share.mean <= share.high
     assert choice().melanoma == found["melanoma"]
+
+
+def test_a_lesion_with_several_images_counts_once() -> None:
+    table, accepted = tables()
+    found = table[(table["lesion_id"] < "l15") | (np.arange(480) % 2 == 0)]  # some lesions keep one of two images
+    melanoma = assess(found, accepted, manifest()).melanoma
+    own = found[found["label"] == "mel"]
+    said = pd.Series([_said(row) for row in own.to_dict("records")])
+    for part in ("malignant", "benign", "unanswered"):
+        by_lesion = (said == part).groupby(own["lesion_id"].to_numpy()).mean()
+        assert melanoma is not None
+        assert getattr(melanoma, part).mean == pytest.approx(by_lesion.mean())
+        assert by_lesion.mean() != pytest.approx((said == part).mean(), abs=1e-4)
 
 
 def test_images_lesions_and_patients_are_counted_apart() -> None:
