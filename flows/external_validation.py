@@ -94,6 +94,7 @@ def external_validation(
             clinical.levels,
             evaluate.calibration_bins,
             read_priors(paths, labels, finetune),
+            clinical.answered,
             **describe_ids(external_read),
         ),
         log,

@@ -104,7 +104,7 @@ def _judge(
         confirmatory=comparison["protocol"]["confirmatory"],
         synthetic=manifest.synthetic,
         external=records,
-        arm=(manifest.arm, manifest.protocol),
+        run=manifest.run,
     )
 
 

@@ -45,7 +45,7 @@ def judge(
     confirmatory: bool,
     synthetic: bool,
     external: Sequence[Json],
-    arm: tuple[str, str],
+    run: str,
 ) -> Fitness:
     """Judge the model for use.
 
@@ -55,8 +55,8 @@ def judge(
         point: its operating point.
         confirmatory: whether the criteria are in a protocol that was locked before the test images were opened.
         synthetic: whether the images are drawings, on which nothing is judged.
-        external: records of the external test sets.
-        arm: arm and protocol of the model, whose results on external test sets count.
+        external: records of the external test sets; drawings are none.
+        run: of the model, whose results on external test sets count.
     """
     if accept is None:
         return Fitness(False, False, f"{NOT_JUDGED} No criteria were fixed (clinical.accept in params.yaml).", ())
@@ -68,7 +68,7 @@ def judge(
             f"uses that of {100 * point.level:g} % {point.fixed} (bundle.point in params.yaml).",
             (),
         )
-    criteria = tuple(_criteria(accept, chosen, external, arm))
+    criteria = tuple(_criteria(accept, chosen, of_patients(external), run))
     if synthetic:
         return Fitness(False, False, f"{NOT_JUDGED} The images are drawings.", criteria)
     if not confirmatory:
@@ -80,7 +80,12 @@ def judge(
     return Fitness(True, True, f"All {len(criteria)} criteria of fitness for use are passed.", criteria)
 
 
-def _criteria(accept: Accept, chosen: ChosenModel, external: Sequence[Json], arm: tuple[str, str]) -> list[Criterion]:
+def of_patients(external: Sequence[Json]) -> list[Json]:
+    """The records of the external test sets that are no drawings: a test on drawings says nothing about a clinic."""
+    return [each for each in external if not each["plan"]["synthetic"]]
+
+
+def _criteria(accept: Accept, chosen: ChosenModel, external: Sequence[Json], run: str) -> list[Criterion]:
     melanoma = None if chosen.melanoma is None else chosen.melanoma.malignant
     over, most = chosen.overconfidence, accept.overconfidence
     found = [
@@ -102,8 +107,8 @@ def _criteria(accept: Accept, chosen: ChosenModel, external: Sequence[Json], arm
             for name, share in named or [("melanomas found in subgroups", None)]
         ]
     if accept.external is not None:
-        rate = f"sensitivity_at_{accept.fixed}_{accept.level:g}"
-        sets = [(f"malignant lesions found, {each['plan']['cohort']}", _external(each, arm, rate)) for each in external]
+        point = f"{accept.fixed}_{accept.level:g}"
+        sets = [(f"malignant lesions found, {each['plan']['cohort']}", _found(each, run, point)) for each in external]
         found += [
             _at_least(name, share, accept.external, "no such result")
             for name, share in sets or [("malignant lesions found on external test sets", None)]
@@ -120,7 +125,7 @@ def _at_least(name: str, share: Interval | None, least: float, nothing: str) -> 
     return Criterion(name, wanted, found, share.known and share.low >= least)
 
 
-def _external(record: Json, arm: tuple[str, str], rate: str) -> Interval | None:
-    sheet = next((each for each in record["sheets"] if (each["arm"], each["protocol"]) == arm), None)
-    change = None if sheet is None else sheet["changes"].get(rate)
-    return None if change is None else read_interval(change["external"])
+def _found(record: Json, run: str, point: str) -> Interval | None:
+    """Share of the malignant lesions of an external test set that this run finds; None where it was not measured."""
+    of_run: Json = next((sheet["found"][run] for sheet in record["sheets"] if run in sheet["found"]), {})
+    return read_interval(of_run[point]) if point in of_run else None

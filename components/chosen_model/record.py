@@ -8,7 +8,7 @@ from typing import Any
 
 from components.base.json_data import plain
 from components.chosen_model.analysis import ChosenModel
-from components.chosen_model.fitness import Fitness
+from components.chosen_model.fitness import Fitness, of_patients
 from components.chosen_model.page import PREVALENCE, needless
 from components.data.vocabulary import diagnosis_name
 from components.deployment.manifest import Manifest
@@ -60,7 +60,7 @@ def as_record(
             "needless": None if chosen is None else _needless(chosen),
             "poor_pictures": _poor_pictures(robustness, manifest),
             "maps": _maps(explanations, manifest),
-            "external": [each["plan"]["cohort"] for each in external],
+            "external": [each["plan"]["cohort"] for each in of_patients(external)],
         }
     )
     return found

@@ -30,8 +30,8 @@ class Accept(Frozen):
         "null: not asked"
     )
     external: OpenShare | None = Field(
-        description="lowest sensitivity for malignant lesions on each external test set, one of which there must be; "
-        "null: not asked"
+        description="lowest share of malignant lesions that the model finds on each external test set, one of which "
+        "there must be, drawings not counted; null: not asked"
     )
 
 

@@ -17,6 +17,7 @@ from components.clinical import calibration, operating_points
 from components.clinical.calibration_line import calibration_line
 from components.clinical.debiased_error import debiased_squared_errors
 from components.external_validation.claims import make_claims
+from components.external_validation.found_lesions import Answered, found_lesions
 from components.external_validation.label_map import LabelMap
 from components.external_validation.results import (
     EXTERNAL,
@@ -30,7 +31,7 @@ from components.external_validation.results import (
     ExternalValidationResult,
 )
 from components.statistics.bootstrap import Sample
-from components.statistics.intervals import Estimate, estimate
+from components.statistics.intervals import Estimate, Interval, estimate
 from components.statistics.metrics.accuracy import accuracy
 from components.statistics.metrics.balanced_accuracy import balanced_accuracy
 from components.statistics.metrics.log_loss import log_loss
@@ -39,7 +40,7 @@ from components.statistics.metrics.sensitivity import sensitivity
 from components.statistics.prior import change_prior, class_frequencies
 from components.statistics.question import StudyQuestion
 from components.statistics.resampled import ANY, SHARE, Resampled, SeedPredictions, resample
-from components.statistics.runs import Run, by_protocol, probabilities, same_images
+from components.statistics.runs import Run, by_protocol, probabilities, same_images, split_rows
 from components.statistics.significance import AdjustedP, holm_by_key
 from components.statistics.two_sets import joint_strata, set_difference
 from components.statistics.weighting import Array
@@ -140,6 +141,8 @@ class _TestSet:
     kept: Array
     """(N,) bool over all images of the split, True where the class is compared."""
     sample: Resampled
+    lesions: Array
+    """(N,) ids of the lesions of `sample`."""
 
 
 @dataclass(frozen=True)
@@ -162,10 +165,15 @@ class _ModelSamples:
     """Strata of the difference."""
     seeds: int
     temperatures: tuple[float, ...]
+    trials: Mapping[str, tuple[int, int]]
+    """Of measures that are a share of lesions or patients: how many each set has."""
+    found: Mapping[str, Mapping[str, Interval]]
+    """As `ExternalModel.found`."""
 
     def estimate(self, name: str, place: int, bounds: tuple[float, float]) -> Estimate:
         """A measure's mean over seeds on one set: 0 internal, 1 external."""
-        return estimate(self.sets[name][place], self.strata[place], bounds)
+        trials = self.trials[name][place] if name in self.trials else None
+        return estimate(self.sets[name][place], self.strata[place], bounds, trials)
 
     def drops(self, name: str) -> list[Sample]:
         """External minus internal of each seed."""
@@ -203,7 +211,8 @@ class _Analysis:
         kept = np.isin(images.labels, [question.classes.index(name) for name in self.labels.compared])
         rng = np.random.default_rng([question.seed, stream] if stream else question.seed)
         sample = resample(images.labels[kept], images.groups[kept], question.resamples, question.rule.confidence, rng)
-        return _TestSet(split, kept, sample)
+        lesions = split_rows(runs[0], split, question.classes)["lesion_id"].to_numpy(str)
+        return _TestSet(split, kept, sample, lesions[kept])
 
     def fit_on_val(self, runs: Sequence[Run]) -> _FittedRuns:
         """Temperatures of one arm's seeds, for probabilities with the class frequencies of the train images."""
@@ -227,7 +236,45 @@ class _Analysis:
             joint=joint_strata(there.strata, here.strata),
             seeds=len(fitted.runs),
             temperatures=tuple(fitted.temperatures.tolist()),
+            trials=self._trials(*(each.sample for each in sets)),
+            found=self._found(sets[1], fitted),
         )
+
+    def _trials(self, *sets: Resampled) -> dict[str, tuple[int, int]]:
+        """The lesions or patients that each share is of, internal and external."""
+        classes, malignant = self.question.classes, self._is_malignant
+        marked = {f"sensitivity.{name}": np.array(classes) == name for name in self.labels.compared}
+        for fixed, level in _operating_levels(self.setup):
+            marked[_rate_name("sensitivity", fixed, level)] = malignant
+            marked[_rate_name("specificity", fixed, level)] = ~malignant
+        marked["accuracy"] = np.ones(len(classes), bool)
+        counts = {name: [each.count_groups(mask[each.labels]) for each in sets] for name, mask in marked.items()}
+        return {name: (internal, external) for name, (internal, external) in counts.items()}
+
+    def _found(self, test: _TestSet, fitted: _FittedRuns) -> dict[str, dict[str, Interval]]:
+        """By run and operating point."""
+        if "malignant_auroc" not in self.measures:
+            return {}
+        classes, restore = self.question.classes, self.setup.priors.restore
+        found = {}
+        for run, on_val in zip(fitted.runs, fitted.val.p, strict=True):
+            p = probabilities(run, test.split, classes)[test.kept]
+            found[run.name] = found_lesions(
+                test.sample,
+                test.lesions,
+                Answered(p, restore(p)),
+                Answered(probabilities(run, "val", classes), on_val),
+                fitted.val.labels,
+                self._is_malignant,
+                _operating_levels(self.setup),
+                self.setup.answered,
+            )
+        return found
+
+    @property
+    def _is_malignant(self) -> Array:
+        """(K,) bool; all False where it is not known."""
+        return np.isin(np.array(self.question.classes), np.array(self.setup.malignant or (), dtype=str))
 
     def _values(self, test: _TestSet, fitted: _FittedRuns) -> dict[str, Array]:
         """Every measure by seed and resample, (S, C); predictions outside the compared classes count as wrong."""
@@ -256,7 +303,7 @@ class _Analysis:
 
     def _malignant(self, sample: Resampled, p: Sequence[Array], val: SeedPredictions) -> dict[str, Array]:
         """AUROC and rates of malignant against benign at thresholds of val, (S, C) each; NaN where val has none."""
-        mask = np.isin(np.array(self.question.classes), np.array(self.setup.malignant, dtype=str))  # (K,)
+        mask = self._is_malignant
         scores, on_val = (np.stack([each[:, mask].sum(1) for each in given]) for given in (p, val.p))
         task = operating_points.BinaryTask("malignant", on_val, mask[val.labels], scores, mask[sample.labels])
         found = {"malignant_auroc": operating_points.aurocs(sample, task)}
@@ -270,7 +317,7 @@ class _Analysis:
 
     def _calibration(self, sample: Resampled, scaled: Sequence[Array]) -> dict[str, Array]:
         """CALIBRATION by seed and resample, (S, C) each."""
-        mask = np.isin(np.array(self.question.classes), np.array(self.setup.malignant, dtype=str))  # (K,)
+        mask = self._is_malignant
         trained, own = self.setup.priors.frequencies, class_frequencies(sample.labels, len(mask))
         observed = mask[sample.labels]
         found: dict[str, Array] = {}
@@ -295,6 +342,7 @@ class _Analysis:
             changes={name: self._change(own, other, name, measure) for name, measure in self.measures.items()},
             dropped=AdjustedP(dropped, dropped),
             differs=None if differs is None else AdjustedP(differs, differs),
+            found=own.found,
         )
 
     def _change(

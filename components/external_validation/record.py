@@ -23,6 +23,7 @@ def as_record(result: ExternalValidationResult) -> dict[str, Any]:
         "malignant": setup.malignant,
         "levels": setup.levels,
         "bins": setup.bins,
+        "answered": setup.answered,
         "rule": asdict(question.rule),
         "resamples": question.resamples,
         "smallest_p": smallest_adjusted_p(question.resamples, len(result.models)),

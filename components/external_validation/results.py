@@ -64,6 +64,8 @@ class ExternalSetup:
     """Of the calibration error."""
     priors: Priors
     """Of the study's models and of its train images; the external set's own frequencies are used nowhere."""
+    answered: float
+    """Share of the val images that a model which may abstain answers."""
     unit: str = "lesions or patients"
     """What is resampled whole in the cohort, as `StudyQuestion.unit`."""
     lesions_known: bool = True
@@ -100,6 +102,9 @@ class ExternalModel:
     """Null hypothesis: balanced accuracy is the same on both test sets."""
     differs: AdjustedP | None
     """Null hypothesis: the drop is that of the reference; None for the reference."""
+    found: Mapping[str, Mapping[str, Interval]]
+    """By run and operating point, `sensitivity_0.9`: share of the external set's malignant lesions that is found
+    (`found_lesions`); empty where no classes are known to be malignant."""
 
     @property
     def name(self) -> str:

@@ -81,7 +81,7 @@ def record(**changes: Any) -> dict[str, Any]:
     kinds = [{"name": "hair", "drop": share}, {"name": "colour_cast", "drop": share | {"mean": 0.3}}]
     given = choice()
     point = manifest().points[0]
-    fitness = judge(None, given, point, confirmatory=True, synthetic=False, external=(), arm=("vae", "frozen"))
+    fitness = judge(None, given, point, confirmatory=True, synthetic=False, external=(), run="vae-frozen-1")
     found: dict[str, Any] = plain(
         as_record(
             manifest(),

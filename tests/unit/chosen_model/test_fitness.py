@@ -10,12 +10,21 @@ import pytest
 from components.chosen_model.analysis import ChosenModel
 from components.chosen_model.fitness import Fitness, judge
 from components.clinical.accept import Accept
+from components.external_validation.record import as_record
 from components.statistics.intervals import Interval
 from tests.unit.chosen_model.simulated_choice import choice, manifest
+from tests.unit.external_validation.planted_drop import assess_runs, simulate_runs
 
 ACCEPT = Accept(
     fixed="sensitivity", level=0.9, melanoma=0.8, benign=0.5, overconfidence=0.05, subgroups=None, external=None
 )
+
+
+@pytest.fixture(scope="module")
+def pad() -> dict[str, Any]:
+    """The record of an external test set, on which vae is worse."""
+    runs = simulate_runs({"imagenet": (2.2, 2.2), "vae": (2.6, 1.0)}, lesions=(120, 120))
+    return as_record(assess_runs(runs, resamples=50))
 
 
 def _chosen(low: float = 0.85, over: tuple[float, float, float] = (0.01, -0.02, 0.04)) -> ChosenModel:
@@ -30,7 +39,7 @@ def _chosen(low: float = 0.85, over: tuple[float, float, float] = (0.01, -0.02, 
 
 
 def _judge(accept: Accept | None, chosen: ChosenModel | None = None, **changes: Any) -> Fitness:
-    given = {"confirmatory": True, "synthetic": False, "external": (), "arm": ("vae", "frozen")} | changes
+    given = {"confirmatory": True, "synthetic": False, "external": (), "run": "vae-frozen-1"} | changes
     return judge(accept, chosen or _chosen(), manifest().points[0], **given)
 
 
@@ -76,9 +85,28 @@ def test_the_whole_interval_of_the_calibration_must_be_inside() -> None:
 def test_a_criterion_without_a_result_is_not_passed() -> None:
     asked = ACCEPT.model_copy(update={"external": 0.5})
     assert [each.found for each in _judge(asked).criteria if not each.passed] == ["no such result"]
-    change = {"external": {"mean": 0.7, "low": 0.6, "high": 0.8}}
-    sheet = {"arm": "vae", "protocol": "frozen", "changes": {"sensitivity_at_sensitivity_0.9": change}}
-    assert _judge(asked, external=({"plan": {"cohort": "pad"}, "sheets": [sheet]},)).fit
+
+
+def test_the_models_own_run_is_judged_on_each_external_test_set(pad: dict[str, Any]) -> None:
+    own, others = (
+        [
+            sheet["found"][run]["sensitivity_0.9"]["low"]
+            for sheet in pad["sheets"]
+            for run in sheet["found"]
+            if which(run)
+        ]
+        for which in ("vae-frozen-1".__eq__, "vae-frozen-1".__ne__)
+    )
+    assert 0 < own[0] < 1 and own[0] not in others
+    for least, fit in ((own[0] - 1e-3, True), (own[0] + 1e-3, False)):
+        assert _judge(ACCEPT.model_copy(update={"external": least}), external=[pad]).fit is fit
+
+
+def test_drawings_are_no_external_test_set(pad: dict[str, Any]) -> None:
+    asked = ACCEPT.model_copy(update={"external": 0.01})
+    assert _judge(asked, external=[pad]).fit
+    drawn = pad | {"plan": pad["plan"] | {"synthetic": True}}
+    assert [each.found for each in _judge(asked, external=[drawn]).criteria if not each.passed] == ["no such result"]
 
 
 def test_each_reported_subgroup_is_judged() -> None:

@@ -16,6 +16,8 @@ from components.statistics.rule import Rule
 from components.statistics.runs import Run, same_images
 from tests.unit.clinical.simulation import CLASSES, MALIGNANT, common_noise, draw_lesions, predict
 
+ANSWERED = 0.8
+
 
 def simulate_runs(
     skills: dict[str, tuple[float, float]], lesions: tuple[int, int] = (450, 350), without: tuple[str, ...] = ()
@@ -66,5 +68,5 @@ def assess_runs(
     """The analysis of simulated runs, with imagenet as reference."""
     question = study_question(arms, resamples, synthetic)
     equal = np.full(len(CLASSES), 1 / len(CLASSES))
-    setup = ExternalSetup("pad", malignant, (0.9,), 15, priors=Priors(equal, equal))
+    setup = ExternalSetup("pad", malignant, (0.9,), 15, Priors(equal, equal), ANSWERED)
     return assess(runs, map_labels(runs), question, setup, SilentLog())

@@ -19,7 +19,7 @@ from components.statistics.prior import Priors
 from components.statistics.runs import Run
 from components.statistics.significance import holm
 from tests.unit.clinical.simulation import CLASSES, MALIGNANT, SHARES
-from tests.unit.external_validation.planted_drop import assess_runs, map_labels, simulate_runs, study_question
+from tests.unit.external_validation.planted_drop import ANSWERED, assess_runs, map_labels, simulate_runs, study_question
 
 
 def test_the_drop_minus_the_references_is_the_difference_of_drops(result: ExternalValidationResult) -> None:
@@ -100,6 +100,45 @@ def test_p_values_are_corrected_over_arms() -> None:
     assert [each.holm for each in differs] == pytest.approx(holm([each.p for each in differs]))
 
 
+def test_of_malignant_lesions_those_are_found_that_the_run_answers_and_calls_malignant(
+    result: ExternalValidationResult,
+) -> None:
+    """A lesion with several images counts once; four of five val images reach the limit of confidence."""
+    for run in simulate_runs({"imagenet": (2.2, 2.2), "vae": (2.6, 1.0)}, without=("df", "vasc"))[3:]:
+        table = run.predictions.assign(
+            risk=run.predictions[[f"p_{name}" for name in MALIGNANT]].sum(axis=1),
+            confidence=run.predictions[[f"p_{name}" for name in CLASSES]].max(axis=1),
+            malignant=run.predictions["label"].isin(MALIGNANT),
+        )
+        val, there = table[table["split"] == "val"], table[(table["split"] == EXTERNAL) & table["malignant"]]
+        line = operating_points.threshold(val["risk"].to_numpy(), val["malignant"].to_numpy(), "sensitivity", 0.9)
+        least = val["confidence"].sort_values(ascending=False).iloc[int(np.ceil(ANSWERED * len(val))) - 1]
+        marked = (there["risk"] >= line) & (there["confidence"] >= least)
+        expected = marked.groupby(there["lesion_id"]).mean().mean()
+        assert result.models[1].found[run.name]["sensitivity_0.9"].mean == pytest.approx(expected)
+
+
+def test_a_rate_of_one_has_the_exact_interval_of_its_lesions() -> None:
+    runs = [_without_errors(run) for run in simulate_runs({"imagenet": (2.2, 2.2)}, lesions=(120, 90))]
+    model = assess_runs(runs, arms=("imagenet",), resamples=50).models[0]
+    there = runs[0].predictions.query("split == @EXTERNAL")
+    there = there[there["label"].isin(map_labels(runs).compared)]
+    melanomas, ill = (there.loc[there["label"].isin(names), "lesion_id"].nunique() for names in (["mel"], MALIGNANT))
+    found = (
+        (model.changes["sensitivity.mel"].external, melanomas),
+        (model.changes["sensitivity_at_sensitivity_0.9"].external, ill),
+        (model.found["imagenet-frozen-0"]["sensitivity_0.9"], ill),
+    )
+    for interval, lesions in found:
+        assert (interval.mean, interval.high) == (1, 1)
+        assert interval.low == pytest.approx(0.025 ** (1 / lesions))
+
+
+def _without_errors(run: Run) -> Run:
+    sure = {f"p_{name}": np.where(run.predictions["label"] == name, 0.94, 0.01) for name in CLASSES}
+    return replace(run, predictions=run.predictions.assign(**sure))
+
+
 def test_where_no_class_is_known_to_be_malignant_there_is_no_such_measure() -> None:
     runs = simulate_runs({"imagenet": (2.2, 2.2)}, lesions=(120, 90))
     assert not [name for name in assess_runs(runs, arms=("imagenet",), malignant=None).measures if "malignant" in name]
@@ -110,7 +149,7 @@ def test_an_intercept_that_another_share_of_malignant_images_causes_is_gone_once
     runs = [_with_fewer_benign(run) for run in simulate_runs({"imagenet": (2.4, 2.4)}, lesions=(300, 700))]
     question = study_question(("imagenet",), resamples=40)
     shares = np.array(SHARES)
-    setup = ExternalSetup("pad", MALIGNANT, (0.9,), 15, priors=Priors(shares, shares))
+    setup = ExternalSetup("pad", MALIGNANT, (0.9,), 15, Priors(shares, shares), ANSWERED)
     changes = assess(runs, map_labels(runs), question, setup, SilentLog()).models[0].changes
     there = changes["calibration_intercept"].external
     table = runs[0].predictions.query("split == @EXTERNAL")
