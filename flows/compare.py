@@ -28,7 +28,7 @@ from components.data.labels import Labels
 from components.models.backbone import Backbone
 from components.statistics.runs import Run, same_images, split_rows
 from components.training.settings import Augment, Finetune
-from flows.settings.data import Split
+from flows.settings.data import Cohort, Split
 from flows.settings.study import Paths, Study
 from flows.settings.training import Pretrain
 from flows.stage import stage
@@ -55,6 +55,7 @@ def compare(
     backbone: Backbone,
     pretrain: Pretrain,
     finetune: Finetune,
+    external: Sequence[Cohort],
     paths: Paths,
     log: Log,
 ) -> dict[str, float]:
@@ -78,6 +79,7 @@ def compare(
             "finetune": finetune,
             "compare": compare,
             "clinical": clinical,
+            "external": external,
         },
         images_sha256(split_rows(runs[0], "test", labels.classes)),
         models_sha256({run.name: run.predictions for run in runs}),

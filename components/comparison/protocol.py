@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from pydantic_core import to_jsonable_python
@@ -21,6 +22,9 @@ ENDPOINT = "balanced accuracy on test images, arm minus reference; second: overf
 
 DECIDING = ("confidence", "looks", "margin", "min_seeds", "resamples", "seed")
 """Settings of `compare` that decide a verdict; the others plan and draw."""
+
+JUDGING = ("accept", "ages", "answered", "least_groups", "malignant")
+"""Settings of `clinical` on which fitness for use depends, where there are criteria (`clinical.accept`)."""
 
 SHOWN = 5
 """Differences that a sentence names."""
@@ -76,14 +80,23 @@ def describe_protocol(sections: Mapping[str, object]) -> list[str]:
 
     Args:
         sections: of params.yaml; of `compare`, the settings that decide are taken, of `study`, all but its name, and of
-            `clinical`, the criteria of fitness for use where there are any.
+            `clinical`, where it has criteria of fitness for use, those of JUDGING. The external test sets are fixed, by
+            name and diagnoses, where a criterion is about them.
     """
     found = to_jsonable_python(dict(sections))
     found["study"].pop("name", None)
     found["compare"] = {name: found["compare"][name] for name in DECIDING}
-    found["clinical"] = {"accept": accept} if (accept := found.pop("clinical", {}).get("accept")) else {}
+    clinical, external = found.pop("clinical", {}), found.pop("external", ())
+    accept = clinical.get("accept")
+    found["clinical"] = {name: clinical[name] for name in JUDGING} if accept else {}
+    found["external"] = _cohorts(external) if accept and accept["external"] is not None else {}
     values = {"endpoint": ENDPOINT, **flat_keys(found, ".")}
     return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+
+
+def _cohorts(external: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str | None]]]:
+    """Each external test set with its diagnoses, as pairs; not with its place, which differs between machines."""
+    return {each["name"]: sorted([theirs, ours] for theirs, ours in each["diagnoses"].items()) for each in external}
 
 
 def images_sha256(table: pd.DataFrame) -> str:

@@ -23,7 +23,9 @@ from flows.settings.study import Study
 
 LOCK = Path("protocol.lock.yaml")
 OPENINGS = Path("test_openings.csv")
-SECTIONS = ("study", "labels", "split", "augment", "backbone", "pretrain", "finetune", "compare", "clinical")
+SECTIONS = (
+    "study", "labels", "split", "augment", "backbone", "pretrain", "finetune", "compare", "clinical", "external",
+)  # fmt: skip
 """Sections of params.yaml that the protocol fixes."""
 
 HEAD = "# The locked protocol: written by `dermflow lock`, read by `compare`; see docs/methods.md. Do not edit.\n"

@@ -94,6 +94,7 @@ def settings(
         "augment": NO_AUGMENT,
         "backbone": Timm(name="test_efficientnet"),
         "pretrain": Pretrain.model_construct(arms={}),
+        "external": (),
         "paths": truth.paths,
         "log": SilentLog(),
     }

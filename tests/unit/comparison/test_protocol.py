@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -115,9 +116,45 @@ def test_the_hash_of_test_images_does_not_depend_on_their_order_but_on_labels_an
         assert images_sha256(table.assign(**{column: ["x", "y"]})) != images_sha256(table)
 
 
-def test_criteria_of_fitness_are_locked_and_a_study_without_any_has_the_protocol_of_before() -> None:
+CLINICAL = {
+    "accept": {"melanoma": 0.9, "external": 0.8}, "ages": [40, 60], "answered": 0.8, "least_groups": 20,
+    "malignant": ["mel"], "miss": 0.1,
+}  # fmt: skip
+PAD = {"name": "pad", "dataset": {"kind": "isic", "path": "/here"}, "diagnoses": {"MEL": "mel", "SEK": None}}
+
+
+def _judged(external: Sequence[object] = (PAD,), **clinical: object) -> set[str]:
     given = {"study": STUDY, "compare": COMPARE}
     plain = describe_protocol(given)
-    assert describe_protocol(given | {"clinical": {"accept": None, "miss": 0.1}}) == plain
-    lines = describe_protocol(given | {"clinical": {"accept": {"melanoma": 0.9}, "miss": 0.1}})
-    assert set(lines) - set(plain) == {"clinical.accept.melanoma = 0.9"}
+    return set(describe_protocol(given | {"clinical": CLINICAL | clinical, "external": external})) - set(plain)
+
+
+def test_all_that_fitness_depends_on_is_locked_and_a_study_without_criteria_has_the_protocol_of_before() -> None:
+    assert _judged() == {
+        "clinical.accept.melanoma = 0.9",
+        "clinical.accept.external = 0.8",
+        "clinical.ages = [40, 60]",
+        "clinical.answered = 0.8",
+        "clinical.least_groups = 20",
+        'clinical.malignant = ["mel"]',
+        'external.pad = [["MEL", "mel"], ["SEK", null]]',
+    }
+    assert _judged(accept=None) == set()
+
+
+def test_external_test_sets_are_locked_where_a_criterion_is_about_them_and_wherever_their_files_are() -> None:
+    assert not [line for line in _judged(accept={"melanoma": 0.9, "external": None}) if line.startswith("external")]
+    assert _judged([PAD | {"dataset": {"kind": "isic", "path": "/there"}}]) == _judged()
+    assert "external.other = []" in _judged([PAD, PAD | {"name": "other", "diagnoses": {}}])
+
+
+@pytest.mark.parametrize("change", [{"least_groups": 5}, {"answered": 0.7}, {"external": []}])
+def test_what_is_changed_after_the_lock_makes_the_study_exploratory(change: dict[str, object]) -> None:
+    given = {"study": STUDY, "compare": COMPARE}
+    before, after = (
+        describe_protocol(given | {"clinical": CLINICAL | clinical, "external": external})
+        for clinical, external in (({}, [PAD]), (change, change.get("external", [PAD])))
+    )
+    lock = Lock("2026-03-02T10:00:00+00:00", "c" * 40, 0, IMAGES, before, protocol_sha256(before, IMAGES))
+    assert standing(lock, before, IMAGES, MODELS, []).confirmatory
+    assert not standing(lock, after, IMAGES, MODELS, []).confirmatory
