@@ -84,7 +84,7 @@ def compare(
         images_sha256(split_rows(runs[0], "test", labels.classes)),
         models_sha256({run.name: run.predictions for run in runs}),
     )
-    fitness = about_fitness(clinical.accept)
+    fitness = about_fitness(clinical.accept, confirmatory=followed.confirmatory, synthetic=question.synthetic)
     lines = summary(comparison, followed, fitness)
     for name, text in {
         "clinical.json": as_json(clinical_record.as_record(assessment)),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.chosen_model.analysis import ChosenModel
-from components.clinical.accept import NOT_JUDGED, Accept
+from components.clinical.accept import NOT_JUDGED, Accept, why_not_judged
 from components.deployment.manifest import OperatingPoint
 from components.report.formatting import interval_range, percent, points
 from components.statistics.intervals import Interval, read_interval
@@ -58,8 +58,9 @@ def judge(
         external: records of the external test sets; drawings are none.
         run: of the model, whose results on external test sets count.
     """
+    reason = why_not_judged(accept, confirmatory=confirmatory, synthetic=synthetic)
     if accept is None:
-        return Fitness(False, False, f"{NOT_JUDGED} No criteria were fixed (clinical.accept in params.yaml).", ())
+        return Fitness(False, False, reason, ())
     if (accept.fixed, accept.level) != (point.fixed, point.level):
         return Fitness(
             False,
@@ -69,11 +70,8 @@ def judge(
             (),
         )
     criteria = tuple(_criteria(accept, chosen, of_patients(external), run))
-    if synthetic:
-        return Fitness(False, False, f"{NOT_JUDGED} The images are drawings.", criteria)
-    if not confirmatory:
-        reason = "The criteria were not in a protocol that was locked before the test images were opened."
-        return Fitness(False, False, f"{NOT_JUDGED} {reason}", criteria)
+    if reason:
+        return Fitness(False, False, reason, criteria)
     failed = [each.name for each in criteria if not each.passed]
     if failed:
         return Fitness(True, False, f"Not fit for use: not passed: {', '.join(failed)}.", criteria)

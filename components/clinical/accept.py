@@ -39,8 +39,31 @@ NOT_JUDGED = "Fit for use: not judged."
 """What is said of a model where no criteria were fixed."""
 
 
-def about_fitness(accept: Accept | None) -> str:
-    """One sentence for the answer of a study, which knows the criteria and not yet the model for use."""
+def why_not_judged(accept: Accept | None, *, confirmatory: bool, synthetic: bool) -> str:
+    """Why nothing is judged, a sentence; empty where it is.
+
+    Args:
+        accept: the criteria; None: there are none.
+        confirmatory: whether they are in a protocol that was locked before the test images were opened.
+        synthetic: whether the images are drawings.
+    """
     if accept is None:
-        return f"{NOT_JUDGED} No criteria were fixed (clinical.accept)."
-    return "Fit for use: judged by the criteria of clinical.accept on the first page, index.html."
+        return f"{NOT_JUDGED} No criteria were fixed (clinical.accept in params.yaml)."
+    if synthetic:
+        return f"{NOT_JUDGED} The images are drawings."
+    if not confirmatory:
+        reason = "The criteria were not in a protocol that was locked before the test images were opened."
+        return f"{NOT_JUDGED} {reason}"
+    return ""
+
+
+def about_fitness(accept: Accept | None, *, confirmatory: bool, synthetic: bool) -> str:
+    """One sentence for the answer of a study, which knows the criteria and not yet the model for use.
+
+    Args:
+        accept: the criteria; None: there are none.
+        confirmatory: whether they are in a protocol that was locked before the test images were opened.
+        synthetic: whether the images are drawings.
+    """
+    reason = why_not_judged(accept, confirmatory=confirmatory, synthetic=synthetic)
+    return reason or "Fit for use: see the first page, index.html, and the criteria of clinical.accept there."

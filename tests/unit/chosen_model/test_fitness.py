@@ -9,7 +9,7 @@ import pytest
 
 from components.chosen_model.analysis import ChosenModel
 from components.chosen_model.fitness import Fitness, judge
-from components.clinical.accept import Accept
+from components.clinical.accept import Accept, about_fitness
 from components.external_validation.record import as_record
 from components.statistics.intervals import Interval
 from tests.unit.chosen_model.simulated_choice import choice, manifest
@@ -58,6 +58,20 @@ def test_criteria_that_were_fixed_too_late_or_are_about_drawings_judge_nothing(c
     assert not found.judged and not found.fit
     assert words in found.sentence and found.sentence.startswith("Fit for use: not judged.")
     assert len(found.criteria) == 3
+
+
+@pytest.mark.parametrize("accept", [None, ACCEPT])
+@pytest.mark.parametrize("confirmatory", [True, False])
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_the_answer_of_the_study_says_of_fitness_what_the_first_page_says(
+    accept: Accept | None, confirmatory: bool, synthetic: bool
+) -> None:
+    known = {"confirmatory": confirmatory, "synthetic": synthetic}
+    found, sentence = _judge(accept, **known), about_fitness(accept, **known)
+    if found.judged:
+        assert sentence.startswith("Fit for use: see the first page, index.html")
+    else:
+        assert sentence == found.sentence
 
 
 def test_criteria_of_another_operating_point_judge_nothing() -> None:
