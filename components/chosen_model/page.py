@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from components.report import page
-from components.report.formatting import percent, points
+from components.report.formatting import percent
 
 PREVALENCE = 2.0
 """Melanomas among 100 examined lesions that the page begins with; the reader sets that of the own clinic."""
@@ -47,13 +47,12 @@ def render(record: Mapping[str, Any]) -> str:
 
     return page.render(
         "chosen_model/page.html.j2",
-        {"percent_of": percent, "points_of": points},
+        {"percent_of": percent},
         record=record,
         value=value,
         script=Markup(script),  # our own file
         script_hash=digest,
         prevalence=PREVALENCE,
-        needless=needless,
         glossary=GLOSSARY,
     )
 
