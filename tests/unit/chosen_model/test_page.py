@@ -13,8 +13,8 @@ from importlib.resources import files
 
 import pytest
 
-from components.chosen_model.page import GLOSSARY, needless, render
-from components.data.ids import NO_IDS
+from components.chosen_model.page import TEST_PICTURES, glossary, needless, render
+from components.data.ids import NO_IDS, resampled_unit
 from components.report.formatting import percent
 from components.report.page import PAGES
 from tests.unit.chosen_model.simulated_choice import choice, record
@@ -112,9 +112,23 @@ def test_the_first_page_says_that_fitness_is_not_judged_and_what_ids_are_missing
     assert "intervals over images" in page
 
 
+def test_the_terms_give_the_confidence_of_the_study_and_what_its_test_pictures_are() -> None:
+    page = render(record(rule={"confidence": 0.9}, unit="lesions"))
+    assert "90 of 100 intervals" in page and "95 of 100" not in page
+    assert TEST_PICTURES["lesions"] in page and TEST_PICTURES["patients"] not in page
+
+
+@pytest.mark.parametrize(
+    "known", [{}, {"patient_id": 9}, {"lesion_id": 9}, {"patient_id": 9, "lesion_id": 9}, {"patient_id": 5}]
+)
+def test_the_test_pictures_are_explained_whatever_ids_are_known(known: dict[str, int]) -> None:
+    unit = resampled_unit(9, {"patient_id": 0, "lesion_id": 0} | known)
+    assert f"<dd>{TEST_PICTURES[unit]}</dd>" in render(record(unit=unit))
+
+
 def test_the_first_page_leads_to_all_pages_and_explains_its_terms() -> None:
     page = render(record())
     assert all(f'href="{file}"' in page for file in PAGES)
-    assert all(f"<dt>{term}</dt>" in page for term in GLOSSARY)
+    assert all(f"<dt>{term}</dt>" in page for term in glossary(0.95, "patients"))
     levels = [int(level) for level in re.findall(r"<h(\d)", page)]
     assert levels[0] == 1 and max(after - before for before, after in itertools.pairwise(levels)) <= 1
