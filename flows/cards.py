@@ -78,8 +78,9 @@ def cards(
     }
     for name, (kind, text) in texts.items():
         _write(paths.reports / f"{name}.md", text, log)
-        version = f"{model.run}, weights sha256 {model.weights.sha256[:DIGITS]}"
-        write_page(paths.reports / f"{name}.html", as_page(text, kind, sheet.synthetic), log, model=version)
+        weights = f"{model.run}, weights sha256 {model.weights.sha256[:DIGITS]}"
+        page = as_page(text, kind, sheet.synthetic)
+        write_page(paths.reports / f"{name}.html", page, log, model=weights, version=model.version)
     missing = missing_statements(cards)
     rest = f"; not stated yet (cards, params.yaml): {', '.join(missing)}" if missing else ""
     log.line(f"Look at {paths.reports / 'model_card.html'}{rest}")

@@ -27,6 +27,7 @@ from flows.stage_io.external_results import FOLDER, INTERNAL, read_external
 from flows.stage_io.files import existing, read_json
 from flows.stage_io.pages import DIGITS, write_page
 from flows.stage_io.publish import as_json
+from flows.stage_io.version import read_version
 
 RECORD = "chosen_model.json"
 
@@ -53,7 +54,8 @@ def index(external: Sequence[Cohort], clinical: Clinical, paths: Paths, log: Log
     write_text(paths.reports / RECORD, as_json(record))
     log.artifact(paths.reports / RECORD, "report")
     path = paths.reports / "index.html"
-    write_page(path, render(record), log, model=f"{manifest.run}, bundle {opened.sha256[:DIGITS]}")
+    model = f"{manifest.run}, bundle {opened.sha256[:DIGITS]}"
+    write_page(path, render(record), log, model=model, version=read_version())
     log.line(f"Look at {path}")
     return _metrics(record)
 
@@ -63,7 +65,9 @@ def _write_study(records: Sequence[dict[str, Any]], comparison: dict[str, Any], 
     page = existing(paths.reports / "comparison.html", "the page of the comparison; dvc repro compare makes it")
     section = render_section(records, read_json(paths.reports / FOLDER / INTERNAL))
     text = fill(page.read_text(), EXTERNAL, section, str(page))
-    write_page(paths.reports / "study.html", text, log, model=comparison["recommendation"]["run"])
+    write_page(
+        paths.reports / "study.html", text, log, model=comparison["recommendation"]["run"], version=read_version()
+    )
 
 
 def _assess(manifest: Manifest, comparison: dict[str, Any], clinical: Clinical, paths: Paths) -> ChosenModel | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from markupsafe import Markup, escape
 
 from components.base.errors import DataError
@@ -11,7 +13,7 @@ EXTERNAL = "external test sets"
 
 
 MADE = "when and from what this page was made"
-"""At the end of every page; `flows.stage_io.pages` fills it with date, commit and version."""
+"""At the end of every page; `flows.stage_io.pages` fills it with date and commit."""
 
 
 def place(name: str) -> Markup:
@@ -19,10 +21,24 @@ def place(name: str) -> Markup:
     return Markup(f"<!-- place: {name} -->")
 
 
-def stamp(page: str, sentence: str) -> str:
-    """The page with a sentence at its place MADE: date, commit and version."""
-    line = f'<p class="made">{escape(sentence)}</p>'
-    return page.replace(str(place(MADE)), line)
+def stamp(page: str, sentence: str, file: str) -> str:
+    """The page with a sentence at its place MADE, or instead of the sentence of an earlier stage.
+
+    Args:
+        page: HTML.
+        sentence: when and from what the page is made.
+        file: path of the page, for the message.
+
+    Raises:
+        DataError: where the page has neither, or several.
+    """
+    found = _STAMP.findall(page)
+    if len(found) != 1:
+        raise DataError(f"{file}: has {len(found)} places for {MADE!r}, expected 1; run the stage that writes it")
+    return page.replace(found[0], f'<p class="made">{escape(sentence)}</p>')
+
+
+_STAMP = re.compile(rf'{re.escape(str(place(MADE)))}|<p class="made">[^<]*</p>')
 
 
 def fill(page: str, name: str, content: str, file: str) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from components.base.files import write_text
 from components.report import page
 from components.report.figures import PALETTE
 from components.report.formatting import MINUS, count
@@ -50,18 +48,17 @@ class ChangedImage:
         return "; ".join([*([self.words] if self.words else []), *former])
 
 
-def write_page(
-    changes: DatasetChanges, images: Sequence[ChangedImage], names: tuple[str, str], notes: Sequence[str], path: Path
-) -> None:
-    """Write the page to `path`; `names` of the two versions, `notes` that the reader must know first."""
-    text = render(changes, images, names, notes)
-    write_text(path, text)
-
-
 def render(
     changes: DatasetChanges, images: Sequence[ChangedImage], names: tuple[str, str], notes: Sequence[str]
 ) -> str:
-    """The page as HTML; the same changes give the same bytes."""
+    """The page as HTML; the same changes give the same bytes.
+
+    Args:
+        changes: of the data set.
+        images: of the most changed ones.
+        names: of the two versions.
+        notes: that the reader must know first.
+    """
     groups = [
         (*words, _total(changes, kind), [image for image in images if image.kind == kind])
         for kind, words in KINDS.items()

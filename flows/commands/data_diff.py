@@ -17,11 +17,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from components.base.errors import DataError, RunError
+from components.base.files import write_text
 from components.data.source_error import SourceError
 from components.data.sources import read_bytes
 from components.validation.drift import DatasetChanges, assemble, compare, most_changed
-from components.validation.drift_page import ChangedImage, points, write_page
+from components.validation.drift_page import ChangedImage, points, render
 from components.validation.thumbnails import Thumbnail, shrink
+from flows.stage_io.pages import stamped
 from flows.tracking.git import find_commit, read_git
 
 TABLES = ("records", "facts", "accepted")
@@ -198,7 +200,8 @@ class DatasetDiff:
 
     def write(self, page: Path) -> None:
         """Write the page with images."""
-        write_page(self.changes, self.images, self.names, self.notes, page)
+        text = render(self.changes, self.images, self.names, self.notes)
+        write_text(page, stamped(text, page))
 
 
 def diff(rev: str) -> DatasetDiff:

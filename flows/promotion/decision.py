@@ -21,6 +21,7 @@ from flows.promotion.record import Record
 from flows.promotion.transaction import State, change, promotions, read_state
 from flows.registry.versions import BUNDLE, CHAMPION, get_version, model_name, open_version
 from flows.settings import Settings
+from flows.stage_io.pages import stamped
 
 PAGE = "promotion.html"
 PROPOSED, PROMOTED, ROLLED_BACK = "proposed", "promoted", "rolled back"
@@ -58,7 +59,8 @@ def propose(client: MlflowClient, version: ModelVersion, settings: Settings, log
         gates = judge(compared.evidence, settings.promotion, candidate.manifest.classes)
         outcome = conclude(gates)
         page = _page(compared, gates, outcome, (number, candidate), (before.champion, champion))
-        write_text(settings.paths.reports / PAGE, page)
+        path = settings.paths.reports / PAGE
+        write_text(path, stamped(page, path, model=f"{name} version {number}"))
         content = {
             "model": name, "version": number, "champion": before.champion, "bundle": candidate.sha256,
             "outcome": outcome.value, "gates": [asdict(gate) for gate in gates],

@@ -36,7 +36,9 @@ def paths(bundled_study: Path, tmp_path: Path) -> Paths:
     found = Paths(**FOLDERS)
     reports = root / found.reports
     (reports / "external").mkdir(parents=True)
-    (reports / "comparison.html").write_text(f"<main><p>vae wins</p>{place(EXTERNAL)}<p>limits</p></main>")
+    (reports / "comparison.html").write_text(
+        f'<main><p>vae wins</p>{place(EXTERNAL)}<p>limits</p></main><p class="made">Made before.</p>'
+    )
     _write(reports / "external" / "internal-test.json", INTERNAL)
     record = as_record(assess_runs(simulate_runs({"imagenet": (2.2, 2.2), "vae": (2.6, 1.0)}), resamples=20))
     for name in ("pad", "old"):
@@ -73,7 +75,7 @@ def test_the_first_page_is_the_model_for_use_and_the_second_the_study(tmp_path: 
     assert f"model {RUN}, version {record['version'][:12]}" in first
     assert record["answers"]["images"] == 24 and "Fit for use: not judged." in first
     before, _, after = second.partition('<h2 id="external">')
-    assert before == "<main><p>vae wins</p>" and after.endswith("<p>limits</p></main>")
+    assert before == "<main><p>vae wins</p>" and "<p>limits</p></main>" in after
     assert 'href="external/pad.html"' in after and "old" not in after
     assert log.lines == [f"Look at {paths.reports / 'index.html'}"]
     write_index(root, paths, "pad")
@@ -86,6 +88,16 @@ def test_the_first_page_says_by_which_version_it_was_made(tmp_path: Path, paths:
     page, record = (root / paths.reports / "index.html").read_text(), root / paths.reports / "chosen_model.json"
     version = json.loads(record.read_text())["version"][:12]
     assert f"Made with Dermflow 1.2.3 from a commit that is not known. Model: {RUN}, bundle {version}." in page
+
+
+def test_the_second_page_says_from_what_it_was_made_itself(tmp_path: Path, paths: Paths) -> None:
+    root = tmp_path / "study"
+    write_index(root, paths)
+    page = (root / paths.reports / "study.html").read_text()
+    assert page.endswith(
+        '<p class="made">Made with Dermflow 1.2.3 from a commit that is not known. Model: vae-frozen-1.</p>'
+    )
+    assert "Made before." not in page
 
 
 def test_without_external_sets_there_is_a_study_page_too(tmp_path: Path, paths: Paths) -> None:
