@@ -25,26 +25,25 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="take every proposal; nothing is asked")] = False,
     name: Annotated[str | None, typer.Option(help="of preset and study; by default that of the folder")] = None,
     kind: Annotated[str | None, typer.Option(help="adapter; by default the one that knows the layout again")] = None,
-    again: Annotated[bool, typer.Option("--again", help="replace a preset of this name")] = False,
+    again: Annotated[bool, typer.Option("--again", help="replace the preset of this name that init wrote")] = False,
     check: Annotated[bool, typer.Option(help="run the data checks afterwards")] = True,
 ) -> None:
     """Look at a data set, write a preset for it, make it active and check the data. The first command for own images.
 
     Says which adapter reads it, its columns, classes and ids, and what cannot be known. It changes no data.
     """
-    from flows.commands.init import check_data
-    from flows.commands.init import init as look_and_write
+    from flows.commands.init import check_data, look_and_ask, write_and_use
     from flows.orchestration.freshness import read_stages, write_graph
     from flows.orchestration.processes import only_run
 
-    ask = _take if yes else _ask
-    with only_run(entry.name for entry in read_stages(Path.cwd())):
-        preset = look_and_write(given(place), name=name, kind=kind, again=again, ask=ask, echo=typer.echo)
-        if preset is not None:
-            write_graph(Path.cwd())
-    if preset is None:
+    answered = look_and_ask(given(place), name=name, kind=kind, ask=_take if yes else _ask, echo=typer.echo)
+    if answered is None:
         typer.echo("nothing was written")
-    elif check:
+        return
+    with only_run(entry.name for entry in read_stages(Path.cwd())):
+        write_and_use(*answered, again=again, echo=typer.echo)
+        write_graph(Path.cwd())
+    if check:
         raise typer.Exit(check_data(typer.echo))
 
 

@@ -6,37 +6,45 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from components.base.errors import DataError, RunError, SettingsError
+from components.base.fields import Name
 from components.base.files import write_text
 from components.data.first_look import look_at
 from flows import presets
+from flows.commands.restored import restored
 from flows.first_look.dataset import SHOWN, SeenDataset, read, recognise, words
-from flows.first_look.preset import write_preset
+from flows.first_look.preset import is_of_init, write_preset
 from flows.first_look.proposal import LEAST_LESIONS, MANY_CLASSES, Proposal, propose
-from flows.settings import load_settings
+from flows.settings import PARAMS, load_settings
 from flows.stage_io.pseudonym_key import key_file, make_key
 
 Echo = Callable[[str], None]
 Ask = Callable[[Proposal], Proposal | None]
 
 
-def init(place: Path, *, name: str | None, kind: str | None, again: bool, ask: Ask, echo: Echo) -> Path | None:
-    """Look, propose, write the preset and make it active.
+def look_and_ask(
+    place: Path, *, name: str | None, kind: str | None, ask: Ask, echo: Echo
+) -> tuple[SeenDataset, Proposal] | None:
+    """Look at a data set, propose a study and ask; nothing is written.
 
     Args:
         place: folder, table or archive.
         name: of the preset; by default that of the folder.
-        kind: of the adapter; by default the one that knows the layout.
-        again: whether a preset of this name is replaced.
-        ask: lets a person change the proposal; None: nothing is written.
+        kind: of the adapter; by default the one that recognises the layout.
+        ask: lets a person change the proposal; None: nothing is to be written.
         echo: shows a line.
 
     Returns:
-        The preset; None where nothing was written.
+        The data set and what is to be written; None where a person declines.
 
     Raises:
         DataError: where the data set cannot be read, has no image, or fewer than two classes.
+        SettingsError: where no preset can have the name.
     """
+    if name is not None:
+        check_name(name)
     look = look_at(place)
     chosen, recognition = recognise(look, kind)
     seen = read(look, chosen, recognition)
@@ -48,9 +56,18 @@ def init(place: Path, *, name: str | None, kind: str | None, again: bool, ask: A
     for line in describe_proposal(seen, proposal):
         echo(line)
     answered = ask(proposal)
-    if answered is None:
-        return None
-    return _write(seen, answered, again, echo)
+    return None if answered is None else (seen, answered)
+
+
+def check_name(name: str) -> None:
+    """Raise SettingsError where no study, and so no preset of `init`, can have the name."""
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        raise SettingsError(
+            f"{name!r}: no name of a preset; expected lower-case letters, digits and underscores, a letter first, at "
+            "most 64: add --name"
+        ) from None
 
 
 def describe(seen: SeenDataset) -> list[str]:
@@ -110,24 +127,40 @@ def _no_image(seen: SeenDataset) -> str:
     )
 
 
-def _write(seen: SeenDataset, proposal: Proposal, again: bool, echo: Echo) -> Path:
+def write_and_use(seen: SeenDataset, proposal: Proposal, *, again: bool, echo: Echo) -> Path:
+    """Write the preset, make it active, and make the secret key where it is needed; no other run may work here.
+
+    Args:
+        seen: the data set.
+        proposal: what the preset says.
+        again: whether a preset of this name that `init` wrote is replaced.
+        echo: shows a line.
+
+    Returns:
+        The preset.
+
+    Raises:
+        SettingsError: where the name is none or taken, or the settings are refused; preset and params.yaml are then
+            as before.
+    """
+    check_name(proposal.name)
     file = presets.FOLDER / f"{proposal.name}.yaml"
+    if file.exists() and not is_of_init(file.read_text("utf-8")):
+        raise SettingsError(
+            f"{file} was not written by `dermflow init`, so it is not replaced: add --name for another preset"
+        )
     if file.exists() and not again:
         raise SettingsError(
             f"{file} exists: add --name for another preset, --again to replace it, or use it: "
             f"`dermflow use {proposal.name}`"
         )
-    former = file.read_text("utf-8") if file.exists() else None
-    write_text(file, write_preset(seen, proposal, _from_root(seen.look.root)))
-    try:
+    with restored(file, PARAMS):
+        write_text(file, write_preset(seen, proposal, _from_root(seen.look.root)))
         presets.use(proposal.name, [])
-    except SettingsError:
-        file.unlink() if former is None else write_text(file, former)
-        raise
+        made = make_key() if load_settings().privacy.key == "secret" and not key_file().exists() else None
     echo(f"wrote {file}, and params.yaml from it (`dermflow use {proposal.name}`)")
-    settings = load_settings()
-    if settings.privacy.key == "secret" and not key_file().exists():
-        echo(f"made the secret key {make_key()}: keep it; with another key the same ids get other pseudonyms")
+    if made is not None:
+        echo(f"made the secret key {made}: keep it; with another key the same ids get other pseudonyms")
     return file
 
 
@@ -165,7 +198,9 @@ def with_answers(proposal: Proposal, name: str, malignant: str) -> Proposal:
 
     Raises:
         RunError: where a word is none of the classes.
+        SettingsError: where no preset can have the name.
     """
+    check_name(name)
     chosen = tuple(word.strip() for word in malignant.split(",") if word.strip())
     wrong = [word for word in chosen if word not in proposal.classes]
     if wrong:

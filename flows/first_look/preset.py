@@ -18,6 +18,14 @@ IDS = (
 )
 
 
+_ORIGIN = "By `dermflow init`"
+
+
+def is_of_init(text: str) -> bool:
+    """Whether a preset is one of `write_preset`, as its first line says."""
+    return _ORIGIN in text.partition("\n")[0]
+
+
 def write_preset(seen: SeenDataset, proposal: Proposal, path: Path) -> str:
     """The text of presets/NAME.yaml.
 
@@ -28,7 +36,7 @@ def write_preset(seen: SeenDataset, proposal: Proposal, path: Path) -> str:
     """
     sections = [
         [
-            f"# {proposal.name}: {len(seen.table)} images, adapter {seen.kind}. By `dermflow init`: correct it,",
+            f"# {proposal.name}: {len(seen.table)} images, adapter {seen.kind}. {_ORIGIN}: correct it,",
             f"# then `dermflow use {proposal.name}`. It holds what differs from presets/{proposal.base}.yaml.",
             f"base: {proposal.base}",
         ],

@@ -92,4 +92,5 @@ def name_of(root: Path) -> str:
     place = root.resolve()
     names = [re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in (place.name, place.parent.name)]
     chosen = names[1] if names[0] in _TOO_GENERAL and names[1] not in _TOO_GENERAL else names[0]
-    return chosen if re.match(r"[a-z]", chosen) else f"study_{chosen}".strip("_")
+    named = chosen if re.match(r"[a-z]", chosen) else f"study_{chosen}"
+    return named[:64].strip("_")

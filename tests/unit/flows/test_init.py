@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from components.base.errors import DataError, DermflowError
+from components.base.errors import DataError, DermflowError, SettingsError
 from components.data.first_look import look_at
 from flows import presets
-from flows.commands.init import describe, init, with_answers
+from flows.commands.init import Ask, Echo, describe, look_and_ask, with_answers, write_and_use
 from flows.first_look.dataset import SeenDataset, read, recognise
 from flows.first_look.preset import write_preset
-from flows.first_look.proposal import propose
+from flows.first_look.proposal import Proposal, name_of, propose
 from flows.settings import load_settings, parse_settings
 from tests.unit.data.example_data import paint, write
 
@@ -58,6 +59,16 @@ def see(place: Path) -> SeenDataset:
     return read(look, *recognise(look))
 
 
+def init(place: Path, *, ask: Ask, echo: Echo, name: str | None = None, again: bool = False) -> Path | None:
+    """What the command does, without its lock and dvc.yaml."""
+    answered = look_and_ask(place, name=name, kind=None, ask=ask, echo=echo)
+    return None if answered is None else write_and_use(*answered, again=again, echo=echo)
+
+
+def take(proposal: Proposal) -> Proposal:
+    return proposal
+
+
 def draw(folder: Path, case: str, column: str, encoding: str, separator: str) -> int:
     """The images that a case's table names; returns the rows of the table."""
     table = next(each for each in sorted(folder.glob("*.csv")) if "meta" not in each.stem.lower() or "HAM" in each.stem)
@@ -85,7 +96,7 @@ def test_lost_zeros_are_named_and_nothing_is_written(cases: Path, tmp_path: Path
     shutil.copytree(cases / "lost-zeros", tmp_path / "set")
     paint(tmp_path / "set", *(f"pictures/{number:03}.jpg" for number in range(40)))
     with pytest.raises(DataError, match=r"none of the 40 images is there.*\n.*000\.jpg \(zeros, blanks or case differ"):
-        init(tmp_path / "set", name=None, kind=None, again=False, ask=lambda proposal: proposal, echo=lambda _: None)
+        init(tmp_path / "set", ask=take, echo=lambda _: None)
 
 
 def test_a_table_that_cannot_be_read_is_named_with_its_line(cases: Path) -> None:
@@ -164,7 +175,7 @@ def test_init_writes_a_preset_that_reads_all_rows(
     root = paint(tmp_path / "clinic", *names)
     monkeypatch.setenv("DERMFLOW_KEY_FILE", str(tmp_path / "key"))
     lines: list[str] = []
-    file = init(root, name=None, kind=None, again=False, ask=lambda proposal: proposal, echo=lines.append)
+    file = init(root, ask=take, echo=lines.append)
     assert file == Path("presets/clinic.yaml")
     settings = load_settings()
     assert (settings.study.name, settings.labels.classes, settings.clinical.malignant) == (
@@ -176,13 +187,66 @@ def test_init_writes_a_preset_that_reads_all_rows(
     assert (tmp_path / "key").stat().st_mode & 0o077 == 0
     assert any("patients   6, known of 24 of 24 images" in line for line in lines)
     with pytest.raises(DermflowError, match=r"presets/clinic.yaml exists: add --name"):
-        init(root, name=None, kind=None, again=False, ask=lambda proposal: proposal, echo=lines.append)
+        init(root, ask=take, echo=lines.append)
+
+
+@pytest.fixture
+def clinic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two diagnoses of six images each."""
+    monkeypatch.setenv("DERMFLOW_KEY_FILE", str(tmp_path / "key"))
+    return paint(tmp_path / "clinic", *(f"{word}/{place}.png" for word in ("nv", "mel") for place in range(6)))
+
+
+@pytest.mark.parametrize("name", ["../../outside", "Clinic", "a b", "", "a" * 65])
+def test_a_name_that_no_study_can_have_is_refused_before_anything_is_written(
+    checkout: Path, clinic: Path, name: str
+) -> None:
+    before = sorted(checkout.parent.rglob("*"))
+    proposal = propose(see(clinic), "clinic")
+    for refused in (
+        lambda: init(clinic, name=name, ask=take, echo=lambda _: None),
+        lambda: with_answers(proposal, name, ""),
+        lambda: write_and_use(see(clinic), replace(proposal, name=name), again=True, echo=lambda _: None),
+    ):
+        with pytest.raises(SettingsError, match="no name of a preset; expected lower-case letters"):
+            refused()
+    assert sorted(checkout.parent.rglob("*")) == before
+
+
+def test_a_preset_that_init_did_not_write_is_never_replaced(checkout: Path, clinic: Path) -> None:
+    before = (checkout / "presets" / "demo.yaml").read_bytes()
+    with pytest.raises(SettingsError, match=r"presets/demo.yaml was not written by `dermflow init`"):
+        init(clinic, name="demo", again=True, ask=take, echo=lambda _: None)
+    assert (checkout / "presets" / "demo.yaml").read_bytes() == before
+
+
+def test_again_replaces_a_preset_of_init(checkout: Path, clinic: Path) -> None:
+    init(clinic, ask=take, echo=lambda _: None)
+    paint(clinic, *(f"bcc/{place}.png" for place in range(6)))
+    init(clinic, again=True, ask=take, echo=lambda _: None)
+    assert load_settings().labels.classes == ("bcc", "mel", "nv")
+
+
+def test_where_the_key_cannot_be_made_preset_and_settings_are_as_before(
+    checkout: Path, clinic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presets.use("demo", [])
+    before = (checkout / "params.yaml").read_bytes()
+    monkeypatch.setenv("DERMFLOW_KEY_FILE", str(clinic / "nv" / "0.png" / "key"))  # below a file
+    with pytest.raises(OSError, match=r"0\.png"):
+        init(clinic, ask=take, echo=lambda _: None)
+    assert not (checkout / "presets" / "clinic.yaml").exists()
+    assert (checkout / "params.yaml").read_bytes() == before
+
+
+def test_a_long_folder_name_gives_a_name_that_a_study_can_have() -> None:
+    assert name_of(Path("/" + "b" * 63 + " c")) == "b" * 63
 
 
 def test_a_person_can_decline(checkout: Path, tmp_path: Path) -> None:
     root = paint(tmp_path / "clinic", *(f"{word}/{place}.png" for word in ("nv", "mel") for place in range(6)))
     before = (checkout / "params.yaml").exists()
-    assert init(root, name=None, kind=None, again=False, ask=lambda _: None, echo=lambda _: None) is None
+    assert init(root, ask=lambda _: None, echo=lambda _: None) is None
     assert not (checkout / "presets" / "clinic.yaml").exists()
     assert (checkout / "params.yaml").exists() == before
 
