@@ -16,7 +16,7 @@ from flows import presets
 from flows.commands.restored import restored
 from flows.first_look.dataset import SHOWN, SeenDataset, read, recognise, words
 from flows.first_look.preset import is_of_init, write_preset
-from flows.first_look.proposal import LEAST_LESIONS, MANY_CLASSES, Proposal, propose
+from flows.first_look.proposal import LEAST_GROUPS, MANY_CLASSES, Proposal, propose
 from flows.settings import PARAMS, load_settings
 from flows.stage_io.pseudonym_key import key_file, make_key
 
@@ -94,7 +94,7 @@ def describe_proposal(seen: SeenDataset, proposal: Proposal) -> list[str]:
     """What is proposed, and what a person must decide."""
     lines = [_fact("classes", ", ".join(proposal.classes[:SHOWN]) + (" ..." if len(proposal.classes) > SHOWN else ""))]
     if proposal.left_out:
-        lines.append(_fact("left out", f"{words(proposal.left_out)}: fewer than {LEAST_LESIONS} {seen.unit} each"))
+        lines.append(_fact("left out", f"{words(proposal.left_out)}: fewer than {LEAST_GROUPS} {seen.unit} each"))
     if len(proposal.classes) > MANY_CLASSES:
         lines.append(_fact("note", f"{len(proposal.classes)} classes are many: join some under labels.schemes"))
     if proposal.malignant is None:

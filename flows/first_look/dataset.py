@@ -16,8 +16,10 @@ from components.base.errors import DataError
 from components.base.families import load_member, members, missing
 from components.data.adapters import Adapter
 from components.data.first_look import FirstLook, Recognition, best, recognitions
+from components.data.ids import PERSON_IDS, resampled_unit
 from components.data.read_report import ReadReport
 from components.data.similar_files import SimilarFiles
+from components.data.splits import group_rows
 
 SHOWN = 12
 """Names of columns, tables and classes that one line lists at most."""
@@ -41,18 +43,19 @@ class SeenDataset:
 
     @property
     def unit(self) -> str:
-        """What images are counted in beside themselves: lesions, else patients, where any is known; else images."""
-        known = self.report.known_ids
-        return "lesions" if known["lesion_id"] else "patients" if known["patient_id"] else "images"
+        """What the groups of a split would be, in words: lesions or patients, where any id is known; else images."""
+        return resampled_unit(len(self.table), self.report.known_ids)
 
     @property
     def diagnoses(self) -> dict[str, tuple[int, int]]:
-        """Diagnosis -> images and `unit`s, the most frequent first; an image without an id counts as one."""
-        stated = self.table[self.table["diagnosis"].notna()]
-        ids = stated["patient_id"].fillna(stated["image_id"]) if self.unit == "patients" else stated["lesion_id"]
-        counts = ids.groupby(stated["diagnosis"]).agg(["size", "nunique"])
+        """Diagnosis -> images and `unit`s, the most frequent first.
+
+        A `unit` is a group that the stage `split` does not divide: images that share an id of a lesion or patient.
+        """
+        groups = group_rows(self.table, PERSON_IDS)
+        counts = groups.groupby(self.table["diagnosis"]).agg(["size", "nunique"])
         ordered = counts.sort_values(["size"], ascending=False, kind="stable")
-        return {str(word): (int(images), int(lesions)) for word, (images, lesions) in ordered.T.items()}
+        return {str(word): (int(images), int(units)) for word, (images, units) in ordered.T.items()}
 
     @property
     def unlabelled(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from flows.first_look.dataset import SeenDataset
-from flows.first_look.proposal import LEAST_LESIONS, Proposal
+from flows.first_look.proposal import LEAST_GROUPS, Proposal
 
 IDS = (
     "no ids of lesions or patients are known: each image counts as a lesion of its own. If images show one lesion or "
@@ -96,7 +96,7 @@ def _labels(seen: SeenDataset, proposal: Proposal) -> list[str]:
         lines.append(f"{entry}  # {images} images{of.format(lesions)}")
     if proposal.left_out:
         left = ", ".join(f"{word} ({images})" for word, images in proposal.left_out.items())
-        lines.append(f"      # left out, as fewer than {LEAST_LESIONS} {seen.unit} have it: {left}")
+        lines.append(f"      # left out, as fewer than {LEAST_GROUPS} {seen.unit} have it: {left}")
     return lines
 
 

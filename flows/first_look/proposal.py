@@ -10,8 +10,8 @@ from components.base.errors import DataError
 from components.data.diagnosis_words import is_malignant
 from flows.first_look.dataset import SeenDataset
 
-LEAST_LESIONS = 5
-"""Lesions of a class below which it is left out: 3 in train and one each in val and test."""
+LEAST_GROUPS = 5
+"""Groups of a class below which it is left out: 3 in train, one each in val and test."""
 
 MANY_CLASSES = 12
 SMALL = 1500
@@ -34,7 +34,7 @@ class Proposal:
     classes: tuple[str, ...]
     """Each a diagnosis, in alphabetical order."""
     left_out: dict[str, int]
-    """Diagnosis with too few lesions -> images."""
+    """Diagnosis with too few groups -> images."""
     malignant: tuple[str, ...] | None
     """None where that of a class is not known."""
     unknown: tuple[str, ...]
@@ -58,16 +58,16 @@ def propose(seen: SeenDataset, name: str | None = None) -> Proposal:
         name: of the study; by default made of the folder's name.
 
     Raises:
-        DataError: where there are not two classes with enough lesions; it lists the diagnoses.
+        DataError: where there are not two classes with enough groups; it lists the diagnoses.
     """
     counts = seen.diagnoses
-    kept = sorted(word for word, (_, lesions) in counts.items() if lesions >= LEAST_LESIONS)
+    kept = sorted(word for word, (_, groups) in counts.items() if groups >= LEAST_GROUPS)
     if len(kept) < 2:
         found = ", ".join(
-            f"{word} ({images} images of {lesions} lesions)" for word, (images, lesions) in counts.items()
+            f"{word} ({images} images, {groups} {seen.unit})" for word, (images, groups) in counts.items()
         )
         raise DataError(
-            f"{seen.look.root}: {len(kept)} diagnoses have at least {LEAST_LESIONS} {seen.unit}, expected 2 or more; "
+            f"{seen.look.root}: {len(kept)} diagnoses have at least {LEAST_GROUPS} {seen.unit}, expected 2 or more; "
             f"found {found or 'no diagnosis'}. Is the column or folder of the diagnosis the right one?"
         )
     verdicts = {word: is_malignant(word) for word in kept}

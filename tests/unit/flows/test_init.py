@@ -12,6 +12,8 @@ from ruamel.yaml import YAML
 
 from components.base.errors import DataError, DermflowError, SettingsError
 from components.data.first_look import look_at
+from components.data.ids import PERSON_IDS
+from components.data.splits import split_table
 from flows import presets
 from flows.commands.init import Ask, Echo, describe, look_and_ask, with_answers, write_and_use
 from flows.first_look.dataset import SeenDataset, read, recognise
@@ -139,6 +141,27 @@ def test_folders_of_diagnoses_give_classes_and_patients(own_images: Path) -> Non
     assert seen.diagnoses == {"Melanom": (8, 4), "Zyste": (8, 4), "nv": (8, 4)}
     with pytest.raises(DataError, match="0 diagnoses have at least 5 patients"):
         propose(seen)
+
+
+def test_a_class_of_many_lesions_but_few_patients_is_left_out(tmp_path: Path) -> None:
+    lesions = {"nv": 12, "mel": 6, "df": 6}  # each nv and mel of a patient of its own, df of two patients
+    names = {f"{word}{place}": (word, place) for word, count in lesions.items() for place in range(count)}
+    rows = [
+        f"{name},{word},l_{name},{f'p_df{place % 2}' if word == 'df' else f'p_{name}'}"
+        for name, (word, place) in names.items()
+    ]
+    root = paint(tmp_path / "set", *(f"{name}.png" for name in names))
+    write(root, "t.csv", "\n".join(["image,dx,lesion_id,patient_id", *rows, ""]))
+    seen = see(root)
+    proposal = propose(seen, "mine")
+    assert (seen.unit, seen.ids("lesion_id"), seen.diagnoses["df"]) == ("patients", 24, (6, 2))
+    assert (proposal.classes, proposal.left_out) == (("mel", "nv"), {"df": 6})
+    table = seen.table.assign(label=seen.table["diagnosis"], sha256=seen.table["image_id"])
+    shares = {"train": 0.7, "val": 0.15, "test": 0.15}
+    with pytest.raises(DataError, match="class df has 2 groups"):
+        split_table(table, ["df", "mel", "nv"], PERSON_IDS, shares, 0)
+    split = split_table(table.replace({"label": {"df": None}}), proposal.classes, PERSON_IDS, shares, 0)
+    assert set(split["split"]) == {"train", "val", "test", "unlabelled"}
 
 
 def test_a_class_of_unknown_malignancy_leaves_it_to_a_person(tmp_path: Path) -> None:
