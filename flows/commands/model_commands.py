@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.place import given
+from flows.commands.place import given, given_model
 from flows.commands.print_errors import print_errors
 
 MODEL = (
@@ -32,7 +32,9 @@ def predict(
     """
     from flows.prediction.job import predict as predict_images
 
-    predict_images([given(path) for path in images], model=model, out=given(out), column=column, echo=typer.echo)
+    predict_images(
+        [given(path) for path in images], model=given_model(model), out=given(out), column=column, echo=typer.echo
+    )
 
 
 @print_errors
@@ -46,7 +48,7 @@ def serve(
     """Serve the model for use over HTTP until Ctrl-C: /predict, /health, /metrics, /docs, /openapi.json."""
     from flows.commands.serve import serve as serve_model
 
-    serve_model(model=model, host=host, port=port, echo=typer.echo)
+    serve_model(model=given_model(model), host=host, port=port, echo=typer.echo)
 
 
 @print_errors
@@ -59,7 +61,7 @@ def export(
     """Write the model for use in a form that needs no Dermflow: for ONNX Runtime, or its encoder for timm."""
     from flows.commands.export import export as export_model
 
-    typer.echo(export_model(given(folder), onnx=onnx, timm=timm, model=model))
+    typer.echo(export_model(given(folder), onnx=onnx, timm=timm, model=given_model(model)))
 
 
 @print_errors

@@ -43,3 +43,11 @@ def given(path: Path) -> Path:
     """A path argument as the user meant it: `~` is the home folder, a relative path begins where the command did."""
     whole = expand_home(path)
     return whole if _START[0] == Path.cwd() or whole.is_absolute() else _START[0] / whole
+
+
+def given_model(model: str | None) -> str | None:
+    """The option --model: a folder that is there is named as `given` names it; anything else stays as it is."""
+    if model is None:
+        return None
+    folder = given(Path(model))
+    return str(folder) if folder.is_dir() else model

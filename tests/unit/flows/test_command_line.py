@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -68,6 +69,25 @@ def test_a_relative_path_begins_where_the_command_was_started(checkout: Path) ->
     assert Path.cwd() == checkout
     assert place.given(Path("a.jpg")) == start / "a.jpg"
     assert place.given(Path("/a.jpg")) == Path("/a.jpg")
+
+
+@pytest.mark.parametrize("words", [["predict", "a.jpg"], ["export", "exported", "--onnx"], ["serve", "--port", "0"]])
+def test_a_folder_after_model_begins_where_the_command_was_started(
+    checkout: Path, repo: Path, words: list[str]
+) -> None:
+    start = Path.cwd()
+    (start / "mine").mkdir()
+    shutil.copy(repo / "params.yaml", checkout)
+    done = CliRunner().invoke(app, [*words, "--model", "mine"])
+    assert done.exit_code == 1
+    assert f"{start / 'mine'}: has no bundle.json" in done.output
+
+
+def test_the_name_of_a_registered_model_is_no_folder(checkout: Path) -> None:
+    place.enter_root(required=True)
+    assert place.given_model("models:/dermflow-demo@champion") == "models:/dermflow-demo@champion"
+    assert place.given_model("dermflow-demo") == "dermflow-demo"
+    assert place.given_model(None) is None
 
 
 def test_the_answer_names_a_broken_params_file(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
