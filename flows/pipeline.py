@@ -69,7 +69,7 @@ from flows.tracking.mlflow_log import (
     search_runs,
     tracking_uri,
 )
-from flows.tracking.run_events import following, starting, told
+from flows.tracking.run_events import following, listener, starting
 from flows.tracking.services import require_mlflow
 
 GPU_LIMIT = "dermflow-gpu"  # beginning of the names of Prefect's global concurrency limits, one for each GPU
@@ -137,7 +137,7 @@ def _line_logger(node: Node) -> Callable[[str], None]:
         text = line.strip().removeprefix(f"{node.address}: ")
         if text and not text.startswith(DVC_HINTS):
             logger.info(text)
-            told().line(node.address, text)
+            listener().line(node.address, text)
 
     return log_line
 
@@ -276,7 +276,7 @@ def _run_all(
         settings=settings, state=state, policies=load_policies(), processes=processes, parent=log.run_id,
         slots=slots, warm=warm, gpus=gpus,
     )  # fmt: skip
-    told().planned({node.address: node.upstream for node in nodes})
+    listener().planned({node.address: node.upstream for node in nodes})
     futures: dict[str, PrefectFuture[Any]] = {}
     try:
         with stop_on_sigterm():

@@ -29,7 +29,7 @@ MOST_TABLES = 40
 
 
 class Certainty(IntEnum):
-    """How much of a layout an adapter knows again; the highest wins."""
+    """How much of a layout an adapter recognises; the highest wins."""
 
     ANY_FOLDER = 0
     """Images in folders."""

@@ -44,7 +44,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
 PAGES: Mapping[str, str] = {
     "index.html": "The model, for clinicians",
     "study.html": "The study of methods",
-    "robustness.html": "Poor pictures",
+    "robustness.html": "Pictures of low quality",
     "explanations.html": "Maps and errors",
     "model_card.html": "Model card",
     "data_sheet.html": "Data sheet",

@@ -24,7 +24,7 @@ def init(
     place: Annotated[Path, typer.Argument(metavar="PATH", help="folder of the data set, or its table or archive")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="take every proposal; nothing is asked")] = False,
     name: Annotated[str | None, typer.Option(help="of preset and study; by default that of the folder")] = None,
-    kind: Annotated[str | None, typer.Option(help="adapter; by default the one that knows the layout again")] = None,
+    kind: Annotated[str | None, typer.Option(help="adapter; by default the one that recognises the layout")] = None,
     again: Annotated[bool, typer.Option("--again", help="replace the preset of this name that init wrote")] = False,
     check: Annotated[bool, typer.Option(help="run the data checks afterwards")] = True,
 ) -> None:

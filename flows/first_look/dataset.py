@@ -87,24 +87,24 @@ def recognise(look: FirstLook, kind: str | None = None) -> tuple[str, Recognitio
         kind: of the adapter, where a person chose it.
 
     Raises:
-        DataError: where no adapter knows the layout, or several know it equally well; it says what is there.
+        DataError: where no adapter recognises the layout, or several do so equally well; it says what is there.
     """
     if kind is not None and kind not in members("data.adapters"):
         raise DataError(f"--kind {missing('data.adapters', kind)}")
     found = recognitions(look)
     if kind is not None:
         if kind not in found:
-            raise DataError(f"{look.root}: {kind} does not know this layout again. {describe_files(look)}")
+            raise DataError(f"{look.root}: {kind} does not recognise this layout. {describe_files(look)}")
         return kind, found[kind]
     chosen = best(found)
     if len(chosen) == 1:
         return chosen[0], found[chosen[0]]
     if not chosen:
-        raise DataError(f"{look.root}: no adapter knows this layout. {describe_files(look)}\n{_remedy(look)}")
+        raise DataError(f"{look.root}: no adapter recognises this layout. {describe_files(look)}\n{_remedy(look)}")
     ways = "\n".join(f"  {name}: {found[name].seen}" for name in chosen)
     raise DataError(
-        f"{look.root}: {len(chosen)} adapters know this layout equally well, and which one is meant cannot be known:\n"
-        f"{ways}\nName the table instead of the folder, or add --kind {chosen[0]}; one folder holds one data set"
+        f"{look.root}: {len(chosen)} adapters recognise this layout equally well, and which one is meant cannot "
+        f"be known:\n{ways}\nName the table instead of the folder, or add --kind {chosen[0]}; one folder holds one data set"
     )
 
 

@@ -25,7 +25,7 @@ from flows.tracking.mlflow_log import (
     recorded_run,
     tracking_uri,
 )
-from flows.tracking.run_events import told
+from flows.tracking.run_events import listener
 from flows.tracking.services import require_mlflow
 
 
@@ -99,13 +99,13 @@ def record_unchanged(target: str = "") -> bool:
             for line in mended:
                 print(line, flush=True)  # noqa: T201  # the run that follows finds nothing to mend
             return False
-        told().planned({node.address: node.upstream for node in nodes})
+        listener().planned({node.address: node.upstream for node in nodes})
         with recorded_study(settings) as log:
             for line in mended:
                 log.line(line)
             log_counts(settings, log, stages=len(nodes), skipped=len(nodes), failed=0)
             log_results(settings, log)
             for node in nodes:
-                told().finished(node.address, "unchanged")
+                listener().finished(node.address, "unchanged")
             say_results(settings, log, stages=len(nodes), skipped=len(nodes))
     return True

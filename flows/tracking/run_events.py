@@ -53,7 +53,7 @@ def listening(listener: Listener) -> Iterator[None]:
         _LISTENING.remove(listener)
 
 
-def told() -> Listener:
+def listener() -> Listener:
     """The listener of this process."""
     return _LISTENING[-1]
 
@@ -65,12 +65,12 @@ def following(stage: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        told().finished(stage, "failed")
+        listener().finished(stage, "failed")
         raise
-    told().finished(stage, "ran" if stage in _RAN else "unchanged")
+    listener().finished(stage, "ran" if stage in _RAN else "unchanged")
 
 
 def starting(stage: str) -> None:
     """Tell that a stage begins."""
     _RAN.add(stage)
-    told().started(stage)
+    listener().started(stage)

@@ -107,7 +107,7 @@ def test_a_table_that_cannot_be_read_is_named_with_its_line(cases: Path) -> None
 
 
 def test_three_published_tables_in_one_folder_are_not_guessed(tables: Path) -> None:
-    with pytest.raises(DataError, match="3 adapters know this layout equally well") as caught:
+    with pytest.raises(DataError, match="3 adapters recognise this layout equally well") as caught:
         see(tables)
     assert all(name in str(caught.value) for name in ("fitzpatrick17k", "isic", "pad_ufes"))
 
@@ -276,7 +276,7 @@ def test_a_person_can_decline(checkout: Path, tmp_path: Path) -> None:
 
 def test_images_without_any_diagnosis_are_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"no adapter knows this layout. There are 2 images.\nExpected a folder for each"
+        DataError, match=r"no adapter recognises this layout. There are 2 images.\nExpected a folder for each"
     ):
         see(paint(tmp_path / "loose", "a.png", "b.png"))
 

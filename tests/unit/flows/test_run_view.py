@@ -11,7 +11,7 @@ from rich.console import Console
 
 from flows.commands import run_view
 from flows.commands.run_view import FAILED, RAN, UNCHANGED, LiveView, PlainView, RunState, say_time
-from flows.tracking.run_events import following, listening, starting, told
+from flows.tracking.run_events import following, listener, listening, starting
 from flows.tracking.terminal import _lines
 
 GRAPH = {
@@ -131,7 +131,7 @@ def test_a_stage_is_followed_to_its_end() -> None:
         with pytest.raises(ZeroDivisionError), following("ingest"):
             starting("ingest")
             raise ZeroDivisionError
-    told().started("nobody listens")
+    listener().started("nobody listens")
     assert seen == [
         ("unchanged", "pack"), ("started", "split"), ("ran", "split"), ("started", "ingest"), ("failed", "ingest"),
     ]  # fmt: skip
