@@ -73,7 +73,8 @@ def test_new_lesions_bring_each_class_back_to_its_shares() -> None:
     counts = pd.crosstab(split["label"], split["split"])[["train", "val", "test"]]
     wanted = counts.sum(axis=1).to_numpy()[:, None] * [0.6, 0.2, 0.2]
     assert np.abs(counts - wanted).max(axis=None) <= 1
-    assert found.homes.index.tolist() != [] and set(found.homes.index) == set(part["image_id"])
+    assert found.homes.to_dict() == kept.set_index("group")["home"].to_dict()
+    assert set(found.homes.index) == set(part["image_id"])
 
 
 def test_lesions_that_come_a_few_a_night_keep_the_shares() -> None:
