@@ -49,7 +49,7 @@ class StageView:
         return self.address.partition("@")[0]
 
 
-class RunState:
+class RunProgress:
     """The stages of a run and what is known of them; safe for threads."""
 
     def __init__(self, former: Callable[[], Mapping[str, float]], slots: int) -> None:
@@ -140,7 +140,7 @@ def say_time(seconds: float) -> str:
 class PlainView:
     """One line where a stage starts, says something or ends; for files, pipes and CI."""
 
-    def __init__(self, state: RunState, out: TextIO) -> None:
+    def __init__(self, state: RunProgress, out: TextIO) -> None:
         self.state = state
         self._out = out
         self._said: set[str] = set()
@@ -184,7 +184,7 @@ class PlainView:
 class LiveView(PlainView):
     """A table that is drawn anew: counts, time left, the stages that run with a bar; what they say scrolls above it."""
 
-    def __init__(self, state: RunState, console: Console) -> None:
+    def __init__(self, state: RunProgress, console: Console) -> None:
         super().__init__(state, sys.stdout)
         self._console = console
 
@@ -279,8 +279,8 @@ def shown_run(verbose: bool) -> Iterator[None]:
         yield
 
 
-def _state() -> RunState:
-    return RunState(former_seconds, os.cpu_count() or 1)
+def _state() -> RunProgress:
+    return RunProgress(former_seconds, os.cpu_count() or 1)
 
 
 def former_seconds() -> dict[str, float]:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from flows.commands import run_view
-from flows.commands.run_view import FAILED, RAN, UNCHANGED, LiveView, PlainView, RunState, say_time
+from flows.commands.run_view import FAILED, RAN, UNCHANGED, LiveView, PlainView, RunProgress, say_time
 from flows.tracking.run_events import following, listener, listening, starting
 from flows.tracking.terminal import _lines
 
@@ -22,9 +22,9 @@ GRAPH = {
 }
 
 
-def planned(seconds: Mapping[str, float], slots: int = 1) -> RunState:
+def planned(seconds: Mapping[str, float], slots: int = 1) -> RunProgress:
     """A run of GRAPH whose earlier durations are known."""
-    state = RunState(lambda: seconds, slots)
+    state = RunProgress(lambda: seconds, slots)
     state.plan(GRAPH)
     until = time.monotonic() + 5
     while state._seconds is None and time.monotonic() < until:
@@ -57,7 +57,7 @@ def test_a_store_that_fails_leaves_the_time_unknown() -> None:
     def fail() -> Mapping[str, float]:
         raise OSError("no database")
 
-    state = RunState(fail, 1)
+    state = RunProgress(fail, 1)
     state.plan(GRAPH)
     state.start("pack")
     time.sleep(0.05)
@@ -66,7 +66,7 @@ def test_a_store_that_fails_leaves_the_time_unknown() -> None:
 
 def test_plain_lines_say_each_thing_once_and_no_plumbing() -> None:
     out = io.StringIO()
-    view = PlainView(RunState(dict, 1), out)
+    view = PlainView(RunProgress(dict, 1), out)
     view.planned(GRAPH)
     for stage in ("pretrain@vae-0", "pretrain@vae-1"):
         view.started(stage)
