@@ -104,7 +104,8 @@ def recognise(look: FirstLook, kind: str | None = None) -> tuple[str, Recognitio
     ways = "\n".join(f"  {name}: {found[name].seen}" for name in chosen)
     raise DataError(
         f"{look.root}: {len(chosen)} adapters recognise this layout equally well, and which one is meant cannot "
-        f"be known:\n{ways}\nName the table instead of the folder, or add --kind {chosen[0]}; one folder holds one data set"
+        f"be known:\n{ways}\nName the table instead of the folder, or add --kind {chosen[0]}; one folder holds one "
+        "data set"
     )
 
 
