@@ -41,6 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(found)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: one that starts last keeps one worker busy while the others have nothing left."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The checkout that the tests belong to."""
