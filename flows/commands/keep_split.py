@@ -19,6 +19,7 @@ from components.base.errors import RunError
 from components.base.files import file_sha256, write_text
 from components.data.kept_split import kept_table
 from flows.commands.data_diff import WORKSPACE, DatasetVersion, open_version
+from flows.commands.restored import restored
 from flows.orchestration.freshness import read_stages
 from flows.orchestration.processes import only_run, venv_path
 from flows.presets import edit
@@ -33,12 +34,13 @@ def keep_split(rev: str | None) -> Iterator[str]:
         rev: git revision; None for the files of the workspace.
 
     Raises:
-        RunError: where the revision is unknown, or DVC cannot take the file.
+        RunError: where the revision is unknown, or DVC cannot take the file; file and settings are then as before.
         DataError: where the revision has no split, or DVC has lost it.
     """
     with open_version(rev) as version:
         table = kept_table(version.read_table("accepted"), _split_of(version), _kept_of(version))
-    with only_run(entry.name for entry in read_stages(Path.cwd())):
+    written = (FILE, FILE.with_name(f"{FILE.name}.dvc"), PARAMS)
+    with only_run(entry.name for entry in read_stages(Path.cwd())), restored(*written):
         write_kept(table, FILE)
         _add(FILE)
         keep = f"{{file: {FILE}, sha256: {file_sha256(FILE)}}}"
@@ -71,4 +73,5 @@ def _add(file: Path) -> None:
         env={**os.environ, "PATH": venv_path()}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise RunError(f"{file}: DVC does not take it: {done.stderr.strip()[-1000:]}; split.keep is as before")
+        reason = done.stderr.strip()[-1000:]
+        raise RunError(f"{file}: DVC does not take it: {reason}; the file and split.keep are as before")

@@ -84,6 +84,24 @@ def test_by_default_the_present_split_is_kept_with_what_it_kept_itself(versions:
         process(present.drop(columns="path"))
 
 
+def test_where_dvc_refuses_the_file_is_still_the_one_of_the_settings(versions: Path) -> None:
+    with chdir(versions):
+        list(keep_split(None))
+        files = (FILE, Path(f"{FILE}.dvc"), Path("params.yaml"))
+        before = {file: file.read_bytes() for file in files}
+        command(versions, "git", "add", "--force", str(FILE))
+        try:
+            with pytest.raises(
+                RunError, match=r"DVC does not take it: .*tracked.*the file and split\.keep are as before"
+            ):
+                list(keep_split("v1"))
+        finally:
+            command(versions, "git", "rm", "--cached", "--quiet", str(FILE))
+        assert {file: file.read_bytes() for file in files} == before
+        keep = load_settings().split.keep
+        assert keep is not None and len(read_kept(keep)) == 71  # v1 has 70
+
+
 def test_a_revision_without_a_split_is_named(versions: Path) -> None:
     with chdir(versions):
         with pytest.raises(DataError, match=r"empty has no data/accepted.parquet; name a revision at which"):
