@@ -40,7 +40,15 @@ def nightly(timezone: str = UTC, pull: bool = True, propose: bool = True) -> Non
         pull: whether missing data are pulled from DVC's remote before.
         propose: whether the bundle is registered, and compared with the champion.
     """
-    changes = pipeline(timezone, pull)
+    changes = pipeline(timezone, pull)  # emits its failure itself
+    try:
+        _propose_and_report(changes, propose)
+    except Exception as error:
+        emit_failure(error)
+        raise
+
+
+def _propose_and_report(changes: str, propose: bool) -> None:
     settings = load_settings()
     before = read_state(open_client(), model_name(settings.study.name))
     try:
@@ -49,7 +57,6 @@ def nightly(timezone: str = UTC, pull: bool = True, propose: bool = True) -> Non
         )
     except Exception as error:
         _report(settings, changes, before, [f"The proposal failed: {shareable(error, settings)}"])
-        emit_failure(error)
         raise
     _report(settings, changes, before, proposal)
 

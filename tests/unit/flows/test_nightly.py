@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from components.base.errors import SettingsError
 from components.deployment.gates import Gate, Outcome
+from flows import nightly
 from flows.nightly import NO_MODEL, describe_champion, describe_proposal
 from flows.promotion.decision import Proposal
 from flows.promotion.transaction import State
@@ -38,3 +42,13 @@ def test_the_report_says_which_model_is_in_use_and_what_was_before() -> None:
     (line,) = describe_champion(NAME, first, second)
     assert line.startswith("Before this run: the champion, version 1. Now models:/dermflow-demo@champion is version 2.")
     assert line.endswith("`dermflow promote --rollback` brings version 1 back.")
+
+
+def test_a_failure_after_the_stages_leaves_an_event(plain_checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Exception] = []
+    monkeypatch.setattr(nightly, "pipeline", lambda *_: "nothing changed")  # all stages at once take minutes
+    monkeypatch.setattr(nightly, "emit_failure", events.append)
+    (plain_checkout / "params.yaml").write_text("paths: [")
+    with pytest.raises(SettingsError) as raised:
+        nightly.nightly.fn()
+    assert events == [raised.value]

@@ -24,6 +24,7 @@ from components.deployment.bundle import open_bundle
 from components.deployment.gates import Outcome
 from components.deployment.predictor import Predictor
 from components.deployment.promotion_record import hash_entry
+from flows import nightly
 from flows.nightly import propose_bundle
 from flows.prediction.models import find_bundle
 from flows.promotion import transaction
@@ -355,3 +356,16 @@ def test_a_model_that_was_proposed_or_is_in_use_is_not_proposed_again(
     approve(client, settings, number)
     (line,) = propose_bundle(settings, read_state(client, NAME))
     assert line == f"Nothing is proposed: the model of this run is version {number}, which is in use."
+
+
+def test_a_report_that_cannot_be_made_leaves_an_event(
+    client: MlflowClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[Exception] = []
+    monkeypatch.setattr(nightly, "pipeline", lambda *_: "nothing changed")  # all stages at once take minutes
+    monkeypatch.setattr(nightly, "emit_failure", events.append)
+    settings.paths.metrics.mkdir(parents=True, exist_ok=True)
+    (settings.paths.metrics / "split.json").write_text("no JSON")
+    with pytest.raises(DataError, match=r"split\.json: cannot be read") as raised:
+        nightly.nightly.fn(propose=False)
+    assert events == [raised.value]
