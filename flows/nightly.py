@@ -1,7 +1,7 @@
 """The Prefect flow of a scheduled run: bring the study up to date, propose its model for use, report what changed.
 
 A proposal changes nothing that is in use, unless `promotion.approval` is automatic: a person approves it. What was
-proposed against the present champion already is not proposed again.
+proposed against the present champion by the present settings of `promotion` is not proposed again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from flows.orchestration.run_report import table
 from flows.orchestration.schedules import UTC
 from flows.pipeline import pipeline
 from flows.promote import promotion
-from flows.promotion.decision import Proposal, find_proposal
+from flows.promotion.decision import RULES, Proposal, find_proposal, rules_of
 from flows.promotion.record import Record
 from flows.promotion.transaction import State, read_state
 from flows.registry.versions import find_version, model_name
@@ -77,7 +77,8 @@ def propose_bundle(settings: Settings, state: State) -> list[str]:
         if number == state.champion:
             return [f"Nothing is proposed: the model of this run is version {number}, which is in use."]
         earlier = find_proposal(Record.read(), name, number)
-        if earlier is not None and earlier["champion"] == state.champion:
+        same = (state.champion, rules_of(settings))
+        if earlier is not None and (earlier["champion"], earlier.get(RULES)) == same:
             outcome = earlier["outcome"]
             return [
                 f"Nothing new is proposed: the model of this run is version {number}, which was compared with "

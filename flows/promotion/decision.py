@@ -26,6 +26,9 @@ from flows.stage_io.pages import stamped
 PAGE = "promotion.html"
 PROPOSED, PROMOTED, ROLLED_BACK = "proposed", "promoted", "rolled back"
 
+RULES = "promotion"
+"""Of an entry: the settings by which the model was judged; the first entries of an old record have none."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -63,7 +66,7 @@ def propose(client: MlflowClient, version: ModelVersion, settings: Settings, log
         write_text(path, stamped(page, path, model=f"{name} version {number}"))
         content = {
             "model": name, "version": number, "champion": before.champion, "bundle": candidate.sha256,
-            "outcome": outcome.value, "gates": [asdict(gate) for gate in gates],
+            "outcome": outcome.value, "gates": [asdict(gate) for gate in gates], RULES: rules_of(settings),
         }  # fmt: skip
         record.append(record.next(PROPOSED, content))
         promote = outcome is Outcome.PASSED and settings.promotion.approval == "automatic"
@@ -133,6 +136,11 @@ def _promote(client: MlflowClient, record: Record, content: Mapping[str, Any], b
     change(client, content["model"], record, entry, after)
 
 
+def rules_of(settings: Settings) -> dict[str, Any]:
+    """The settings of `promotion` as an entry holds them."""
+    return settings.promotion.model_dump(mode="json")
+
+
 def find_proposal(record: Record, name: str, number: str) -> Mapping[str, Any] | None:
     """The entry of a version's newest proposal; None where it was not proposed."""
     wanted = (PROPOSED, name, number)
@@ -143,7 +151,8 @@ def find_proposal(record: Record, name: str, number: str) -> Mapping[str, Any] |
 def _proposal(record: Record, name: str, number: str) -> Mapping[str, Any]:
     """The version's newest proposal, without what every entry has."""
     if (entry := find_proposal(record, name, number)) is not None:
-        return {key: entry[key] for key in ("model", "version", "champion", "bundle", "outcome", "gates")}
+        keys = ("model", "version", "champion", "bundle", "outcome", "gates", RULES)
+        return {key: entry[key] for key in keys if key in entry}
     raise RunError(
         f"models:/{name}/{number}: was not proposed; `dermflow promote --candidate {number}` compares it with the "
         f"{CHAMPION}"

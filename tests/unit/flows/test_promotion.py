@@ -358,6 +358,21 @@ def test_a_model_that_was_proposed_or_is_in_use_is_not_proposed_again(
     assert line == f"Nothing is proposed: the model of this run is version {number}, which is in use."
 
 
+def test_a_model_is_judged_again_where_the_gates_were_changed(
+    client: MlflowClient, settings: Settings, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = find_version(client, NAME, open_bundle(settings.paths.bundle).sha256)
+    assert version is not None
+    suggest(client, settings, int(version.version))
+    write_settings(checkout, gap=0.05)
+    changed = load_settings()
+    monkeypatch.setattr(nightly, "promotion", lambda: suggest(client, changed, int(version.version)))  # without Prefect
+    assert "**failed**" in propose_bundle(changed, read_state(client, NAME))[0]
+    assert [entry["promotion"]["gap"] for entry in Record.read().entries] == [settings.promotion.gap, 0.05]
+    (line,) = propose_bundle(changed, read_state(client, NAME))
+    assert line.startswith("Nothing new is proposed") and ": failed." in line
+
+
 def test_a_report_that_cannot_be_made_leaves_an_event(
     client: MlflowClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
