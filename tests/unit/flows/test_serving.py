@@ -184,6 +184,9 @@ def test_the_page_of_the_interface_shows_every_operation_and_loads_nothing(predi
     with TestClient(app) as client:
         page = client.get("/docs")
         document = client.get("/openapi.json").json()
+        links = re.findall(r'href="([^"]*)"', page.text)
+        assert {link: client.get(link).status_code for link in links} == {"/openapi.json": 200}
+    assert "<!--" not in page.text  # no place that another stage would fill
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert not re.search(r"<script|src=|@import|url\(|<link|https?://", page.text)
     operations = [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]

@@ -58,6 +58,7 @@ def test_the_page_loads_nothing_from_the_network(folder: Path, tmp_path: Path) -
     assert "<script" not in text
     assert all(link.startswith(("#", "data:image/")) or link in PAGES for link in read(text).links)
     assert not re.search(r"https?:|@import", text)
+    assert "the other pages are not there" in text  # `dermflow init` makes this one alone
 
 
 def test_the_page_names_no_path_patient_or_lesion(folder: Path, tmp_path: Path) -> None:
