@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -16,7 +17,7 @@ from components.models.backbone import Backbone
 from components.training.settings import Augment, Finetune
 from components.validation.settings import Validate
 from flows.cross_validation.repeat import repeat_study
-from flows.settings.data import Pack, Privacy, Split, Synthesize
+from flows.settings.data import Cohort, Pack, Privacy, Split, Synthesize
 from flows.settings.study import CrossValidation, Paths, Study
 from flows.settings.training import Pretrain
 from flows.stage import stage
@@ -44,6 +45,7 @@ def fold(
     evaluate: Evaluate,
     compare: Compare,
     clinical: Clinical,
+    external: Sequence[Cohort],
     paths: Paths,
     log: RunLog,
 ) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def fold(
     Its files keep their places, below the folder `<paths.folds>/FOLD`.
     """
     del dataset, privacy, labels, synthesize, validate, split, pack, augment, backbone, pretrain, finetune, evaluate
-    del compare, clinical  # the stages in the clone read them from its params.yaml
+    del compare, clinical, external  # the stages in the clone read them from its params.yaml
     if not cross_validation.folds:
         raise SettingsError(
             f"cross_validation.folds is null (params.yaml), expected more than {fold}: `dermflow crossvalidate` sets it"
