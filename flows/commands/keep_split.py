@@ -69,9 +69,9 @@ def _kept_of(version: DatasetVersion) -> pd.DataFrame | None:
 
 def _add(file: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "--wait-for-lock", "add", "--quiet", str(file)],
+        [sys.executable, "-m", "dvc", "--wait-for-lock", "add", str(file)],
         env={**os.environ, "PATH": venv_path()}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        reason = done.stderr.strip()[-1000:]
+        reason = " ".join(done.stderr.split())[-1000:]
         raise RunError(f"{file}: DVC does not take it: {reason}; the file and split.keep are as before")
