@@ -9,8 +9,9 @@ repository's own code anew, as it is then.
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ READ_LATE_NAMES = frozenset(
 )
 """Variables that no library reads when it is imported. All others must be those of the server."""
 
-PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 LENGTH_BYTES = 4
 
 
@@ -54,9 +55,11 @@ def hand_over() -> None:
     connection = _connect(name)
     if connection is None:
         return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # until they can be handed on
     answer = _ask(connection, module)
     if "pid" in answer:
-        _follow(connection, int(answer["pid"]))
+        _follow(connection, int(answer["pid"]), before)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     sys.stderr.write(f"starts without the libraries that are loaded: {answer.get('refused', 'no answer')}\n")
 
 
@@ -143,18 +146,18 @@ def receive(connection: socket.socket) -> dict[str, Any]:
     return dict(json.loads(line))
 
 
-def _follow(connection: socket.socket, pid: int) -> NoReturn:
-    """Hand signals on to the forked process, and end as it ends."""
+def _follow(connection: socket.socket, pid: int, before: Iterable[int]) -> NoReturn:
+    """Hand signals on to the forked process, and end as it ends; `before` are the signals that were blocked before."""
     import contextlib
-    import signal
 
     def pass_on(number: int, _frame: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    for name in PASSED_ON:
-        if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
-            signal.signal(getattr(signal, name), pass_on)
+    for number in PASSED_ON:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     answer = receive(connection)
     if "status" not in answer:  # the server was killed
         with contextlib.suppress(ProcessLookupError):
