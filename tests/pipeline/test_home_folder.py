@@ -12,6 +12,7 @@ from tests.pipeline.conftest import PEOPLE, Checkout, write_patients
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.thorough
 def test_a_data_set_in_a_home_folder_is_read_by_dvc_and_by_the_flow(
     new_checkout: Callable[[], Checkout], tmp_path: Path
 ) -> None:

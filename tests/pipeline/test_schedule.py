@@ -100,6 +100,7 @@ def wait_for_events(port: int, name: str) -> list[dict[str, Any]]:
         time.sleep(0.5)
 
 
+@pytest.mark.thorough
 def test_a_schedule_is_registered_and_runs_at_the_server_that_is_named(drawn: Checkout, tmp_path: Path) -> None:
     """Server and scheduler have a database each: with one for both, a run at a wrong server would be seen at both."""
     port, homes, before = free_port(), drawn.environment["PREFECT_HOME"], len(runs_of(drawn))

@@ -260,6 +260,7 @@ def _same_result(root: Path, alone: Path, run: str) -> None:
     assert list((root / "data" / "checkpoints").glob("*/*")) == []
 
 
+@pytest.mark.thorough
 def test_a_stage_on_two_hosts_under_torchrun_gives_the_metrics_of_one_process(new_checkout, monkeypatch):
     alone, root = new_checkout(), new_checkout(num_nodes=2)
     _run_alone(alone, monkeypatch, "vae", "full", "0")
