@@ -28,7 +28,7 @@ from prefect.states import Completed
 
 from components.base.environment import CUDA_VARIABLE, narrowed_threads
 from components.base.errors import DermflowError, RunError
-from flows.orchestration.dvc_leftovers import mend_leftovers
+from flows.orchestration.dvc_leftovers import repair_leftovers
 from flows.orchestration.flow_runs import emit_failure, name_run
 from flows.orchestration.freshness import check_members, read_stages
 from flows.orchestration.graph import Node, is_changed, locked_stages, order_lock
@@ -232,13 +232,13 @@ def pipeline(timezone: str = UTC, pull: bool = False, target: str = "") -> str: 
 def _bring_up_to_date(pull: bool, target: str) -> str:
     check_own_code()
     with only_run(entry.name for entry in read_stages(Path.cwd())):
-        mended = mend_leftovers(Path.cwd())
+        repaired = repair_leftovers(Path.cwd())
         nodes = planned_nodes(target)
         state = RunState.read(files_below(path for node in nodes for path in node.code))
         settings = load_settings()
         check_members(Path.cwd())
         with recorded_study(settings) as log:
-            for line in mended:
+            for line in repaired:
                 log.line(line)
             return _run_recorded(nodes, settings, state, log, pull=pull)
 

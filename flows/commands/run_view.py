@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flows.tracking.run_events import Listener
 
 WAITING, RUNNING, RAN, UNCHANGED, FAILED = "waiting", "running", "ran", "unchanged", "failed"
-PLUMBING = ("Running stage '", "> python -m ", "Stage '", "still working, ")
+TOOL_LINES = ("Running stage '", "> python -m ", "Stage '", "still working, ")
 """Beginnings of a stage's lines that say only that it works."""
 
 _PROGRESS = re.compile(r"^(?P<what>\D*?)\s*(?P<done>\d+)\s*/\s*(?P<all>\d+)\b")
@@ -172,7 +172,7 @@ class PlainView:
             self._print(f"{stage}: {word} in {say_time(found.took)} ({done} of {len(self.state.stages)}{rest})")
 
     def _is_new(self, text: str) -> bool:
-        if text.startswith(PLUMBING) or text in self._said:
+        if text.startswith(TOOL_LINES) or text in self._said:
             return False
         self._said.add(text)
         return True
@@ -199,7 +199,7 @@ class LiveView(PlainView):
     def line(self, stage: str, text: str) -> None:
         """Progress goes into the table, what is new above it."""
         with self.state.lock:
-            if stage in self.state.stages and not text.startswith(PLUMBING):
+            if stage in self.state.stages and not text.startswith(TOOL_LINES):
                 self.state.stages[stage].said = text
         if not _PROGRESS.match(text) and self._is_new(text):
             self._print(f"{stage}: {text}")

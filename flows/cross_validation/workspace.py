@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from components.base.errors import RunError
 from components.base.files import write_text
-from flows.orchestration.dvc_leftovers import mend_leftovers
+from flows.orchestration.dvc_leftovers import repair_leftovers
 from flows.orchestration.graph import cache_folder, hash_path, read_graph, upstream_of
 from flows.orchestration.processes import STATE, venv_path
 from flows.presets import edit
@@ -70,7 +70,7 @@ def prepare_fold(repo: Path, settings: Settings, folds: int, fold: int) -> Works
     _update(workspace, commit.sha, settings, f"fold {fold}")
     write_text(root / PARAMS, fold_params((repo / PARAMS).read_text(), folds, fold))
     supply_data(workspace, repo, _data_hashes(repo, settings))
-    workspace.notes += mend_leftovers(root)
+    workspace.notes += repair_leftovers(root)
     take_shared_results(repo, root)
     return workspace
 

@@ -35,11 +35,11 @@ CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 """A line that git writes where two branches changed the same lines."""
 
 
-def mend_leftovers(root: Path) -> list[str]:
+def repair_leftovers(root: Path) -> list[str]:
     """Remove what killed DVC processes left in a checkout; no other run may work there.
 
     Returns:
-        What was mended, one sentence each.
+        What was repaired, one sentence each.
 
     Raises:
         RunError: where dvc.lock cannot be read for another reason.
@@ -52,7 +52,7 @@ def mend_leftovers(root: Path) -> list[str]:
     with repo:
         folder = Path(repo.tmp_dir)
         with _rwlock_guard(repo):
-            lines += _mend_rwlock(folder / RWLOCK_FILE, root)
+            lines += _repair_rwlock(folder / RWLOCK_FILE, root)
         with repo.lock:  # DVC holds it while it writes dvc.lock
             kept = keep_whole_stages(root / LOCK)
     if kept is not None:
@@ -69,7 +69,7 @@ def _rwlock_guard(repo: Any) -> Any:
     return make_lock(str(Path(repo.tmp_dir) / RWLOCK_LOCK), tmp_dir=repo.tmp_dir, hardlink_lock=hardlink)
 
 
-def _mend_rwlock(path: Path, root: Path) -> list[str]:
+def _repair_rwlock(path: Path, root: Path) -> list[str]:
     """Remove a file that is half written, and from a whole one the entries of processes that no longer work here."""
     if not path.exists():
         return []

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.base.keys import flat_keys
-from flows.orchestration.dvc_leftovers import mend_leftovers
+from flows.orchestration.dvc_leftovers import repair_leftovers
 from flows.orchestration.freshness import check_members, read_stages
 from flows.orchestration.graph import Node, read_graph, stale_nodes, upstream_of
 from flows.orchestration.processes import checkout_id, former_ids, only_run
@@ -91,17 +91,17 @@ def record_unchanged(target: str = "") -> bool:
     require_mlflow(tracking_uri(), mlruns_folder())
     check_own_code()
     with only_run(entry.name for entry in read_stages(Path.cwd())):
-        mended = mend_leftovers(Path.cwd())
+        repaired = repair_leftovers(Path.cwd())
         nodes = planned_nodes(target)
         settings = load_settings()
         check_members(Path.cwd())
         if stale_nodes(nodes):
-            for line in mended:
-                print(line, flush=True)  # noqa: T201  # the run that follows finds nothing to mend
+            for line in repaired:
+                print(line, flush=True)  # noqa: T201  # the run that follows finds nothing to repair
             return False
         listener().planned({node.address: node.upstream for node in nodes})
         with recorded_study(settings) as log:
-            for line in mended:
+            for line in repaired:
                 log.line(line)
             log_counts(settings, log, stages=len(nodes), skipped=len(nodes), failed=0)
             log_results(settings, log)

@@ -200,15 +200,9 @@ class Server:
             length, files, _, _ = socket.recv_fds(asker, LENGTH_BYTES, 3)
             request = dict(json.loads(_read(asker, int.from_bytes(length, "big"))))
             if refused := self._refusal(request):
-                _send(asker, {"refused": refused})
                 raise OSError(refused)
-        except (OSError, ValueError):
-            _close_all(files)
-            asker.close()
-            return None
-        try:
             pid, watched = self._fork()
-        except OSError as error:  # too many processes or open files, or an old kernel
+        except (OSError, ValueError) as error:  # with too many processes or open files, or an old kernel, of `_fork`
             _send(asker, {"refused": str(error)})
             _close_all(files)
             asker.close()

@@ -52,7 +52,7 @@ def read_token(environment: Mapping[str, str]) -> Token | None:
 
 
 def check_address(host: str, token: Token | None) -> None:
-    """Refuse to listen at an address that other hosts reach, where nobody is asked for a token.
+    """Refuse to listen at an address that other hosts reach, where no token is required.
 
     Raises:
         RunError: naming the address and the variable.

@@ -180,7 +180,7 @@ def make_app(
         limits: what is refused.
         hosts: names under which it may be asked, without port.
         threads: images decoded at once.
-        token: that requests must carry, except for the state and the page of the interface; None: nobody is asked.
+        token: that requests must carry, except for the state and the page of the interface; None: no token is required.
     """
     metrics = Metrics()
     batcher = Batcher(

@@ -1,4 +1,4 @@
-"""What happens to the stages of a run, told to whoever shows it; without a listener nothing is shown here."""
+"""What happens to the stages of a run, for the part that shows it; without a listener nothing is shown here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Listener(Protocol):
 
 
 class Silent:
-    """The listener of a run that nobody looks at."""
+    """The listener of a run that is not shown."""
 
     def planned(self, upstream: Mapping[str, tuple[str, ...]]) -> None:
         """Nothing."""

@@ -14,7 +14,7 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML
 
 from components.base.errors import RunError
-from flows.orchestration.dvc_leftovers import keep_whole_stages, mend_leftovers
+from flows.orchestration.dvc_leftovers import keep_whole_stages, repair_leftovers
 from flows.orchestration.graph import is_changed
 from flows.orchestration.processes import stop_tree
 
@@ -96,10 +96,10 @@ def test_a_half_written_rwlock_is_removed(rwlock_file: Path) -> None:
     rwlock_file.write_text('{"read": {"/a": [{"pi')
     with pytest.raises(RunError, match="JSON structure is corrupted"):
         is_changed("measure")
-    (line,) = mend_leftovers(Path.cwd())
+    (line,) = repair_leftovers(Path.cwd())
     assert "half written" in line
     assert is_changed("measure")
-    assert mend_leftovers(Path.cwd()) == []
+    assert repair_leftovers(Path.cwd()) == []
 
 
 def test_locks_of_a_number_that_another_program_has_now_are_removed(rwlock_file: Path, stranger: int) -> None:
@@ -107,7 +107,7 @@ def test_locks_of_a_number_that_another_program_has_now_are_removed(rwlock_file:
     rwlock_file.write_text(json.dumps({"write": {measured: {"pid": stranger, "cmd": "dvc repro"}}, "read": {}}))
     with pytest.raises(RunError, match="is busy"):
         is_changed("measure")
-    (line,) = mend_leftovers(Path.cwd())
+    (line,) = repair_leftovers(Path.cwd())
     assert str(stranger) in line
     assert is_changed("measure")
 
@@ -118,7 +118,7 @@ def test_locks_of_a_process_that_works_here_are_kept(rwlock_file: Path, stranger
         held = json.loads(rwlock_file.read_text())
         held["read"][here].append({"pid": stranger, "cmd": "dvc repro"})
         rwlock_file.write_text(json.dumps(held))
-        assert len(mend_leftovers(Path.cwd())) == 1
+        assert len(repair_leftovers(Path.cwd())) == 1
         left = json.loads(rwlock_file.read_text())
     held["read"][here].pop()
     assert left == held
